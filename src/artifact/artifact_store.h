@@ -1,0 +1,91 @@
+#pragma once
+// Output files and uploads: kept in `<data>/files/<32 hex>/<file_name>`, found by that key alone.
+//
+// Everything here may block on the disk: call it from runner threads and the blocking pool, never from an I/O thread.
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "task/task.h"
+
+namespace quern {
+
+/// The folders of one attempt, made empty, readable by the owner only.
+struct AttemptFolders {
+  std::filesystem::path root;    // <data>/work/<task id>-<attempt>
+  std::filesystem::path output;  // root/output: where the runner writes
+  std::filesystem::path input;   // root/input: files that stand for URLs in the input
+};
+
+/// A file that is being served.
+struct OpenFile {
+  int fd = -1;              // the caller closes it
+  std::uint64_t bytes = 0;
+  std::string content_type;
+  std::string etag;         // strong, with its quotes
+  WallTime modified;
+};
+
+/// A file that grows as its bytes arrive; it is kept only if finished.
+class Upload {
+ public:
+  virtual ~Upload() = default;
+  /// Errors: too_large, unavailable (disk full).
+  virtual Result<void> write(std::string_view bytes) = 0;
+  /// Durable on return. The content type is told from the content. Replaces an earlier upload under the same key.
+  virtual Result<Output> finish() = 0;
+};
+
+/// Durability: what adopt() and finish() returned survives kill -9 and power loss.
+/// Threads: any.
+class ArtifactStore {
+ public:
+  /// Makes the folders if missing, and removes the work folders of an earlier run. Errors: unavailable.
+  static Result<std::unique_ptr<ArtifactStore>> open(const std::filesystem::path& data, Random& random);
+  ~ArtifactStore();
+
+  Result<AttemptFolders> make_folders(const TaskId& task, std::uint32_t attempt);
+  void remove_folders(const AttemptFolders& folders);
+
+  /// Moves the file at `path`, relative to folders.output, into the store; fills in key, name, content type,
+  /// size, width, height and duration (by content). Errors: invalid_argument (missing, not a regular file, or
+  /// outside of the folder, also by links), unavailable.
+  Result<Output> adopt(const AttemptFolders& folders, std::string_view path, OutputType type);
+
+  /// Starts a file under a fresh key, or under `file_key` if given.
+  Result<std::unique_ptr<Upload>> start_upload(std::string_view file_name, std::uint64_t bytes_max,
+                                               std::optional<std::string> file_key = std::nullopt);
+
+  /// Errors: not_found (also for every malformed key or name).
+  Result<OpenFile> open_file(std::string_view file_key, std::string_view file_name) const;
+  /// The file's place on this machine, for runners. Errors: not_found.
+  Result<std::filesystem::path> find_path(std::string_view file_key, std::string_view file_name) const;
+
+  /// Missing ones are passed over. A file being served stays readable for who has it open.
+  void remove(std::span<const Output> outputs);
+  /// Uploads last written before `before`: their lifetime is over. Removes at most `count_max`; returns how many.
+  std::size_t sweep_uploads(WallTime before, std::size_t count_max);
+  /// Output files last written before `before`: left by attempts that were never finished, when `before` is
+  /// older than any task that is kept. Removes at most `count_max`; returns how many.
+  std::size_t sweep_outputs(WallTime before, std::size_t count_max);
+
+ private:
+  struct Impl;
+  explicit ArtifactStore(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// A name that is safe as one path segment and in a URL: no slash, no control character, not "." or "..", at most 128
+/// bytes (the extension is kept), never empty.
+std::string safe_file_name(std::string_view name);
+
+}  // namespace quern

@@ -1,0 +1,23 @@
+#pragma once
+// What a file is, told from its content: type by libmagic, measures by libmediainfo.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "base/result.h"
+
+namespace quern {
+
+/// Zero means unknown or not applicable.
+struct MediaInfo {
+  std::string content_type;    // "image/png"; "application/octet-stream" if unknown; glTF and STL are told by content too
+  std::uint32_t width = 0;     // pixels, of images and video
+  std::uint32_t height = 0;    // pixels
+  double duration = 0;         // seconds, of audio and video
+};
+
+/// Threads: any. Reads the file; takes milliseconds. Errors: unavailable (cannot be read).
+Result<MediaInfo> probe_media(const std::filesystem::path& file);
+
+}  // namespace quern

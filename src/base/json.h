@@ -1,0 +1,26 @@
+#pragma once
+// JSON is Boost.JSON everywhere, parsed strictly: RFC 8259, valid UTF-8, no NaN, no comments, no lone
+// surrogates, bounded nesting.
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <boost/json/value.hpp>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace quern {
+
+namespace json = boost::json;
+
+inline constexpr std::size_t kJsonDepthMax = 64;
+
+/// Errors: invalid_argument, with a message for the sender ("… at byte 17").
+Result<json::value> parse_json(std::string_view text, std::size_t depth_max = kJsonDepthMax);
+
+/// Appends `text` as a JSON string, quotes included. Invalid UTF-8 becomes U+FFFD.
+void append_json_string(std::string& out, std::string_view text);
+
+}  // namespace quern

@@ -1,0 +1,30 @@
+#pragma once
+// Log lines: text on a terminal, one JSON object a line otherwise. Never a secret, never an input or
+// an output body.
+
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+namespace quern {
+
+enum class LogLevel { debug, info, warn, error };
+
+/// One named value of a log line: {"task", id}.
+struct LogField {
+  std::string_view name;
+  std::string value;
+};
+
+/// Picks the format: text if stderr is a terminal, else JSON lines. Call once, before threads start.
+void init_logging(LogLevel level);
+
+/// Threads: any. Never throws and never blocks on anything but stderr.
+void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {});
+
+inline void log_debug(std::string_view m, std::initializer_list<LogField> f = {}) { log(LogLevel::debug, m, f); }
+inline void log_info(std::string_view m, std::initializer_list<LogField> f = {}) { log(LogLevel::info, m, f); }
+inline void log_warn(std::string_view m, std::initializer_list<LogField> f = {}) { log(LogLevel::warn, m, f); }
+inline void log_error(std::string_view m, std::initializer_list<LogField> f = {}) { log(LogLevel::error, m, f); }
+
+}  // namespace quern

@@ -1,0 +1,65 @@
+#include "base/random.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <vector>
+
+#include "base/assert.h"
+
+namespace quern {
+
+std::uint64_t Random::next_u64() {
+  std::uint64_t value = 0;
+  fill(std::as_writable_bytes(std::span(&value, 1)));
+  return value;
+}
+
+namespace {
+
+void fill_from_system(std::span<std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t got = ::getrandom(bytes.data(), bytes.size(), 0);
+    if (got < 0 && errno == EINTR) continue;
+    QUERN_ASSERT(got > 0);
+    bytes = bytes.subspan(static_cast<std::size_t>(got));
+  }
+}
+
+// One system call for many ids. What was handed out is wiped, so no secret is left behind.
+struct Pool {
+  std::array<std::byte, 1024> bytes;
+  std::size_t used = sizeof(bytes);
+};
+
+}  // namespace
+
+void SystemRandom::fill(std::span<std::byte> bytes) {
+  thread_local Pool pool;
+  if (bytes.size() > pool.bytes.size()) return fill_from_system(bytes);
+  if (pool.bytes.size() - pool.used < bytes.size()) {
+    fill_from_system(pool.bytes);
+    pool.used = 0;
+  }
+  std::byte* from = pool.bytes.data() + pool.used;
+  std::memcpy(bytes.data(), from, bytes.size());
+  std::memset(from, 0, bytes.size());
+  pool.used += bytes.size();
+}
+
+std::string random_hex(Random& random, std::size_t bytes) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::vector<std::byte> raw(bytes);
+  random.fill(raw);
+  std::string text;
+  text.reserve(bytes * 2);
+  for (const std::byte b : raw) {
+    text += kDigits[std::to_integer<unsigned>(b) >> 4U];
+    text += kDigits[std::to_integer<unsigned>(b) & 15U];
+  }
+  return text;
+}
+
+}  // namespace quern

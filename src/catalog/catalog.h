@@ -1,0 +1,44 @@
+#pragma once
+// The models that are served. Immutable; a reload makes a new catalog.
+
+#include <memory>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "catalog/model.h"
+
+namespace quern {
+
+/// Threads: any.
+class Catalog {
+ public:
+  /// Errors: invalid_argument (bad or double id or alias).
+  static Result<std::shared_ptr<const Catalog>> make(std::vector<Model> models);
+
+  [[nodiscard]] const Model* find(std::string_view id) const;
+  /// By full alias, `quern/<id>`, or the `owner/app` (first two segments; after `workflows/` or `comfy/`
+  /// three) of either. A prefix that stands for several models finds none; use `matches_alias`.
+  [[nodiscard]] const Model* find_alias(std::string_view alias) const;
+  /// `endpoint` is an alias of the model, or the `owner/app` of one.
+  [[nodiscard]] bool matches_alias(const Model& model, std::string_view endpoint) const;
+  [[nodiscard]] const std::vector<Model>& models() const { return models_; }
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+  };
+  using Index = std::unordered_map<std::string, const Model*, Hash, std::equal_to<>>;
+
+  std::vector<Model> models_;  // in the order of the configuration
+  Index by_id_;
+  Index by_alias_;             // full aliases only
+};
+
+/// `[A-Za-z0-9_.-]+`, at most kModelIdBytesMax, and neither "." nor "..".
+bool is_model_id(std::string_view text);
+inline constexpr std::size_t kModelIdBytesMax = 128;
+
+}  // namespace quern

@@ -1,0 +1,44 @@
+#pragma once
+// A model's input schema: JSON Schema draft 7, with faults named as pydantic 2 names them.
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace quern {
+
+/// One fault of an input: {"loc":["body",…],"msg":…,"type":…} on the wire.
+struct InputFault {
+  std::vector<json::value> loc;  // after "body": property names (strings) and array indexes (integers)
+  std::string msg;
+  std::string type;              // missing, string_type, greater_than_equal, enum, extra_forbidden, …
+};
+
+/// Immutable. Threads: any.
+class Schema {
+ public:
+  /// Errors: invalid_argument, saying what is wrong with the schema and where.
+  static Result<std::shared_ptr<const Schema>> compile(json::object schema);
+  ~Schema();
+
+  /// Every fault at once, in the order of the schema; empty: the input is valid.
+  [[nodiscard]] std::vector<InputFault> check(const json::object& input) const;
+  /// Adds what the schema gives a default for and the input lacks, at every depth of objects.
+  void fill_defaults(json::object& input) const;
+  /// The schema declares this top-level property.
+  [[nodiscard]] bool declares(std::string_view property) const;
+  /// Top-level properties marked `"x-quern-file": true`: URLs that runners get as local files.
+  [[nodiscard]] const std::vector<std::string>& file_properties() const;
+  [[nodiscard]] const json::object& document() const;
+
+ private:
+  struct Compiled;
+  explicit Schema(std::unique_ptr<Compiled> compiled);
+  std::unique_ptr<Compiled> compiled_;
+};
+
+}  // namespace quern

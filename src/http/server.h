@@ -1,0 +1,128 @@
+#pragma once
+// The HTTP/1.1 server: connections in, requests to a handler, answers out.
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/metrics.h"
+#include "base/result.h"
+#include "http/message.h"
+
+namespace quern::http {
+
+class Connection;  // one TCP or TLS stream and the request on it
+
+/// Where bytes of a body go that are too many for memory. Called on a thread that may block.
+class BodySink {
+ public:
+  virtual ~BodySink() = default;
+  virtual Result<void> write(std::string_view bytes) = 0;
+};
+
+/// An answer that goes on: an event stream. Movable; the stream ends when it is destroyed.
+/// Threads: any.
+class StreamWriter {
+ public:
+  StreamWriter() = default;
+  explicit StreamWriter(std::shared_ptr<Connection> connection);
+  StreamWriter(StreamWriter&&) = default;
+  StreamWriter& operator=(StreamWriter&&) noexcept;
+  ~StreamWriter();
+  /// False once the peer is gone, or so far behind that kStreamPendingBytesMax wait; then stop.
+  bool write(std::string bytes);
+  [[nodiscard]] bool is_open() const;
+
+ private:
+  std::shared_ptr<Connection> connection_;
+};
+
+/// One request on its way to an answer: move it along, and answer exactly once. One that is destroyed
+/// without an answer answers 500. `request()` and its views live until then.
+/// Threads: any, one at a time. Answering on the connection's own I/O thread costs no hop.
+class Exchange {
+ public:
+  explicit Exchange(std::shared_ptr<Connection> connection);
+  Exchange(Exchange&&) = default;
+  Exchange& operator=(Exchange&&) = delete;
+  ~Exchange();
+
+  [[nodiscard]] const Request& request() const;
+
+  /// Reads the whole body (sending 100 Continue if asked for), then calls `then` with request().body set, on
+  /// the I/O thread. A body over `bytes_max` calls it at once with too_large when the length is declared, else
+  /// when the limit is passed; the handler answers then, and the connection closes after that. A peer
+  /// that breaks off, or is slower than the timeouts allow, never calls it.
+  using BodyThen = std::move_only_function<void(Exchange, Result<void>)>;
+  void read_body(std::uint64_t bytes_max, BodyThen then) &&;
+  /// The same, but hands the bytes to `sink` piece by piece and keeps none; a sink's error comes to `then`.
+  void read_body_to(std::unique_ptr<BodySink> sink, std::uint64_t bytes_max, BodyThen then) &&;
+
+  /// Content-Length, Date, Server and Connection are added here. HEAD gets the head only; a body that was not
+  /// read is skipped if small, else the connection closes.
+  void send(Response response) &&;
+  /// Sends the head (chunked, no Content-Length) and leaves the body to the writer.
+  StreamWriter stream(Response head) &&;
+  /// Calls `gone` (on an I/O thread, at most once) if the peer leaves before the answer is sent.
+  void on_disconnect(std::move_only_function<void()> gone);
+
+  /// Runs `work` on the I/O thread of this connection, now if that is the caller's thread.
+  void post(std::move_only_function<void()> work);
+
+ private:
+  std::shared_ptr<Connection> connection_;
+};
+
+/// Called on I/O threads, with the head read and the body not. Must not block.
+using Handler = std::function<void(Exchange)>;
+
+struct TlsFiles {
+  std::filesystem::path cert;  // PEM, the chain
+  std::filesystem::path key;   // PEM
+};
+
+struct ServerOptions {
+  std::string listen = "127.0.0.1:8080";  // host:port or [host]:port; port 0: any free one
+  unsigned threads = 0;                   // 0: one per core
+  std::optional<TlsFiles> tls;
+  std::uint64_t head_bytes_max = 16 * 1024;       // 431 above; a target above it alone: 414
+  std::uint32_t connections_max = 20'000;         // one more is closed at once
+  std::chrono::milliseconds head_timeout{10'000}; // from the first byte of a head to its last: 408
+  std::chrono::milliseconds body_timeout{60'000}; // without a byte of the body arriving: 408
+  std::chrono::milliseconds idle_timeout{75'000}; // between requests
+  std::chrono::milliseconds write_timeout{60'000};// without a byte of the answer being taken
+  /// Makes the answer to what never reached the handler (400, 408, 414, 431, 501, 505): `status` and a short
+  /// reason; null: a plain text body.
+  std::function<Response(unsigned status, std::string_view reason)> protocol_error;
+};
+
+inline constexpr std::size_t kStreamPendingBytesMax = 256 * 1024;
+
+/// Services: start() and stop() are idempotent; stop() returns when every thread has ended.
+class Server {
+ public:
+  Server(ServerOptions options, Handler handler, Metrics& metrics);
+  ~Server();
+
+  /// Binds, listens and starts the threads. Errors: unavailable (port in use, no such address),
+  /// invalid_argument (address form, certificate files).
+  Result<void> start();
+  /// "http://127.0.0.1:8080", with the real port. After start().
+  [[nodiscard]] std::string url() const;
+  /// Closes the listener and idle connections; answers under way are finished, each ends its connection.
+  void stop_accepting();
+  /// Closes everything after waiting at most `grace` for answers under way.
+  void stop(std::chrono::milliseconds grace = std::chrono::milliseconds{1'000});
+  [[nodiscard]] std::size_t connections() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace quern::http
