@@ -1,0 +1,60 @@
+# Shared by the scripts here: where we are, how we speak, how packages get installed.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# The cores to build with: no more than memory allows (the heaviest file takes about 1.5 GiB).
+jobs() {
+  local cores memory_gib
+  cores=$(nproc)
+  memory_gib=$(awk '/MemAvailable/ {print int($2 / 1048576)}' /proc/meminfo)
+  local by_memory=$((memory_gib * 2 / 3))
+  ((by_memory >= 1)) || by_memory=1
+  ((cores < by_memory)) && echo "$cores" || echo "$by_memory"
+}
+
+is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# apt_install PACKAGE…: installs those that are missing, as root or by sudo.
+apt_install() {
+  local missing=() package
+  for package in "$@"; do is_installed "$package" || missing+=("$package"); done
+  [ ${#missing[@]} -eq 0 ] && return
+  command -v apt-get >/dev/null || die "these packages are missing and there is no apt-get here: ${missing[*]}"
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || die "not root and no sudo: ask an administrator to install: ${missing[*]}"
+    as_root=(sudo)
+  fi
+  say "installing ${#missing[@]} Debian packages: ${missing[*]}"
+  local log
+  log=$(mktemp)
+  if ! { "${as_root[@]}" apt-get update -qq &&
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 install -y \
+      --no-install-recommends "${missing[@]}"; } 2>&1 | tee "$log" | awk '/^Unpacking/ {n++; printf "\r  unpacked %d", n; fflush()} END {if (n) print ""}'; then
+    tail -n 20 "$log" >&2
+    die "apt-get failed (its last lines are above)"
+  fi
+  rm -f "$log"
+}
+
+# npm_install FOLDER: `npm ci` there, unless its lock file was installed already.
+npm_install() {
+  local folder=$1 stamp="$1/node_modules/.quern-lock"
+  cmp -s "$folder/package-lock.json" "$stamp" && return
+  need_node
+  say "installing npm packages in $folder"
+  (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error)
+  cp "$folder/package-lock.json" "$stamp"
+}
+
+# Any Node from 18 on will do; Debian's if there is none.
+need_node() {
+  if ! command -v node >/dev/null || [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 18 ]; then
+    apt_install nodejs
+  fi
+  command -v npm >/dev/null || apt_install npm
+}
