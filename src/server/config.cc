@@ -1,0 +1,585 @@
+#include "server/config.h"
+
+#include <cstdlib>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <utility>
+
+#include "catalog/catalog.h"
+#include "server/config_table.h"
+
+namespace quern {
+namespace {
+
+using std::chrono::milliseconds;
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+constexpr milliseconds kForever = std::chrono::days{3650};
+constexpr std::uint64_t kGiB = 1ULL << 30U;
+constexpr std::size_t kIncludeDepthMax = 4;
+constexpr std::uintmax_t kSchemaBytesMax = 1 << 20;
+
+// ---- values that need more than a kind
+// -------------------------------------------------------------
+
+Complaint set_listen(Settings& settings, const toml::node& node) {
+  const auto value = node.value_exact<std::string>();
+  if (!value || value->rfind(':') == std::string::npos)
+    return config::want("\"host:port\", such as \"127.0.0.1:8080\"");
+  settings.http.listen = *value;
+  return std::nullopt;
+}
+
+Complaint set_public_url(Settings& settings, const toml::node& node) {
+  const auto value = node.value_exact<std::string>();
+  const bool fits =
+      value && (value->empty() || value->starts_with("http://") || value->starts_with("https://"));
+  if (!fits) return config::want("an address such as \"https://queue.example.com\"");
+  settings.public_url = *value;
+  while (settings.public_url.ends_with('/')) settings.public_url.pop_back();
+  return std::nullopt;
+}
+
+Complaint set_log_level(Settings& settings, const toml::node& node) {
+  static constexpr std::pair<std::string_view, LogLevel> kLevels[] = {{"debug", LogLevel::debug},
+                                                                      {"info", LogLevel::info},
+                                                                      {"warn", LogLevel::warn},
+                                                                      {"error", LogLevel::error}};
+  const auto value = node.value_exact<std::string>();
+  for (const auto& [name, level] : kLevels) {
+    if (value && *value == name) {
+      settings.log_level = level;
+      return std::nullopt;
+    }
+  }
+  return config::want("\"debug\", \"info\", \"warn\" or \"error\"");
+}
+
+Complaint set_rate(ApiKey& key, const toml::node& node) {
+  const auto value = node.value_exact<std::string>();
+  if (!value) return config::want("a rate such as \"200/s\"");
+  const auto rate = parse_rate(*value);
+  if (!rate) return rate.error().message;
+  key.rate = *rate;
+  return std::nullopt;
+}
+
+// Whether the configuration holds the secret itself; the caller warns of it.
+bool is_plain_secret(std::string_view text) {
+  return !text.starts_with("sha256:") && !text.starts_with("env:");
+}
+
+Complaint add_secret(ApiKey& key, const toml::node& node) {
+  const auto written = node.value_exact<std::string>();
+  if (!written)
+    return config::want("\"env:NAME\", \"sha256:<hex>\", a plain secret, or a list of them");
+  std::string secret = *written;
+  if (secret.starts_with("env:")) {
+    const std::string name = secret.substr(4);
+    const char* value = std::getenv(name.c_str());
+    if (value == nullptr || *value == '\0') {
+      return fmt::format("the environment variable {} is not set", name);
+    }
+    secret = value;
+  }
+  const auto digest = parse_secret(secret);
+  if (!digest) return digest.error().message;
+  key.secrets.push_back(*digest);
+  return std::nullopt;
+}
+
+Complaint set_secret(ApiKey& key, const toml::node& node) {
+  const toml::array* list = node.as_array();
+  if (list == nullptr) return add_secret(key, node);
+  if (list->empty()) return config::want("at least one secret");
+  for (const toml::node& item : *list) {
+    if (Complaint complaint = add_secret(key, item)) return complaint;
+  }
+  return std::nullopt;
+}
+
+// ---- the tables
+// ------------------------------------------------------------------------------------
+
+#define FIELD(Type, path) [](Type& it) -> auto& { return it.path; }
+
+const std::vector<ConfigKey<Settings>>& server_keys() {
+  using S = Settings;
+  static const std::vector<ConfigKey<S>> keys = {
+      {"listen", "host:port", "\"127.0.0.1:8080\"", "where to listen; port 0: any free port",
+       set_listen},
+      {"public_url", "string", "\"\"",
+       "the address callers use, for URLs in answers; empty: from the Host header", set_public_url},
+      {"body_max", "size", "\"10MiB\"", "a create's body; more is 413",
+       config::size<S>(FIELD(S, body_bytes_max), 1024, kGiB)},
+      {"threads", "count", "0", "I/O threads; 0: one per core",
+       config::count<S>(FIELD(S, http.threads), 0, 256)},
+      {"connections_max", "count", "20000", "open connections; one more is closed at once",
+       config::count<S>(FIELD(S, http.connections_max), 1, 1'000'000)},
+      {"head_max", "size", "\"16KiB\"", "a request's line and headers; more is 431 or 414",
+       config::size<S>(FIELD(S, http.head_bytes_max), 1024, 1 << 20)},
+      {"head_timeout", "duration", "\"10s\"", "from the first byte of a request's head to its last",
+       config::duration<S>(FIELD(S, http.head_timeout), 100ms, 1h)},
+      {"body_timeout", "duration", "\"60s\"", "without a byte of a body arriving",
+       config::duration<S>(FIELD(S, http.body_timeout), 100ms, 1h)},
+      {"idle_timeout", "duration", "\"75s\"", "between two requests of a connection",
+       config::duration<S>(FIELD(S, http.idle_timeout), 100ms, 24h)},
+      {"write_timeout", "duration", "\"60s\"", "without a byte of an answer being taken",
+       config::duration<S>(FIELD(S, http.write_timeout), 100ms, 1h)},
+      {"cors_origins", "strings", "[]", "origins of browser pages that may call; \"*\": all",
+       config::texts<S>(FIELD(S, cors_origins))},
+      {"trusted_proxies", "strings", "[]",
+       "addresses or networks whose X-Forwarded-* headers count",
+       config::texts<S>(FIELD(S, trusted_proxies))},
+      {"drain_timeout", "duration", "\"30s\"",
+       "how long a stop waits for running tasks before it hands them back",
+       config::duration<S>(FIELD(S, drain_timeout), 0ms, 24h)},
+      {"log_level", "string", "\"info\"", "debug, info, warn or error", set_log_level},
+  };
+  return keys;
+}
+
+const std::vector<ConfigKey<Settings>>& store_keys() {
+  using S = Settings;
+  static const std::vector<ConfigKey<S>> keys = {
+      {"lease_ttl", "duration", "\"30s\"",
+       "how long an attempt lives without a heartbeat of its runner",
+       config::duration<S>(FIELD(S, lease_ttl), 1s, 1h)},
+      {"result_cache", "size", "\"64MiB\"", "memory for results of tasks that ended lately",
+       config::size<S>(FIELD(S, result_cache_bytes), 0, 64 * kGiB)},
+  };
+  return keys;
+}
+
+const std::vector<ConfigKey<Settings>>& retention_keys() {
+  using S = Settings;
+  static const std::vector<ConfigKey<S>> keys = {
+      {"results", "duration", "\"24h\"",
+       "how long an ended task, its result and its files are kept",
+       config::duration<S>(FIELD(S, results_ttl), 1s, kForever)},
+      {"uploads", "duration", "\"24h\"", "how long an uploaded file is kept",
+       config::duration<S>(FIELD(S, uploads_ttl), 1s, kForever)},
+  };
+  return keys;
+}
+
+const std::vector<ConfigKey<Settings>>& input_keys() {
+  using S = Settings;
+  static const std::vector<ConfigKey<S>> keys = {
+      {"file_max", "size", "\"64MiB\"", "a file that an input names by URL",
+       config::size<S>(FIELD(S, input_file_bytes_max), 1024, 64 * kGiB)},
+      {"upload_max", "size", "\"1GiB\"", "an uploaded file",
+       config::size<S>(FIELD(S, upload_bytes_max), 1024, 1024 * kGiB)},
+      {"fetch_timeout", "duration", "\"30s\"", "for fetching one input URL",
+       config::duration<S>(FIELD(S, fetch_timeout), 100ms, 1h)},
+      {"allow_private_urls", "bool", "false",
+       "input URLs may point to private and loopback addresses",
+       config::flag<S>(FIELD(S, allow_private_urls))},
+  };
+  return keys;
+}
+
+const std::vector<ConfigKey<ApiKey>>& key_keys() {
+  using K = ApiKey;
+  static const std::vector<ConfigKey<K>> keys = {
+      {"id", "string", "required", "the owner of tasks; stays when secrets change",
+       config::text<K>(FIELD(K, id))},
+      {"secret", "secrets", "required",
+       "\"env:NAME\", \"sha256:<hex>\" (see `quern keys new`), or a list while rotating",
+       set_secret},
+      {"models", "strings", "[\"*\"]", "globs over model ids", config::texts<K>(FIELD(K, models))},
+      {"rate", "rate", "\"200/s\"", "requests; more is 429", set_rate},
+      {"burst", "count", "twice the rate", "requests that may come at once",
+       config::number<K>(FIELD(K, burst), 1, 1e9)},
+      {"queued_max", "count", "10000", "tasks waiting, of all models",
+       config::count<K>(FIELD(K, queued_max), 1, 1'000'000'000)},
+      {"running_max", "count", "0", "tasks running, of all models; 0: no limit",
+       config::count<K>(FIELD(K, running_max), 0, 1'000'000)},
+      {"weight", "number", "1", "share of a model against other keys with waiting tasks",
+       config::number<K>(FIELD(K, weight), 0.001, 1000)},
+      {"admin", "bool", "false", "may use the admin verbs, on every key's tasks",
+       config::flag<K>(FIELD(K, admin))},
+  };
+  return keys;
+}
+
+Complaint set_env(ExecutorSpec& spec, const toml::node& node) {
+  const toml::table* table = node.as_table();
+  if (table == nullptr) return config::want("a table of strings");
+  for (const auto& [name, value] : *table) {
+    const auto text = value.value_exact<std::string>();
+    if (!text) return config::want("a table of strings");
+    spec.env.emplace(std::string(name.str()), *text);
+  }
+  return std::nullopt;
+}
+
+const std::vector<ConfigKey<ExecutorSpec>>& executor_keys() {
+  using E = ExecutorSpec;
+  static const std::vector<ConfigKey<E>> keys = {
+      {"kind", "string", "required", "\"process\" or \"echo\"", config::text<E>(FIELD(E, kind))},
+      {"command", "strings", "required for process",
+       "program and arguments; a program with a slash is relative to dir",
+       config::texts<E>(FIELD(E, command))},
+      {"dir", "path", "the file's folder", "the working directory",
+       [](E& e, const toml::node& node) -> Complaint {
+         const auto value = node.value_exact<std::string>();
+         if (!value || value->empty()) return config::want("a folder");
+         e.dir = *value;
+         return std::nullopt;
+       }},
+      {"env", "table", "{}", "environment variables besides PATH, HOME, LANG and TMPDIR", set_env},
+  };
+  return keys;
+}
+
+// `schema` and `executor` are read by load_model, which knows the file they stand in.
+const std::vector<ConfigKey<Model>>& model_keys() {
+  using M = Model;
+  static const std::vector<ConfigKey<M>> keys = {
+      {"id", "string", "required", "the name in URLs: letters, digits, `_`, `.`, `-`",
+       config::text<M>(FIELD(M, id))},
+      {"title", "string", "the schema's", "for people", config::text<M>(FIELD(M, title))},
+      {"description", "string", "the schema's", "for people",
+       config::text<M>(FIELD(M, description))},
+      {"modality", "string", "\"\"", "such as \"text-to-image\"",
+       config::text<M>(FIELD(M, modality))},
+      {"executor", "table", "required", "how it is run, see below", nullptr},
+      {"schema", "path", "none", "a JSON Schema (draft 7) of the input; none: any object", nullptr},
+      {"concurrency", "count", "1", "tasks running at once",
+       config::count<M>(FIELD(M, concurrency), 1, 10'000)},
+      {"timeout", "duration", "\"10m\"", "of one attempt",
+       config::duration<M>(FIELD(M, timeout), 10ms, kForever)},
+      {"grace", "duration", "\"5s\"", "between SIGTERM and SIGKILL",
+       config::duration<M>(FIELD(M, grace), 0ms, 1h)},
+      {"attempts", "count", "3", "runs of a task before it fails for good",
+       config::count<M>(FIELD(M, attempts_max), 1, 100)},
+      {"retry", "bool", "true", "false: a failed attempt is never repeated",
+       config::flag<M>(FIELD(M, retry))},
+      {"backoff_min", "duration", "\"1s\"",
+       "before the second attempt; doubles for each further one",
+       config::duration<M>(FIELD(M, backoff_min), 1ms, 1h)},
+      {"backoff_max", "duration", "\"60s\"", "the longest wait between attempts",
+       config::duration<M>(FIELD(M, backoff_max), 1ms, 24h)},
+      {"queued_max", "count", "100000", "tasks waiting, of all keys",
+       config::count<M>(FIELD(M, queued_max), 1, 1'000'000'000)},
+      {"aliases", "strings", "[]", "further names on the fal mount: \"owner/app\"",
+       config::texts<M>(FIELD(M, aliases))},
+  };
+  return keys;
+}
+
+#undef FIELD
+
+// ---- reading
+// ---------------------------------------------------------------------------------------
+
+std::string place(const fs::path& file, const toml::node& node) {
+  return fmt::format("{}:{}", file.filename().string(), node.source().begin.line);
+}
+
+std::unexpected<Error> complain(const fs::path& file, const toml::node& node,
+                                std::string_view where, std::string_view what) {
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("{}: {}: {}", place(file, node), where, what));
+}
+
+// Reads one TOML table by its rows. `section` is how a person finds it: "[server]".
+template <typename Target>
+Result<void> read_table(const fs::path& file, std::string_view section, const toml::table& table,
+                        const std::vector<ConfigKey<Target>>& keys, Target& target,
+                        const std::set<std::string_view>& also = {}) {
+  for (const auto& [name, node] : table) {
+    const auto row = std::find_if(keys.begin(), keys.end(),
+                                  [&](const auto& key) { return key.name == name.str(); });
+    const std::string where = fmt::format("{} {}", section, name.str());
+    if (row == keys.end()) {
+      if (also.contains(name.str())) continue;
+      return complain(file, node, where, "unknown key");
+    }
+    if (!row->set) continue;
+    if (const Complaint complaint = row->set(target, node))
+      return complain(file, node, where, *complaint);
+  }
+  return {};
+}
+
+class Reader {
+ public:
+  explicit Reader(Settings& settings) : settings_(settings) {}
+
+  Result<void> read_file(const fs::path& path, std::size_t depth) {
+    const fs::path file = fs::absolute(path).lexically_normal();
+    std::ifstream stream(file);
+    if (!stream)
+      return fail(ErrorCode::invalid_argument, fmt::format("{}: cannot be read", path.string()));
+    toml::table document;
+    try {
+      document = toml::parse(stream, file.string());
+    } catch (const toml::parse_error& error) {
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("{}:{}: {}", file.filename().string(), error.source().begin.line,
+                              error.description()));
+    }
+    return read_document(file, document, depth);
+  }
+
+ private:
+  Result<void> read_document(const fs::path& file, const toml::table& document, std::size_t depth) {
+    for (const auto& [name, node] : document) {
+      Result<void> done = read_section(file, name.str(), node, depth);
+      if (!done) return done;
+    }
+    return {};
+  }
+
+  Result<void> read_section(const fs::path& file, std::string_view name, const toml::node& node,
+                            std::size_t depth) {
+    if (name == "include") return read_includes(file, node, depth);
+    if (name == "key" || name == "model") {
+      const toml::array* entries = node.as_array();
+      if (entries == nullptr || !entries->is_array_of_tables()) {
+        return complain(file, node, name, fmt::format("expected entries headed [[{}]]", name));
+      }
+      for (const toml::node& entry : *entries) {
+        Result<void> done =
+            name == "key" ? read_key(file, *entry.as_table()) : read_model(file, *entry.as_table());
+        if (!done) return done;
+      }
+      return {};
+    }
+    const toml::table* table = node.as_table();
+    if (name == "server" && table != nullptr) return read_server(file, *table);
+    if (name == "store" && table != nullptr) return read_store(file, *table);
+    if (name == "retention" && table != nullptr)
+      return read_table(file, "[retention]", *table, retention_keys(), settings_);
+    if (name == "input" && table != nullptr)
+      return read_table(file, "[input]", *table, input_keys(), settings_);
+    return complain(file, node, name,
+                    "unknown section; there are [server], [store], [retention], [input], [[key]], "
+                    "[[model]] and include");
+  }
+
+  Result<void> read_includes(const fs::path& file, const toml::node& node, std::size_t depth) {
+    struct Names {
+      std::vector<std::string> list;
+    } names;
+    const auto take = config::texts<Names>([](Names& n) -> auto& { return n.list; });
+    if (const Complaint complaint = take(names, node))
+      return complain(file, node, "include", *complaint);
+    if (depth == kIncludeDepthMax)
+      return complain(file, node, "include", "files include each other too deeply");
+    for (const std::string& name : names.list) {
+      Result<void> done = read_file(file.parent_path() / name, depth + 1);
+      if (!done) return done;
+    }
+    return {};
+  }
+
+  Result<void> read_server(const fs::path& file, const toml::table& table) {
+    Result<void> done = read_table(file, "[server]", table, server_keys(), settings_, {"tls"});
+    if (!done || !table.contains("tls")) return done;
+    const toml::node& node = *table.get("tls");
+    const toml::table* tls = node.as_table();
+    const auto cert = tls != nullptr ? (*tls)["cert"].value_exact<std::string>() : std::nullopt;
+    const auto key = tls != nullptr ? (*tls)["key"].value_exact<std::string>() : std::nullopt;
+    if (!cert || !key || tls->size() != 2) {
+      return complain(file, node, "[server] tls",
+                      "expected { cert = \"cert.pem\", key = \"key.pem\" }");
+    }
+    settings_.http.tls = http::TlsFiles{file.parent_path() / *cert, file.parent_path() / *key};
+    return {};
+  }
+
+  Result<void> read_store(const fs::path& file, const toml::table& table) {
+    Result<void> done = read_table(file, "[store]", table, store_keys(), settings_, {"url"});
+    if (!done || !table.contains("url")) return done;
+    const toml::node& node = *table.get("url");
+    const auto url = node.value_exact<std::string>();
+    if (!url || !url->starts_with("sqlite:") || url->size() == 7) {
+      return complain(file, node, "[store] url", "expected \"sqlite:<folder>\"");
+    }
+    settings_.data = (file.parent_path() / url->substr(7)).lexically_normal();
+    return {};
+  }
+
+  Result<void> read_key(const fs::path& file, const toml::table& table) {
+    ApiKey key;
+    Result<void> done = read_table(file, "[[key]]", table, key_keys(), key);
+    if (!done) return done;
+    if (key.id.empty()) return complain(file, table, "[[key]]", "id is missing");
+    if (key.secrets.empty())
+      return complain(file, table, fmt::format("[[key]] {}", key.id), "secret is missing");
+    if (!table.contains("burst")) key.burst = std::max(1.0, 2 * key.rate);
+    warn_of_plain_secrets(file, table, key);
+    settings_.keys.push_back(std::move(key));
+    return {};
+  }
+
+  void warn_of_plain_secrets(const fs::path& file, const toml::table& table, const ApiKey& key) {
+    const toml::node& node = *table.get("secret");
+    bool plain = false;
+    if (const auto* one = node.as_string()) plain = is_plain_secret(one->get());
+    if (const auto* list = node.as_array()) {
+      for (const toml::node& item : *list)
+        plain = plain || is_plain_secret(item.as_string()->get());
+    }
+    if (!plain) return;
+    settings_.warnings.push_back(
+        fmt::format("{}: key {}: the secret stands in the file as it is; `quern keys new` prints a "
+                    "digest to put there instead",
+                    place(file, node), key.id));
+  }
+
+  Result<void> read_model(const fs::path& file, const toml::table& table) {
+    Model model;
+    Result<void> done = read_table(file, "[[model]]", table, model_keys(), model);
+    if (!done) return done;
+    const std::string where = fmt::format("[[model]] {}", model.id);
+    if (!is_model_id(model.id)) {
+      return complain(file, table, where,
+                      "id: expected letters, digits, `_`, `.`, `-` (at most 128)");
+    }
+    done = read_executor(file, table, where, model);
+    if (!done) return done;
+    done = read_schema(file, table, where, model);
+    if (!done) return done;
+    settings_.models.push_back(std::move(model));
+    return {};
+  }
+
+  Result<void> read_executor(const fs::path& file, const toml::table& table, std::string_view where,
+                             Model& model) {
+    const toml::node* node = table.get("executor");
+    if (node == nullptr) return complain(file, table, where, "executor is missing");
+    const std::string section = fmt::format("{} executor", where);
+    if (node->as_table() == nullptr)
+      return complain(file, *node, section,
+                      "expected { kind = \"process\", command = [\"./run\"], … }");
+    ExecutorSpec& spec = model.executor;
+    spec.kind.clear();
+    Result<void> done = read_table(file, section, *node->as_table(), executor_keys(), spec);
+    if (!done) return done;
+    if (spec.kind != "process" && spec.kind != "echo") {
+      return complain(file, *node, section, "kind: expected \"process\" or \"echo\"");
+    }
+    if (spec.kind == "echo") return {};
+    if (spec.command.empty() || spec.command[0].empty())
+      return complain(file, *node, section, "command is missing");
+    spec.dir = (file.parent_path() / spec.dir).lexically_normal();
+    std::error_code ignored;
+    if (!fs::is_directory(spec.dir, ignored)) {
+      return complain(file, *node, section,
+                      fmt::format("dir: there is no folder {}", spec.dir.string()));
+    }
+    return {};
+  }
+
+  Result<void> read_schema(const fs::path& file, const toml::table& table, std::string_view where,
+                           Model& model) {
+    const toml::node* node = table.get("schema");
+    if (node == nullptr) return {};
+    const std::string section = fmt::format("{} schema", where);
+    const auto name = node->value_exact<std::string>();
+    if (!name) return complain(file, *node, section, "expected a file name");
+    const fs::path path = file.parent_path() / *name;
+    std::ifstream stream(path, std::ios::binary);
+    std::error_code failed;
+    const std::uintmax_t bytes = fs::file_size(path, failed);
+    if (!stream || failed)
+      return complain(file, *node, section, fmt::format("{} cannot be read", path.string()));
+    if (bytes > kSchemaBytesMax)
+      return complain(file, *node, section, fmt::format("{} is over 1 MiB", path.string()));
+    std::ostringstream text;
+    text << stream.rdbuf();
+    Result<json::value> document = parse_json(text.str());
+    if (!document)
+      return complain(file, *node, section, fmt::format("{}: {}", *name, document.error().message));
+    if (!document->is_object())
+      return complain(file, *node, section, fmt::format("{}: expected a JSON object", *name));
+    adopt_texts(document->get_object(), model);
+    auto schema = Schema::compile(std::move(document->get_object()));
+    if (!schema)
+      return complain(file, *node, section, fmt::format("{}: {}", *name, schema.error().message));
+    model.schema = *schema;
+    return {};
+  }
+
+  // The schema's title and description serve where the configuration gives none.
+  static void adopt_texts(const json::object& schema, Model& model) {
+    const auto text_of = [&](std::string_view name) -> std::string {
+      const json::value* value = schema.if_contains(name);
+      return value != nullptr && value->is_string() ? std::string(value->get_string())
+                                                    : std::string();
+    };
+    if (model.title.empty()) model.title = text_of("title");
+    if (model.description.empty()) model.description = text_of("description");
+  }
+
+  Settings& settings_;
+};
+
+template <typename Target>
+void append_reference(std::string& out, std::string_view section,
+                      const std::vector<ConfigKey<Target>>& keys) {
+  out += fmt::format("\n### {}\n\n| key | kind | default | meaning |\n| --- | --- | --- | --- |\n",
+                     section);
+  for (const auto& key : keys) {
+    out +=
+        fmt::format("| `{}` | {} | `{}` | {} |\n", key.name, key.kind, key.fallback, key.meaning);
+  }
+}
+
+// What concerns the whole: names that stand twice, in files that may include each other.
+Result<void> check_whole(const Settings& settings, std::string_view file) {
+  auto ring = KeyRing::make(settings.keys);
+  if (!ring)
+    return fail(ErrorCode::invalid_argument, fmt::format("{}: {}", file, ring.error().message));
+  auto catalog = Catalog::make(settings.models);
+  if (!catalog)
+    return fail(ErrorCode::invalid_argument, fmt::format("{}: {}", file, catalog.error().message));
+  return {};
+}
+
+}  // namespace
+
+Result<Settings> load_settings(const fs::path& file) {
+  Settings settings;
+  settings.data = fs::absolute(file).parent_path() / "data";
+  Result<void> done = Reader(settings).read_file(file, 0);
+  if (done) done = check_whole(settings, file.filename().string());
+  if (!done) return fail(std::move(done));
+  return settings;
+}
+
+Result<Settings> default_settings(const fs::path& models_file, const fs::path& data) {
+  Settings settings;
+  settings.data = fs::absolute(data).lexically_normal();
+  Result<void> done = Reader(settings).read_file(models_file, 0);
+  if (done) done = check_whole(settings, models_file.filename().string());
+  if (!done) return fail(std::move(done));
+  return settings;
+}
+
+std::string settings_reference() {
+  std::string out =
+      "Sizes are written \"10MiB\", durations \"60s\" (ms, s, m, h, d), rates \"200/s\" (s, m, "
+      "h).\n";
+  append_reference(out, "[server]", server_keys());
+  out += "| `tls` | table | none | `{ cert = \"cert.pem\", key = \"key.pem\" }`: serve HTTPS |\n";
+  append_reference(out, "[store]", store_keys());
+  out += "| `url` | string | `\"sqlite:data\"` | the data folder, relative to the file |\n";
+  append_reference(out, "[retention]", retention_keys());
+  append_reference(out, "[input]", input_keys());
+  append_reference(out, "[[key]]", key_keys());
+  append_reference(out, "[[model]]", model_keys());
+  append_reference(out, "[[model]] executor", executor_keys());
+  out +=
+      "\n`include = [\"models/models.toml\"]` at the top reads further files; their paths are "
+      "relative to themselves.\n";
+  return out;
+}
+
+}  // namespace quern
