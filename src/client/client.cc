@@ -1,0 +1,412 @@
+#include "quern/client.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <fstream>
+#include <mutex>
+#include <system_error>
+
+#include "base/json.h"
+#include "base/random.h"
+#include "client/transport.h"
+
+namespace quern {
+
+using client::Answer;
+using client::Call;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+constexpr seconds kHold{25};           // below what proxies commonly allow a silent answer
+constexpr milliseconds kPollMin{250};  // between polls of a server that does not hold answers
+constexpr milliseconds kPollMax{3'000};
+
+ClientError usage(std::string message) {
+  return {.fault = ClientFault::usage, .message = std::move(message)};
+}
+
+const json::value* find(const json::value& object, std::string_view name) {
+  return object.is_object() ? object.get_object().if_contains(name) : nullptr;
+}
+
+std::string string_at(const json::value& object, std::string_view name) {
+  const json::value* value = find(object, name);
+  return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string();
+}
+
+std::optional<double> number_at(const json::value& object, std::string_view name) {
+  const json::value* value = find(object, name);
+  if (value == nullptr || !value->is_number()) return std::nullopt;
+  return value->to_number<double>();
+}
+
+std::uint64_t count_at(const json::value& object, std::string_view name) {
+  const double value = number_at(object, name).value_or(0);
+  return value > 0 ? static_cast<std::uint64_t>(value) : 0;
+}
+
+// The server's words for a person: `detail`, which is a string or a list of faults, or
+// `error.message`.
+std::string explain(const json::value& body) {
+  const json::value* detail = find(body, "detail");
+  if (detail != nullptr && detail->is_string()) return std::string(detail->get_string());
+  if (detail != nullptr && detail->is_array()) {
+    std::string text;
+    for (const json::value& fault : detail->get_array()) {
+      std::string place;
+      const json::value* loc = find(fault, "loc");
+      if (loc != nullptr && loc->is_array()) {
+        for (const json::value& step : loc->get_array()) {
+          if (step.is_string() && step.get_string() == "body") continue;
+          if (!place.empty()) place += '.';
+          place += step.is_string() ? std::string(step.get_string()) : json::serialize(step);
+        }
+      }
+      if (!text.empty()) text += "; ";
+      text += place.empty() ? string_at(fault, "msg") : place + ": " + string_at(fault, "msg");
+    }
+    return text;
+  }
+  const json::value* error = find(body, "error");
+  if (error != nullptr && error->is_string()) return std::string(error->get_string());
+  return error != nullptr ? string_at(*error, "message") : std::string();
+}
+
+json::value parse_or_null(const std::string& text) {
+  Result<json::value> parsed = parse_json(text);
+  return parsed ? std::move(*parsed) : json::value(nullptr);
+}
+
+// A result answered with an error code because the task itself failed: no fault of the exchange.
+bool tells_of_completed_task(const json::value& body) {
+  return string_at(body, "status") == "COMPLETED";
+}
+
+bool may_help_to_repeat(int status) {
+  return status == 0 || status == 429 || (status >= 500 && status <= 599);
+}
+
+ClientError to_error(const Answer& answer) {
+  ClientError error;
+  error.http_status = answer.status;
+  error.detail = answer.body;
+  error.retry_after = answer.retry_after;
+  if (answer.stopped) {
+    error.fault = ClientFault::stopped;
+    error.message = "stopped";
+    return error;
+  }
+  if (answer.status == 0) {
+    error.fault = ClientFault::unreachable;
+    error.message = answer.failure;
+    return error;
+  }
+  const json::value body = parse_or_null(answer.body);
+  error.message = explain(body);
+  if (error.message.empty()) error.message = "HTTP " + std::to_string(answer.status);
+  error.error_type = string_at(body, "error_type");
+  if (tells_of_completed_task(body)) {
+    error.fault = ClientFault::failed;
+  } else if (answer.status == 404) {
+    error.fault = ClientFault::not_found;
+  } else {
+    error.fault = answer.status >= 500 ? ClientFault::unreachable : ClientFault::refused;
+  }
+  return error;
+}
+
+StatusReport read_status(std::string body) {
+  StatusReport report;
+  const json::value parsed = parse_or_null(body);
+  const std::string status = string_at(parsed, "status");
+  report.status = status == "COMPLETED"     ? TaskStatus::completed
+                  : status == "IN_PROGRESS" ? TaskStatus::in_progress
+                                            : TaskStatus::in_queue;
+  if (number_at(parsed, "queue_position"))
+    report.queue_position = count_at(parsed, "queue_position");
+  report.eta = number_at(parsed, "eta");
+  report.progress = number_at(parsed, "progress");
+  if (const json::value* metrics = find(parsed, "metrics")) {
+    report.inference_time = number_at(*metrics, "inference_time");
+  }
+  report.error = string_at(parsed, "error");
+  report.error_type = string_at(parsed, "error_type");
+  const json::value* logs = find(parsed, "logs");
+  if (logs != nullptr && logs->is_array()) {
+    for (const json::value& entry : logs->get_array()) {
+      report.logs.push_back(
+          {string_at(entry, "message"), string_at(entry, "timestamp"), string_at(entry, "level")});
+    }
+  }
+  report.body = std::move(body);
+  return report;
+}
+
+ResultOutput read_output(const json::value& entry) {
+  ResultOutput output;
+  output.type = string_at(entry, "type");
+  output.url = string_at(entry, "url");
+  output.content_type = string_at(entry, "content_type");
+  output.file_name = string_at(entry, "file_name");
+  output.file_size = count_at(entry, "file_size");
+  output.width = static_cast<std::uint32_t>(count_at(entry, "width"));
+  output.height = static_cast<std::uint32_t>(count_at(entry, "height"));
+  output.duration = number_at(entry, "duration").value_or(0);
+  const json::value* text = find(entry, "text");
+  if (text != nullptr && text->is_string()) output.text = std::string(text->get_string());
+  return output;
+}
+
+TaskResult read_result(std::string body) {
+  TaskResult result;
+  const json::value parsed = parse_or_null(body);
+  result.request_id = string_at(parsed, "request_id");
+  const json::value* outputs = find(parsed, "outputs");
+  if (outputs != nullptr && outputs->is_array()) {
+    for (const json::value& entry : outputs->get_array())
+      result.outputs.push_back(read_output(entry));
+  }
+  const json::value* metadata = find(parsed, "metadata");
+  result.metadata = metadata != nullptr ? json::serialize(*metadata) : "{}";
+  result.body = std::move(body);
+  return result;
+}
+
+// Sleeps unless the token is triggered first. False: it was.
+bool pause(milliseconds time, const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  std::unique_lock lock(mutex);
+  wake.wait_for(lock, stop, time, [] { return false; });
+  return !stop.stop_requested();
+}
+
+}  // namespace
+
+struct Client::Impl {
+  ClientOptions options;
+  client::Transport transport;
+  SystemRandom random;
+
+  explicit Impl(ClientOptions o)
+      : options(std::move(o)),
+        transport({options.connect_timeout, options.request_timeout, options.user_agent}) {
+    while (options.url.ends_with('/')) options.url.pop_back();
+  }
+
+  Call make_call(std::string method, std::string_view path) const {
+    Call call{.method = std::move(method),
+              .url = options.url + std::string(path),
+              .headers = {},
+              .body = {},
+              .upload_file = {},
+              .sink = {},
+              .progress = {}};
+    call.headers.push_back("Authorization: Key " + options.key);
+    return call;
+  }
+
+  static std::string task_path(const TaskHandle& task) {
+    return "/v1/queue/" + task.model + "/requests/" + task.request_id;
+  }
+
+  // How long before repeat number `n` (from 0): growing, with full jitter, and no sooner than the
+  // server asked for.
+  milliseconds backoff(std::uint32_t n, milliseconds retry_after) {
+    const milliseconds ceiling =
+        std::min(options.backoff_max, options.backoff_min * (std::int64_t{1} << std::min(n, 20U)));
+    const auto spread = static_cast<std::uint64_t>(std::max<std::int64_t>(ceiling.count(), 1));
+    return std::max(retry_after,
+                    milliseconds{static_cast<std::int64_t>(random.next_u64() % spread)});
+  }
+
+  // Repeats what may help to repeat. Only for calls that do no harm twice.
+  ClientResult<Answer> exchange(const Call& call, const std::stop_token& stop) {
+    for (std::uint32_t n = 0;; ++n) {
+      Answer answer = transport.exchange(call, stop);
+      if (answer.status >= 200 && answer.status < 300) return answer;
+      const bool final = answer.stopped || answer.sink_failed ||
+                         !may_help_to_repeat(answer.status) || n >= options.repeats_max ||
+                         tells_of_completed_task(parse_or_null(answer.body));
+      if (final) return std::unexpected(to_error(answer));
+      if (!pause(backoff(n, answer.retry_after), stop)) {
+        answer.stopped = true;
+        return std::unexpected(to_error(answer));
+      }
+    }
+  }
+};
+
+Client::Client(ClientOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+Client::~Client() = default;
+Client::Client(Client&&) noexcept = default;
+Client& Client::operator=(Client&&) noexcept = default;
+
+ClientResult<TaskHandle> Client::submit(std::string_view model, std::string_view input,
+                                        const SubmitOptions& options, std::stop_token stop) {
+  if (model.empty() || model.find_first_of("/?# ") != std::string_view::npos) {
+    return std::unexpected(usage("a model is one word, as `quern models` lists it"));
+  }
+  Result<json::value> parsed = parse_json(input);
+  if (!parsed) return std::unexpected(usage("the input is not JSON: " + parsed.error().message));
+  if (!parsed->is_object()) return std::unexpected(usage("the input must be a JSON object"));
+
+  Call call = impl_->make_call("POST", "/v1/queue/" + std::string(model));
+  call.body = std::string(input);
+  call.headers.emplace_back("Content-Type: application/json");
+  call.headers.push_back("Idempotency-Key: " + (options.idempotency_key.empty()
+                                                    ? random_hex(impl_->random, 16)
+                                                    : options.idempotency_key));
+  auto answer = impl_->exchange(call, stop);
+  if (!answer) return std::unexpected(answer.error());
+  const json::value body = parse_or_null(answer->body);
+  TaskHandle task{std::string(model), string_at(body, "request_id"),
+                  count_at(body, "queue_position")};
+  if (task.request_id.empty()) {
+    return std::unexpected(ClientError{
+        .fault = ClientFault::refused,
+        .message = "the server's answer names no request: is this the address of a Quern?",
+        .http_status = answer->status,
+        .detail = answer->body});
+  }
+  return task;
+}
+
+ClientResult<StatusReport> Client::status(const TaskHandle& task, bool logs, seconds hold,
+                                          std::stop_token stop) {
+  std::string path = Impl::task_path(task) + "/status?logs=" + (logs ? "1" : "0");
+  if (hold.count() > 0) path += "&wait=" + std::to_string(hold.count());
+  auto answer = impl_->exchange(impl_->make_call("GET", path), stop);
+  if (!answer) return std::unexpected(answer.error());
+  return read_status(std::move(answer->body));
+}
+
+ClientResult<TaskResult> Client::result(const TaskHandle& task, std::stop_token stop) {
+  auto answer = impl_->exchange(impl_->make_call("GET", Impl::task_path(task) + "/response"), stop);
+  if (!answer) return std::unexpected(answer.error());
+  if (answer->status == 202) {
+    return std::unexpected(ClientError{.fault = ClientFault::refused,
+                                       .message = "the task has not completed yet",
+                                       .http_status = 202,
+                                       .detail = answer->body});
+  }
+  return read_result(std::move(answer->body));
+}
+
+ClientResult<TaskResult> Client::wait(const TaskHandle& task,
+                                      const std::function<void(const StatusReport&)>& changed,
+                                      std::stop_token stop) {
+  milliseconds interval = kPollMin;
+  std::string before;
+  for (;;) {
+    const auto asked = std::chrono::steady_clock::now();
+    auto report = status(task, false, before.empty() ? seconds{0} : kHold, stop);
+    if (!report) return std::unexpected(report.error());
+    if (changed) changed(*report);
+    if (report->status == TaskStatus::completed) return result(task, stop);
+    const bool held = std::chrono::steady_clock::now() - asked > kPollMin;
+    interval = report->body != before || held ? kPollMin : std::min(kPollMax, interval * 3 / 2);
+    // A server that holds answers is asked again at once; one that does not, after a pause that
+    // grows.
+    const bool same_answer_at_once = !before.empty() && report->body == before && !held;
+    before = report->body;
+    if (same_answer_at_once && !pause(interval, stop)) {
+      return std::unexpected(ClientError{.fault = ClientFault::stopped, .message = "stopped"});
+    }
+  }
+}
+
+ClientResult<CancelReply> Client::cancel(const TaskHandle& task) {
+  Call call = impl_->make_call("PUT", Impl::task_path(task) + "/cancel");
+  auto answer = impl_->exchange(call, {});
+  if (answer) return CancelReply::requested;
+  const bool completed =
+      answer.error().http_status == 400 &&
+      string_at(parse_or_null(answer.error().detail), "status") == "ALREADY_COMPLETED";
+  if (completed) return CancelReply::already_completed;
+  return std::unexpected(answer.error());
+}
+
+ClientResult<std::uint64_t> Client::download(
+    const ResultOutput& output, const std::filesystem::path& file,
+    const std::function<void(std::uint64_t, std::uint64_t)>& progress, std::stop_token stop) {
+  if (output.url.empty()) return std::unexpected(usage("this output has no file"));
+  std::filesystem::path part = file;
+  part += ".part";
+  std::uint64_t bytes = 0;
+  ClientResult<Answer> answer;
+  {
+    std::ofstream stream(part, std::ios::binary | std::ios::trunc);
+    if (!stream) return std::unexpected(usage("cannot write " + part.string()));
+    Call call;
+    call.url = output.url;
+    call.progress = progress;
+    call.sink = [&](const char* data, std::size_t size) {
+      bytes += size;
+      return static_cast<bool>(stream.write(data, static_cast<std::streamsize>(size)));
+    };
+    answer = Answer{};
+    // A repeat starts the file anew.
+    for (std::uint32_t n = 0;; ++n) {
+      answer = ClientResult<Answer>(impl_->transport.exchange(call, stop));
+      const bool done = answer->status >= 200 && answer->status < 300;
+      if (done || answer->stopped || answer->sink_failed || !may_help_to_repeat(answer->status) ||
+          n >= impl_->options.repeats_max)
+        break;
+      if (!pause(impl_->backoff(n, answer->retry_after), stop)) break;
+      stream.seekp(0);
+      bytes = 0;
+    }
+    stream.flush();
+    if (!stream) answer->sink_failed = true;
+  }
+  std::error_code failed;
+  if (answer->status >= 200 && answer->status < 300 && !answer->sink_failed) {
+    std::filesystem::resize_file(part, bytes, failed);
+    if (!failed) std::filesystem::rename(part, file, failed);
+    if (!failed) return bytes;
+  }
+  std::error_code ignored;
+  std::filesystem::remove(part, ignored);
+  if (failed || answer->sink_failed) return std::unexpected(usage("cannot write " + file.string()));
+  return std::unexpected(to_error(*answer));
+}
+
+ClientResult<std::string> Client::upload(const std::filesystem::path& file, std::stop_token stop) {
+  if (!std::ifstream(file, std::ios::binary))
+    return std::unexpected(usage("cannot read " + file.string()));
+  Call call = impl_->make_call("POST", "/v1/files");
+  call.upload_file = file.string();
+  auto answer = impl_->exchange(call, stop);
+  if (!answer) return std::unexpected(answer.error());
+  return string_at(parse_or_null(answer->body), "url");
+}
+
+ClientResult<std::vector<ModelInfo>> Client::models() {
+  auto answer = impl_->exchange(impl_->make_call("GET", "/v1/models"), {});
+  if (!answer) return std::unexpected(answer.error());
+  std::vector<ModelInfo> models;
+  const json::value body = parse_or_null(answer->body);
+  const json::value* list = find(body, "data");
+  if (list == nullptr || !list->is_array()) return models;
+  for (const json::value& entry : list->get_array()) {
+    models.push_back({string_at(entry, "id"), string_at(entry, "title"),
+                      string_at(entry, "description"), string_at(entry, "modality"),
+                      json::serialize(entry)});
+  }
+  return models;
+}
+
+ClientResult<std::string> Client::call(std::string_view method, std::string_view path,
+                                       std::string_view body) {
+  Call call = impl_->make_call(std::string(method), path);
+  call.body = std::string(body);
+  if (!body.empty()) call.headers.emplace_back("Content-Type: application/json");
+  auto answer = impl_->exchange(call, {});
+  if (!answer) return std::unexpected(answer.error());
+  return std::move(answer->body);
+}
+
+}  // namespace quern
