@@ -1,6 +1,6 @@
 #pragma once
-// JSON is Boost.JSON everywhere, parsed strictly: RFC 8259, valid UTF-8, no NaN, no comments, no lone
-// surrogates, bounded nesting.
+// JSON is Boost.JSON everywhere, parsed strictly: RFC 8259, valid UTF-8, no NaN, no comments, no
+// lone surrogates, bounded nesting.
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -17,10 +17,14 @@ namespace json = boost::json;
 
 inline constexpr std::size_t kJsonDepthMax = 64;
 
-/// Errors: invalid_argument, with a message for the sender ("… at byte 17").
+/// Of members with the same name the last one counts, as in Python and JavaScript. Numbers that no
+/// double can hold are refused. Nesting beyond `depth_max` is refused without recursion. Errors:
+/// invalid_argument, with a message for the sender ("… at byte 17").
 Result<json::value> parse_json(std::string_view text, std::size_t depth_max = kJsonDepthMax);
 
-/// Appends `text` as a JSON string, quotes included. Invalid UTF-8 becomes U+FFFD.
+/// Appends `text` as a JSON string, quotes included. Invalid UTF-8 becomes U+FFFD; besides what
+/// JSON demands, C1 controls, line separators and changes of direction are escaped, so that the
+/// text is safe to show.
 void append_json_string(std::string& out, std::string_view text);
 
 }  // namespace quern

@@ -1,8 +1,8 @@
 #pragma once
 // Counters, gauges and histograms in the Prometheus text format.
 //
-// A metric is made once (look-up by name and labels, under a lock) and then kept by reference by its
-// user: updates are one relaxed atomic operation. The registry outlives its users.
+// A metric is made once (look-up by name and labels, under a lock) and then kept by reference by
+// its user: updates are one relaxed atomic operation. The registry outlives its users.
 
 #include <atomic>
 #include <cstdint>
@@ -46,11 +46,13 @@ class Histogram {
   void observe(double value);
 
   [[nodiscard]] const std::vector<double>& bounds() const { return bounds_; }
-  [[nodiscard]] std::uint64_t bucket(std::size_t i) const { return counts_[i].load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t bucket(std::size_t i) const {
+    return counts_[i].load(std::memory_order_relaxed);
+  }
   [[nodiscard]] double sum() const { return sum_.load(std::memory_order_relaxed); }
 
  private:
-  std::vector<double> bounds_;                             // ascending, without +Inf
+  std::vector<double> bounds_;                            // ascending, without +Inf
   std::unique_ptr<std::atomic<std::uint64_t>[]> counts_;  // bounds_.size() + 1
   std::atomic<double> sum_{0};
 };
@@ -60,9 +62,13 @@ std::span<const double> latency_bounds();
 /// 1 to 4096 in powers of two, for batch sizes.
 std::span<const double> size_bounds();
 
-/// Threads: any.
+/// Names and labels must be legal for Prometheus; one name has one type and one help text. Asking
+/// twice for the same name and labels gives the same metric. Threads: any.
 class Metrics {
  public:
+  Metrics();
+  ~Metrics();
+
   Counter& counter(std::string_view name, std::string_view help, MetricLabels labels = {});
   Gauge& gauge(std::string_view name, std::string_view help, MetricLabels labels = {});
   Histogram& histogram(std::string_view name, std::string_view help, std::span<const double> bounds,
@@ -74,17 +80,15 @@ class Metrics {
   [[nodiscard]] std::string render() const;
 
  private:
+  enum class Type : std::uint8_t { counter, gauge, histogram };
   struct Family;
   struct Series;
-  Series& series(std::string_view name, std::string_view help, int type, MetricLabels labels);
+  Series& series(std::string_view name, std::string_view help, Type type, MetricLabels labels,
+                 std::span<const double> bounds = {});
 
   mutable std::mutex mutex_;  // guards families_ and collectors_
   std::vector<std::unique_ptr<Family>> families_;
   std::vector<std::function<void()>> collectors_;
-
- public:
-  Metrics();
-  ~Metrics();
 };
 
 }  // namespace quern

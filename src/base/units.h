@@ -10,7 +10,8 @@
 
 namespace quern {
 
-/// "512", "10KiB", "10MiB", "2GiB", "10MB" (powers of 1000). Errors: invalid_argument, saying what was expected.
+/// "512", "10KiB", "10MiB", "2GiB", "10MB" (powers of 1000). Errors: invalid_argument, saying what
+/// was expected.
 Result<std::uint64_t> parse_bytes(std::string_view text);
 /// "250ms", "60s", "5m", "24h", "7d"; a bare number is refused. Errors: invalid_argument.
 Result<std::chrono::milliseconds> parse_duration(std::string_view text);

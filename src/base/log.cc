@@ -1,0 +1,134 @@
+#include "base/log.h"
+
+#include <fmt/format.h>
+#include <spdlog/logger.h>
+#include <spdlog/sinks/ansicolor_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/json.h"
+
+namespace quern {
+namespace {
+
+std::string_view name_of(LogLevel level) {
+  switch (level) {
+    case LogLevel::debug:
+      return "debug";
+    case LogLevel::info:
+      return "info";
+    case LogLevel::warn:
+      return "warn";
+    case LogLevel::error:
+      return "error";
+  }
+  return "error";
+}
+
+spdlog::level::level_enum spdlog_level(LogLevel level) {
+  switch (level) {
+    case LogLevel::debug:
+      return spdlog::level::debug;
+    case LogLevel::info:
+      return spdlog::level::info;
+    case LogLevel::warn:
+      return spdlog::level::warn;
+    case LogLevel::error:
+      return spdlog::level::err;
+  }
+  return spdlog::level::err;
+}
+
+struct Output {
+  std::unique_ptr<spdlog::logger> logger;
+  bool text = false;
+};
+
+Output make_output(LogLevel level, bool text) {
+  spdlog::sink_ptr sink;
+  if (text) {
+    sink = std::make_shared<spdlog::sinks::ansicolor_stderr_sink_mt>();
+  } else {
+    sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  }
+  Output output{.logger = std::make_unique<spdlog::logger>("quern", std::move(sink)), .text = text};
+  output.logger->set_pattern(text ? "%H:%M:%S.%e %^%-7l%$ %v" : "%v");
+  output.logger->set_level(spdlog_level(level));
+  output.logger->set_error_handler([](const std::string&) {});  // stderr is gone: nobody to tell
+  return output;
+}
+
+// The one global of the program: whatever logs before init_logging gets JSON lines from `info` on.
+Output& output() {
+  static Output instance = make_output(LogLevel::info, false);
+  return instance;
+}
+
+// Unlike a value, a message is a sentence: quotes around it would be noise, so only the escapes
+// stay.
+void append_escaped(std::string& out, std::string_view text) {
+  const std::size_t begin = out.size();
+  append_json_string(out, text);
+  out.pop_back();
+  out.erase(begin, 1);
+}
+
+bool is_bare_word(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char c) {
+    return c > ' ' && c < '\x7F' && c != '"' && c != '\\' && c != '=';
+  });
+}
+
+}  // namespace
+
+std::string format_log_json(WallTime time, LogLevel level, std::string_view message,
+                            std::span<const LogField> fields) {
+  std::string line =
+      fmt::format(R"({{"time":"{}","level":"{}","msg":)", format_rfc3339(time), name_of(level));
+  append_json_string(line, message);
+  for (const LogField& field : fields) {
+    line += ',';
+    append_json_string(line, field.name);
+    line += ':';
+    append_json_string(line, field.value);
+  }
+  line += '}';
+  return line;
+}
+
+std::string format_log_text(std::string_view message, std::span<const LogField> fields) {
+  std::string line;
+  append_escaped(line, message);
+  for (const LogField& field : fields) {
+    line += ' ';
+    line += field.name;
+    line += '=';
+    if (is_bare_word(field.value)) {
+      line += field.value;
+    } else {
+      append_json_string(line, field.value);
+    }
+  }
+  return line;
+}
+
+void init_logging(LogLevel level) { output() = make_output(level, ::isatty(STDERR_FILENO) == 1); }
+
+void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
+  try {
+    Output& out = output();
+    if (!out.logger->should_log(spdlog_level(level))) return;
+    const std::span<const LogField> all(fields.begin(), fields.size());
+    const std::string line = out.text
+                                 ? format_log_text(message, all)
+                                 : format_log_json(SystemClock().now().wall, level, message, all);
+    out.logger->log(spdlog_level(level), spdlog::string_view_t(line.data(), line.size()));
+  } catch (const std::exception&) {
+    // A log line is never worth the work that it tells of.
+  }
+}
+
+}  // namespace quern
