@@ -13,7 +13,8 @@ struct ServeFlags {
   std::string data;
 };
 
-/// Reads the command line and runs one verb; returns the exit code. `serve` runs the server and returns its code.
+/// Reads the command line and runs one verb; returns the exit code. `serve` runs the server and
+/// returns its code.
 int run_cli(int argc, char** argv, const std::function<int(const ServeFlags&)>& serve);
 
 }  // namespace quern

@@ -1,0 +1,120 @@
+#include "cli/cli.h"
+
+#include <CLI/CLI.hpp>
+
+#include "cli/keys_verb.h"
+#include "cli/task_verbs.h"
+
+namespace quern {
+namespace {
+
+void add_session_flags(CLI::App& verb, SessionFlags& flags) {
+  verb.add_option("--url", flags.url, "The server (QUERN_URL, else http://127.0.0.1:8080)");
+  verb.add_option("--key", flags.key, "The key's secret (QUERN_KEY, else ./quern-data/first-key)");
+  verb.add_flag("--json", flags.json, "Print JSON, for scripts");
+  verb.add_flag("-q,--quiet", flags.quiet, "Show no progress");
+}
+
+void add_run_flags(CLI::App& verb, RunFlags& flags) {
+  verb.add_option("model", flags.model, "What to run; `quern models` lists them")->required();
+  verb.add_option("-i,--input", flags.input.pairs,
+                  "A parameter, name=value; name=@file uploads a file")
+      ->take_all();
+  verb.add_option("--json-input", flags.input.json_file,
+                  "The parameters as a JSON file; - reads standard input");
+  verb.add_option("--idempotency-key", flags.idempotency_key,
+                  "Names this request: repeating it makes no second task");
+}
+
+void add_task_flags(CLI::App& verb, TaskFlags& flags) {
+  verb.add_option("id", flags.id, "The request's id, or `last`")->required();
+  verb.add_option("-m,--model", flags.model, "Its model; not needed for requests made from here");
+}
+
+// A verb's flags live as long as the parse; its action runs after it.
+struct Verbs {
+  SessionFlags session;
+  ServeFlags serve;
+  RunFlags run;
+  TaskFlags task;
+  std::string model;
+  std::function<ExitCode()> action;
+
+  CLI::App& add(CLI::App& parent, const char* name, const char* about,
+                std::function<ExitCode()> act) {
+    CLI::App& verb = *parent.add_subcommand(name, about);
+    verb.callback([this, act] { action = act; });
+    return verb;
+  }
+
+  CLI::App& add_client(CLI::App& parent, const char* name, const char* about,
+                       std::function<ExitCode()> act) {
+    CLI::App& verb = add(parent, name, about, std::move(act));
+    add_session_flags(verb, session);
+    return verb;
+  }
+};
+
+void add_task_verbs(CLI::App& app, Verbs& verbs) {
+  CLI::App& run = verbs.add_client(app, "run", "Create a task, wait for it, download what it made",
+                                   [&verbs] { return run_verb(verbs.session, verbs.run); });
+  add_run_flags(run, verbs.run);
+  run.add_option("-o,--out", verbs.run.out, "The folder for the files")->capture_default_str();
+  add_run_flags(verbs.add_client(app, "submit", "Create a task and print its id",
+                                 [&verbs] { return submit_verb(verbs.session, verbs.run); }),
+                verbs.run);
+  CLI::App& status = verbs.add_client(app, "status", "Show how a task gets on",
+                                      [&verbs] { return status_verb(verbs.session, verbs.task); });
+  add_task_flags(status, verbs.task);
+  status.add_flag("--logs", verbs.task.logs, "With its log lines");
+  status.add_flag("--attempts", verbs.task.attempts, "With its attempts, as log lines");
+  CLI::App& result = verbs.add_client(app, "result", "Show or download a task's result",
+                                      [&verbs] { return result_verb(verbs.session, verbs.task); });
+  add_task_flags(result, verbs.task);
+  result.add_flag("-w,--wait", verbs.task.wait, "Wait until it has completed");
+  result.add_option("-o,--out", verbs.task.out, "Download the files into this folder");
+  add_task_flags(verbs.add_client(app, "cancel", "Cancel a task",
+                                  [&verbs] { return cancel_verb(verbs.session, verbs.task); }),
+                 verbs.task);
+  verbs
+      .add_client(app, "models", "List the models, or show one with its schema",
+                  [&verbs] { return models_verb(verbs.session, verbs.model); })
+      .add_option("model", verbs.model, "Show this one");
+}
+
+void add_server_verbs(CLI::App& app, Verbs& verbs,
+                      const std::function<int(const ServeFlags&)>& serve) {
+  CLI::App& verb = verbs.add(app, "serve", "Run the server", [&verbs, &serve] {
+    return static_cast<ExitCode>(serve(verbs.serve));
+  });
+  verb.add_option("-c,--config", verbs.serve.config,
+                  "The configuration; without one, the example models are served");
+  verb.add_option("--listen", verbs.serve.listen, "host:port, instead of the configured one");
+  verb.add_option("--data", verbs.serve.data, "The data folder, instead of the configured one");
+  CLI::App& keys = *app.add_subcommand("keys", "Make keys");
+  keys.require_subcommand(1);
+  verbs
+      .add(keys, "new", "Print a fresh secret and its digest",
+           [&verbs] { return keys_new_verb(verbs.session.json); })
+      .add_flag("--json", verbs.session.json, "Print JSON, for scripts");
+}
+
+}  // namespace
+
+int run_cli(int argc, char** argv, const std::function<int(const ServeFlags&)>& serve) {
+  CLI::App app("Quern: a durable queue for multimodal generation", "quern");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("quern ") + QUERN_VERSION);
+  app.footer("Exit codes: 0 done, 1 the task failed, 2 usage, 3 refused, 4 unreachable.");
+  Verbs verbs;
+  add_server_verbs(app, verbs, serve);
+  add_task_verbs(app, verbs);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::usage);
+  }
+  return static_cast<int>(verbs.action());
+}
+
+}  // namespace quern
