@@ -57,11 +57,14 @@ struct Change {
     attempt_ended,  // back to queued: retry, released or lost lease; `attempt_result` says which
     cancel_marked,  // running, with the durable mark
     ended,          // terminal; `attempt_result` is set if an attempt ended with it
+    requeued,       // an ended task is queued again, with a fresh set of attempts
   };
   Kind kind{};
   TaskRow row;
-  std::string_view attempt_result;  // "succeeded", "failed", "canceled", "released", "lost"; static
+  /// "succeeded", "failed", "canceled", "released", "lost", "crashed"; empty if no attempt ended. Static.
+  std::string_view attempt_result;
   std::string_view error;           // static text for ends that the core decides; else empty
+  std::uint64_t attempt_token = 0;  // lease token of the attempt that started or ended, else 0
 };
 
 struct NewTask {
@@ -107,37 +110,48 @@ class QueueCore {
   void set_key(KeyIndex key, const KeyPolicy& policy);
   void set_paused(ModelIndex model, bool paused);
 
-  // -- recovery: before the first command, rows in any order
+  // -- recovery: after the policies, before the first command; rows in any order, ascending ids are fastest
+  /// No lease token up to `token` is given again. Call it with the highest one of any stored attempt:
+  /// the row of a queued task does not tell the tokens that it had.
+  void restore_last_token(std::uint64_t token);
   /// Takes back a live task. One that was running has lost its attempt with the crash: it is queued
   /// again by resume(), or ended when that was its last.
   void restore(const TaskRow& row, Now now);
-  /// Ends recovery; its changes are committed or rolled back like a batch's.
+  /// Ends recovery; its changes are committed or rolled back like a batch's. After a rollback it may be
+  /// called again; else the next ticks do its work.
   void resume(Now now);
 
   // -- commands. `chance`: fresh random bits, for jitter
-  /// Position of the new task. Errors: rate_limited ("Queue is full").
+  /// Position of the new task, counting this batch's. Errors: rate_limited ("Queue is full"),
+  /// invalid_argument (the model is no longer served).
   Result<std::uint64_t> submit(const NewTask& task, Now now);
   /// Appends at most `count_max` claims. Lease tokens ascend; restore() keeps them above every stored one.
   void claim(ModelIndex model, std::uint32_t count_max, std::chrono::milliseconds lease_ttl, Now now,
              std::vector<Claimed>& out);
-  /// Answers whether a cancel was asked for. Not a change. Errors: lease_lost.
+  /// Answers whether a cancel was asked for. Not a change: like looking it goes by the committed state,
+  /// may come at any time, also between a batch's commands and its commit, and no rollback undoes it.
+  /// Errors: lease_lost.
   Result<bool> heartbeat(const Lease& lease, std::optional<double> progress, Now now);
   /// Errors: lease_lost.
   Result<TaskState> finish(const Lease& lease, const AttemptReport& report, Now now, std::uint64_t chance);
-  /// Errors: not_found (not a live task).
+  /// `canceled`, or `running` for a task that must first stop. Errors: not_found (not a live task).
   Result<TaskState> cancel(const TaskId& id, Now now);
-  /// Puts an ended task's row back as queued with a fresh set of attempts. Errors: rate_limited.
+  /// Puts a failed or canceled task's row back as queued, with a fresh set of attempts and a new rank.
+  /// Errors: rate_limited, conflict (it is live, or succeeded), unavailable (it ended in this very
+  /// batch), invalid_argument (the model is no longer served).
   Result<void> requeue(const TaskRow& row, Now now);
   /// Ends queued tasks of a model that is no longer served; at most `count_max`, returns how many.
+  /// Until the next set_model its running tasks end too where they would have been queued again.
   std::size_t end_unserved(ModelIndex model, std::size_t count_max, Now now);
   /// Leases that ran out, starts that came too late, backoffs that are over. At most `count_max` tasks.
   void tick(Now now, std::uint64_t chance, std::size_t count_max);
   /// When tick() has something to do next.
   [[nodiscard]] std::optional<SteadyTime> next_due() const;
 
-  // -- batch
+  // -- batch: what its commands have brought about. commit() and rollback() clear it, so read it before
   [[nodiscard]] std::span<const Change> changes() const;
-  /// Models that have claimable tasks since the batch, or since a tick.
+  /// Models of which a task has become claimable since the last commit: by a command, a policy, or the
+  /// last rollback. A hint for waking runners: the task may have been claimed since.
   [[nodiscard]] std::span<const ModelIndex> claimable() const;
   /// Leases that ended in this batch without their holder's doing (lost, not finished).
   [[nodiscard]] std::span<const Lease> lost() const;
@@ -148,6 +162,7 @@ class QueueCore {
   [[nodiscard]] std::optional<LiveTask> find(const TaskId& id) const;
   [[nodiscard]] std::uint64_t queued(ModelIndex model) const;
   [[nodiscard]] std::uint64_t running(ModelIndex model) const;
+  /// When the task was submitted that is queued and has been live the longest.
   [[nodiscard]] std::optional<WallTime> oldest_queued(ModelIndex model) const;
   [[nodiscard]] std::uint64_t queued() const;
   [[nodiscard]] std::uint64_t running() const;
