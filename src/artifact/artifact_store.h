@@ -1,7 +1,8 @@
 #pragma once
 // Output files and uploads: kept in `<data>/files/<32 hex>/<file_name>`, found by that key alone.
 //
-// Everything here may block on the disk: call it from runner threads and the blocking pool, never from an I/O thread.
+// Everything here may block on the disk: call it from runner threads and the blocking pool, never
+// from an I/O thread.
 
 #include <chrono>
 #include <cstdint>
@@ -28,10 +29,10 @@ struct AttemptFolders {
 
 /// A file that is being served.
 struct OpenFile {
-  int fd = -1;              // the caller closes it
+  int fd = -1;  // the caller closes it
   std::uint64_t bytes = 0;
   std::string content_type;
-  std::string etag;         // strong, with its quotes
+  std::string etag;  // strong, with its quotes
   WallTime modified;
 };
 
@@ -41,7 +42,8 @@ class Upload {
   virtual ~Upload() = default;
   /// Errors: too_large, unavailable (disk full).
   virtual Result<void> write(std::string_view bytes) = 0;
-  /// Durable on return. The content type is told from the content. Replaces an earlier upload under the same key.
+  /// Durable on return. The content type is told from the content. Replaces an earlier upload under
+  /// the same key.
   virtual Result<Output> finish() = 0;
 };
 
@@ -49,33 +51,49 @@ class Upload {
 /// Threads: any.
 class ArtifactStore {
  public:
-  /// Makes the folders if missing, and removes the work folders of an earlier run. Errors: unavailable.
-  static Result<std::unique_ptr<ArtifactStore>> open(const std::filesystem::path& data, Random& random);
+  /// Makes the folders if missing, and removes the work folders and unfinished uploads of an
+  /// earlier run. One store per data folder: open the queue first, which holds the folder's lock.
+  /// Errors: unavailable.
+  static Result<std::unique_ptr<ArtifactStore>> open(const std::filesystem::path& data,
+                                                     Random& random);
   ~ArtifactStore();
 
   Result<AttemptFolders> make_folders(const TaskId& task, std::uint32_t attempt);
   void remove_folders(const AttemptFolders& folders);
 
-  /// Moves the file at `path`, relative to folders.output, into the store; fills in key, name, content type,
-  /// size, width, height and duration (by content). Errors: invalid_argument (missing, not a regular file, or
-  /// outside of the folder, also by links), unavailable.
+  /// Moves the file at `path`, relative to folders.output, into the store; fills in key, name,
+  /// content type, size, width, height and duration (by content). An absolute path is taken if it
+  /// leads into folders.output, a link if its target lies there. The file's name gets an extension
+  /// if it has none. Errors, with messages that name `path` for the caller: invalid_argument
+  /// (missing, not a regular file, outside of the folder, also by links, or a file with other hard
+  /// links), unavailable.
   Result<Output> adopt(const AttemptFolders& folders, std::string_view path, OutputType type);
 
-  /// Starts a file under a fresh key, or under `file_key` if given.
+  /// Reads the file at `path`, found as adopt() finds it, for outputs that are text. Errors: as
+  /// adopt(), and too_large.
+  Result<std::string> read_output(const AttemptFolders& folders, std::string_view path,
+                                  std::uint64_t bytes_max) const;
+
+  /// Starts a file under a fresh key, or under `file_key` (32 lower-case hex characters) if given;
+  /// then its name is exactly safe_file_name(file_name), since the URL is known already, else it
+  /// gets an extension if it has none. Errors: invalid_argument (the key), unavailable. The store
+  /// outlives the upload.
   Result<std::unique_ptr<Upload>> start_upload(std::string_view file_name, std::uint64_t bytes_max,
                                                std::optional<std::string> file_key = std::nullopt);
 
   /// Errors: not_found (also for every malformed key or name).
   Result<OpenFile> open_file(std::string_view file_key, std::string_view file_name) const;
   /// The file's place on this machine, for runners. Errors: not_found.
-  Result<std::filesystem::path> find_path(std::string_view file_key, std::string_view file_name) const;
+  Result<std::filesystem::path> find_path(std::string_view file_key,
+                                          std::string_view file_name) const;
 
   /// Missing ones are passed over. A file being served stays readable for who has it open.
   void remove(std::span<const Output> outputs);
-  /// Uploads last written before `before`: their lifetime is over. Removes at most `count_max`; returns how many.
+  /// Uploads last written before `before`: their lifetime is over. Removes at most `count_max`;
+  /// returns how many.
   std::size_t sweep_uploads(WallTime before, std::size_t count_max);
-  /// Output files last written before `before`: left by attempts that were never finished, when `before` is
-  /// older than any task that is kept. Removes at most `count_max`; returns how many.
+  /// Output files last written before `before`: left by attempts that were never finished, when
+  /// `before` is older than any task that is kept. Removes at most `count_max`; returns how many.
   std::size_t sweep_outputs(WallTime before, std::size_t count_max);
 
  private:
@@ -84,8 +102,8 @@ class ArtifactStore {
   std::unique_ptr<Impl> impl_;
 };
 
-/// A name that is safe as one path segment and in a URL: no slash, no control character, not "." or "..", at most 128
-/// bytes (the extension is kept), never empty.
+/// A name that is safe as one path segment and in a URL: no slash, no control character, not "." or
+/// "..", at most 128 bytes (the extension is kept), never empty.
 std::string safe_file_name(std::string_view name);
 
 }  // namespace quern
