@@ -42,10 +42,7 @@ std::string_view describe(const boost::system::error_code& ec) {
       return "too deeply nested";
     case json::error::illegal_leading_surrogate:
     case json::error::illegal_trailing_surrogate:
-    case json::error::expected_utf16_escape:
       return "a lone surrogate in a string";
-    case json::error::expected_hex_digit:
-      return "an illegal escape in a string";
     case json::error::exponent_overflow:
     case json::error::not_exact:
       return "a number out of range";

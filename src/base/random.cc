@@ -37,6 +37,7 @@ struct Pool {
 }  // namespace
 
 void SystemRandom::fill(std::span<std::byte> bytes) {
+  if (bytes.empty()) return;
   thread_local Pool pool;
   if (bytes.size() > pool.bytes.size()) return fill_from_system(bytes);
   if (pool.bytes.size() - pool.used < bytes.size()) {

@@ -1,0 +1,133 @@
+#include "base/json.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace quern {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string fault_of(std::string_view text) {
+  auto parsed = parse_json(text);
+  if (parsed) return "accepted: " + json::serialize(*parsed);
+  EXPECT_EQ(parsed.error().code, ErrorCode::invalid_argument);
+  return parsed.error().message;
+}
+
+std::string as_json_string(std::string_view text) {
+  std::string out;
+  append_json_string(out, text);
+  return out;
+}
+
+TEST(Json, ReadsEveryKindOfValue) {
+  for (const std::string_view text :
+       {"null", "true", "-7", "18446744073709551615", "1.5E-3", R"("\u00e9\ud83d\ude00")", "[]",
+        "[1,[2,{}]]", R"({"a":{"b":[null]}})"}) {
+    EXPECT_TRUE(parse_json(text).has_value()) << text;
+  }
+  EXPECT_EQ(parse_json(" \t\r\n{\"a\" : 1} \n").value(), (json::value{{"a", 1}}));
+  EXPECT_EQ(parse_json(R"("\u00e9\ud83d\ude00")").value(), "\xC3\xA9\xF0\x9F\x98\x80");
+}
+
+TEST(Json, KeepsWholeNumbersOf64Bits) {
+  EXPECT_EQ(parse_json("9223372036854775807").value().as_int64(), INT64_MAX);
+  EXPECT_EQ(parse_json("-9223372036854775808").value().as_int64(), INT64_MIN);
+  EXPECT_EQ(parse_json("18446744073709551615").value().as_uint64(), UINT64_MAX);
+}
+
+TEST(Json, RefusesWhatIsNotJson) {
+  for (const std::string_view text : {"",         " ",         "nul",       "NaN",
+                                      "Infinity", "-Infinity", "[1,]",      "{\"a\":1,}",
+                                      "{a:1}",    "{'a':1}",   "// c\n1",   "/* c */ 1",
+                                      "01",       "+1",        ".5",        "1.",
+                                      "1e",       "-",         "0x10",      "\"",
+                                      "\"\n\"",   "\"\t\"",    "\"\\x41\"", "[",
+                                      "{",        "[1 2]",     "{\"a\" 1}", "\xEF\xBB\xBF{}"}) {
+    EXPECT_FALSE(parse_json(text).has_value()) << text;
+  }
+  EXPECT_FALSE(parse_json(std::string_view("\"\0\"", 3)).has_value());
+  EXPECT_FALSE(parse_json(std::string_view("1\0", 2)).has_value());
+}
+
+TEST(Json, SaysWhatIsWrongAndWhere) {
+  EXPECT_EQ(fault_of("{} x"), "unexpected text after the value at byte 3");
+  EXPECT_EQ(fault_of("[1, 2"), "the text ends too early at byte 5");
+  EXPECT_EQ(fault_of("[1,,2]"), "a syntax error at byte 3");
+  EXPECT_EQ(fault_of(R"({"a":tru})"), "a syntax error at byte 5");
+}
+
+TEST(Json, RefusesLoneSurrogates) {
+  for (const std::string_view text :
+       {R"("\ud800")", R"("\udc00")", R"("\ud800x")", R"("\ud800\u0041")", R"("\ud800\ud800")",
+        R"({"\udfff":1})", R"("\ud83d)"}) {
+    EXPECT_FALSE(parse_json(text).has_value()) << text;
+  }
+}
+
+TEST(Json, RefusesInvalidUtf8AndSaysWhere) {
+  EXPECT_EQ(fault_of("[\"a\xFF\"]"), "invalid UTF-8 at byte 3");
+  EXPECT_EQ(fault_of("\"\xC0\x80\""), "invalid UTF-8 at byte 1");      // overlong
+  EXPECT_EQ(fault_of("\"\xED\xA0\x80\""), "invalid UTF-8 at byte 1");  // a surrogate
+  EXPECT_EQ(fault_of("\"\xF4\x90\x80\x80\""), "invalid UTF-8 at byte 1");
+  EXPECT_EQ(fault_of("{\"\xE2\x82\":1}"), "invalid UTF-8 at byte 2");
+}
+
+TEST(Json, RefusesNumbersThatNoDoubleCanHold) {
+  EXPECT_THAT(fault_of("1e400"), HasSubstr("out of range"));
+  EXPECT_THAT(fault_of(R"({"a":[-1e99999999999]})"), HasSubstr("out of range"));
+  EXPECT_THAT(fault_of(std::string(400, '9')), HasSubstr("out of range"));
+  EXPECT_TRUE(parse_json("1e-400").has_value());
+  EXPECT_TRUE(parse_json("1.7976931348623157e308").has_value());
+}
+
+TEST(Json, LimitsNestingWithoutCrashing) {
+  const auto nested = [](std::size_t depth) {
+    return std::string(depth, '[') + std::string(depth, ']');
+  };
+
+  EXPECT_TRUE(parse_json(nested(kJsonDepthMax)).has_value());
+  EXPECT_THAT(fault_of(nested(kJsonDepthMax + 1)), HasSubstr("too deeply nested"));
+  EXPECT_THAT(fault_of(nested(200'000)), HasSubstr("too deeply nested"));
+  EXPECT_THAT(fault_of(std::string(200'000, '[')), HasSubstr("too deeply nested"));
+  std::string objects;
+  for (int i = 0; i < 200'000; ++i) objects += R"({"a":)";
+  EXPECT_THAT(fault_of(objects), HasSubstr("too deeply nested"));
+  EXPECT_FALSE(parse_json("[[]]", 1).has_value());
+  EXPECT_TRUE(parse_json("[[]]", 2).has_value());
+}
+
+TEST(Json, TakesTheLastOfMembersWithOneName) {
+  EXPECT_EQ(parse_json(R"({"a":1,"b":2,"a":3})").value().at("a"), 3);
+}
+
+TEST(Json, ReadsValuesLargerThanItsScratchMemory) {
+  const std::string text = "[\"" + std::string(1'000'000, 'x') + "\"]";
+  EXPECT_EQ(json::serialize(parse_json(text).value()), text);
+}
+
+TEST(Json, QuotesStringsSoThatTheyReadBackTheSame) {
+  for (const std::string& text :
+       {std::string(), std::string("plain"), std::string("\"\\/\b\f\n\r\t"),
+        std::string("\0\x01\x1F\x7F", 4), std::string("\xC3\xA9\xF0\x9F\x98\x80"),
+        std::string("\xC2\x85\xE2\x80\xA8\xE2\x80\xAE\xE2\x81\xA6")}) {
+    EXPECT_EQ(parse_json(as_json_string(text)).value(), json::value(text));
+  }
+}
+
+TEST(Json, EscapesWhatATerminalMayActUpon) {
+  EXPECT_EQ(as_json_string("a\x1B[2J\x7F"), R"("a\u001b[2J\u007f")");
+  EXPECT_EQ(as_json_string("\xC2\x9B\xE2\x80\xA8\xE2\x80\xAE"), R"("\u009b\u2028\u202e")");
+}
+
+TEST(Json, ReplacesInvalidUtf8InStrings) {
+  EXPECT_EQ(as_json_string("a\xFFz"), "\"a\xEF\xBF\xBDz\"");
+  EXPECT_EQ(as_json_string("\xE2\x82\""), "\"\xEF\xBF\xBD\\\"\"");  // the quote is not swallowed
+  EXPECT_EQ(as_json_string("\xED\xA0\x80"), "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");
+}
+
+}  // namespace
+}  // namespace quern
