@@ -1,0 +1,71 @@
+// SIGTERM: what runs is finished or handed back, and nothing is lost.
+
+#include <thread>
+
+#include "tests/system/system_fixture.h"
+
+namespace quern {
+namespace {
+
+using std::chrono::seconds;
+
+// Runs until the file `go` appears in the model's folder.
+constexpr const char* kWaitForGo =
+    "cat >/dev/null\n"
+    "echo '{\"progress\":0.5}'\n"
+    "while [ ! -e go ]; do sleep 0.05; done\n"
+    "echo '{\"output\":{\"type\":\"text\",\"text\":\"done\"}}'\n";
+
+void wait_until_running(Client& client, const TaskHandle& task) {
+  for (StatusReport report; report.status != TaskStatus::in_progress;) {
+    auto asked = client.status(task, false, seconds{5});
+    ASSERT_TRUE(asked) << asked.error().message;
+    report = *asked;
+  }
+}
+
+TEST_F(SystemTest, FinishesWhatRunsBeforeItStops) {
+  serve(config(process_model("wait", kWaitForGo)), "drain_timeout = \"60s\"");
+  Client before = client();
+  const auto task = before.submit("wait", "{}");
+  ASSERT_TRUE(task);
+  wait_until_running(before, *task);
+
+  server_->signal(SIGTERM);
+  // Draining shows by the first create that is refused; polls go on.
+  for (;;) {
+    const auto refused = before.submit("echo", "{}");
+    if (refused) continue;
+    EXPECT_EQ(refused.error().http_status, 503) << refused.error().message;
+    EXPECT_GE(refused.error().retry_after, seconds{1});
+    break;
+  }
+  EXPECT_TRUE(before.status(*task));
+  std::ofstream(folder_.path() / "wait" / "go") << "";
+
+  EXPECT_EQ(server_->reap(), 0);
+  serve(config(process_model("wait", kWaitForGo)));
+  const auto result = client().result(*task);
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->outputs.at(0).text, "done");
+}
+
+TEST_F(SystemTest, HandsBackWhatStillRunsAtTheDeadlineWithoutSpendingTheAttempt) {
+  const std::string models = process_model("wait", kWaitForGo, "attempts = 1\ngrace = \"1s\"");
+  serve(config(models), "drain_timeout = \"100ms\"");
+  Client before = client();
+  const auto task = before.submit("wait", "{}");
+  ASSERT_TRUE(task);
+  wait_until_running(before, *task);
+
+  EXPECT_EQ(server_->terminate(), 0);
+  std::ofstream(folder_.path() / "wait" / "go") << "";
+  serve(config(models));
+
+  const auto result = client().wait(*task);
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->outputs.at(0).text, "done");
+}
+
+}  // namespace
+}  // namespace quern

@@ -1,0 +1,177 @@
+// What a restart and a crash leave: everything that was acknowledged.
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+#include "tests/system/system_fixture.h"
+
+namespace quern {
+namespace {
+
+using std::chrono::seconds;
+
+TEST_F(SystemTest, ServesTheResultOfATaskThatFinishedBeforeARestart) {
+  serve(config());
+  Client before = client();
+  const auto task = before.submit("echo", R"({"prompt":"hello"})");
+  ASSERT_TRUE(task) << task.error().message;
+  ASSERT_TRUE(before.wait(*task));
+
+  EXPECT_EQ(server_->terminate(), 0);
+  serve(config());
+
+  const auto result = client().result(*task);
+  ASSERT_TRUE(result) << result.error().message;
+  ASSERT_EQ(result->outputs.size(), 1U);
+  EXPECT_EQ(result->outputs[0].text, R"({"prompt":"hello"})");
+  EXPECT_EQ(result->metadata, R"({"prompt":"hello"})");
+}
+
+TEST_F(SystemTest, LosesNoAcknowledgedTaskWhenKilledUnderLoad) {
+  serve(config());
+  std::mutex mutex;  // guards acknowledged
+  std::vector<TaskHandle> acknowledged;
+  std::atomic<int> enough{0};
+  {
+    std::vector<std::jthread> submitters;
+    for (int n = 0; n < 8; ++n) {
+      submitters.emplace_back([&, n](std::stop_token stop) {
+        Client mine = client();
+        for (int i = 0; !stop.stop_requested(); ++i) {
+          const std::string input =
+              R"({"prompt":")" + std::to_string(n) + "-" + std::to_string(i) + R"("})";
+          const auto task = mine.submit("echo", input);
+          if (!task) return;  // the server is gone
+          const std::scoped_lock lock(mutex);
+          acknowledged.push_back(*task);
+          if (acknowledged.size() >= 400) enough.store(1), enough.notify_all();
+        }
+      });
+    }
+    enough.wait(0);
+    server_->kill();
+  }
+
+  serve(config());
+
+  Client after = client();
+  ASSERT_GE(acknowledged.size(), 400U);
+  for (const TaskHandle& task : acknowledged) {
+    const auto result = after.wait(task);
+    ASSERT_TRUE(result) << task.request_id << ": " << result.error().message;
+    EXPECT_EQ(result->outputs.size(), 1U);
+  }
+}
+
+TEST_F(SystemTest, RunsATaskAgainThatWasRunningAtTheCrash) {
+  // The first attempt says that it runs and then waits for ever; the second one finds the mark and
+  // ends.
+  const std::string script =
+      "cat >/dev/null\n"
+      "if [ -e started ]; then echo '{\"output\":{\"type\":\"text\",\"text\":\"second\"}}'; exit "
+      "0; fi\n"
+      "echo $$ >started\n"
+      "echo '{\"progress\":0.5}'\n"
+      "while :; do sleep 1; done\n";
+  const std::string models = process_model("twice", script);
+  serve(config(models));
+  Client before = client();
+  const auto task = before.submit("twice", "{}");
+  ASSERT_TRUE(task);
+  for (StatusReport report; !report.progress;) {
+    auto asked = before.status(*task, false, seconds{5});
+    ASSERT_TRUE(asked);
+    report = *asked;
+  }
+
+  server_->kill();
+  serve(config(models));
+
+  const auto result = client().wait(*task);
+  ASSERT_TRUE(result) << result.error().message;
+  ASSERT_EQ(result->outputs.size(), 1U);
+  EXPECT_EQ(result->outputs[0].text, "second");
+}
+
+TEST_F(SystemTest, EndsATaskWhoseEveryAttemptCrashedTheServer) {
+  const std::string models = process_model(
+      "stuck", "cat >/dev/null; echo '{\"progress\":0.1}'; while :; do sleep 1; done\n",
+      "attempts = 1");
+  serve(config(models));
+  Client before = client();
+  const auto task = before.submit("stuck", "{}");
+  ASSERT_TRUE(task);
+  for (StatusReport report; report.status != TaskStatus::in_progress;) {
+    auto asked = before.status(*task, false, seconds{5});
+    ASSERT_TRUE(asked);
+    report = *asked;
+  }
+
+  server_->kill();
+  serve(config(models));
+
+  const auto result = client().wait(*task);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().fault, ClientFault::failed);
+  EXPECT_EQ(result.error().error_type, "INTERNAL_SERVER_ERROR");
+}
+
+TEST_F(SystemTest, RemembersACancelThatWasAcceptedBeforeTheCrash) {
+  // It ignores SIGTERM, so that the crash comes between the acceptance and the end.
+  const std::string models = process_model(
+      "stubborn",
+      "trap '' TERM; cat >/dev/null; echo '{\"progress\":0.1}'; while :; do sleep 1; done\n",
+      "grace = \"10m\"");
+  serve(config(models));
+  Client before = client();
+  const auto task = before.submit("stubborn", "{}");
+  ASSERT_TRUE(task);
+  for (StatusReport report; report.status != TaskStatus::in_progress;) {
+    auto asked = before.status(*task, false, seconds{5});
+    ASSERT_TRUE(asked);
+    report = *asked;
+  }
+  ASSERT_EQ(before.cancel(*task), CancelReply::requested);
+
+  server_->kill();
+  serve(config(models));
+
+  const auto result = client().wait(*task);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().error_type, "CANCELED");
+}
+
+TEST_F(SystemTest, ReplaysAnIdempotentCreateAfterACrash) {
+  serve(config());
+  const auto first = client().submit("echo", R"({"n":1})", {.idempotency_key = "order-7"});
+  ASSERT_TRUE(first);
+
+  server_->kill();
+  serve(config());
+
+  const auto second = client().submit("echo", R"({"n":1})", {.idempotency_key = "order-7"});
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->request_id, first->request_id);
+  const auto other = client().submit("echo", R"({"n":2})", {.idempotency_key = "order-7"});
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().http_status, 422);
+}
+
+TEST_F(SystemTest, RefusesASecondServerOnTheSameData) {
+  serve(config());
+  const std::filesystem::path other = folder_.path() / "other";
+  std::filesystem::create_directories(other);
+  std::string second = config();
+  second.replace(second.find("sqlite:data"), 11, "sqlite:../data");
+  TestServer rival(QUERN_BINARY, other, second);
+
+  EXPECT_FALSE(rival.start());
+
+  EXPECT_NE(rival.reap(), 0);
+  EXPECT_NE(rival.log().find("in use"), std::string::npos) << rival.log();
+  EXPECT_TRUE(client().submit("echo", "{}"));
+}
+
+}  // namespace
+}  // namespace quern
