@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/random.h"
@@ -18,13 +19,13 @@ Digest sha256(std::string_view bytes);
 std::string to_hex(const Digest& digest);
 
 struct ApiKey {
-  std::string id;                          // the owner of tasks; secrets may change under it
-  std::vector<Digest> secrets;             // any of them opens; several while rotating
-  std::vector<std::string> models{"*"};    // globs over model ids: `*` and `?`
-  double rate = 200;                       // requests per second
-  double burst = 400;                      // requests
+  std::string id;                        // the owner of tasks; secrets may change under it
+  std::vector<Digest> secrets;           // any of them opens; several while rotating
+  std::vector<std::string> models{"*"};  // globs over model ids: `*` and `?`
+  double rate = 200;                     // requests per second
+  double burst = 400;                    // requests
   std::uint32_t queued_max = 10'000;
-  std::uint32_t running_max = 0;           // 0: no limit
+  std::uint32_t running_max = 0;  // 0: no limit
   double weight = 1;
   bool admin = false;
 
@@ -45,30 +46,41 @@ struct AuthAnswer {
 /// Threads: any.
 class KeyRing {
  public:
-  /// Errors: invalid_argument (double id, the same secret under two keys).
+  /// Errors: invalid_argument (no or double id, the same secret under two keys, a rate, burst or
+  /// weight that is no use).
   static Result<std::shared_ptr<const KeyRing>> make(std::vector<ApiKey> keys);
 
-  /// `header`: the value of Authorization, `Key <secret>` or `Bearer <secret>`, scheme in any case; empty
-  /// if there was none. The secret is compared whole, as a digest; the time that takes says nothing
-  /// of any secret.
+  /// `header`: the value of Authorization, `Key <secret>` or `Bearer <secret>`, scheme in any case;
+  /// empty if there was none. Blanks around and several between are let pass; the secret itself is
+  /// visible ASCII. It is compared whole, as a digest; the time that takes says nothing of any
+  /// secret, and does not grow with the number of keys.
   [[nodiscard]] AuthAnswer authenticate(std::string_view header) const;
   [[nodiscard]] const ApiKey* find(std::string_view id) const;
   [[nodiscard]] const std::vector<ApiKey>& keys() const { return keys_; }
 
  private:
-  struct Entry {
-    Digest digest;
-    std::size_t key;
+  struct Slot {
+    Digest digest{};
+    std::uint32_t key = kNoKey;
   };
+  static constexpr std::uint32_t kNoKey = UINT32_MAX;
+
+  Result<void> add(std::uint32_t key);
+  [[nodiscard]] std::size_t slot_of(const Digest& digest) const;
+
   std::vector<ApiKey> keys_;
-  std::vector<Entry> by_digest_;  // sorted by digest
+  std::unordered_map<std::string_view, const ApiKey*> by_id_;  // views into keys_
+  std::vector<Slot> slots_;  // open addressing; a power of two, at most half full
+  std::array<std::uint64_t, 2>
+      hash_key_{};  // of this ring only: where a digest lies is not to be guessed
 };
 
 /// A fresh secret: "qk_" and 43 characters of base64url, 256 bits.
 std::string make_secret(Random& random);
 /// The form for configuration files: "sha256:<hex>".
 std::string secret_digest_text(std::string_view secret);
-/// "sha256:<64 hex digits>", or a plain secret (1–256 visible ASCII characters). Errors: invalid_argument.
+/// "sha256:<64 hex digits>", or a plain secret (1–256 visible ASCII characters). Errors:
+/// invalid_argument.
 Result<Digest> parse_secret(std::string_view text);
 
 }  // namespace quern
