@@ -1,0 +1,90 @@
+#pragma once
+// What the journal stores beside TaskRow, as plain values.
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "queue/core.h"
+#include "task/task.h"
+
+namespace quern {
+
+/// The result of an ended task.
+struct TaskResult {
+  std::chrono::microseconds run_time{0};
+  std::string error;
+  std::vector<Output> outputs;
+  std::string metadata_json;
+};
+
+struct EndedTask {
+  TaskRow row;
+  TaskResult result;
+};
+
+/// An attempt that ended, and what came next.
+struct AttemptRecord {
+  std::int64_t sequence = 0;
+  std::uint64_t token = 0;
+  std::uint32_t number = 0;
+  WallTime started;
+  WallTime ended;
+  std::string_view result;
+  std::string_view reason;
+  bool retried = false;                // the task is queued again
+  std::optional<WallTime> retry_at{};  // not before then
+};
+
+struct StoredAttempt {
+  Attempt attempt;
+  bool retried = false;
+  std::optional<WallTime> retry_at;
+};
+
+/// Log lines of a task count from 0; the first kept one's number says how many were dropped.
+struct NumberedLog {
+  std::uint64_t number = 0;
+  LogEntry entry;
+};
+
+struct IdempotencyRecord {
+  TaskId id;
+  std::array<std::uint8_t, 32> fingerprint{};
+  WallTime created;
+};
+
+/// A task to be forgotten, with its files.
+struct ExpiredTask {
+  TaskId id;
+  std::vector<Output> outputs;
+};
+
+struct StoredModel {
+  std::string name;
+  bool paused = false;
+};
+
+namespace task_flag {
+inline constexpr std::int64_t kLowPriority = 1;
+inline constexpr std::int64_t kNoRetry = 2;
+inline constexpr std::int64_t kCancelRequested = 4;
+inline constexpr std::int64_t kStartTimedOut = 8;
+}  // namespace task_flag
+
+/// A task's id in two columns: the sequence is the row's key. Exact until the year 2248, when the
+/// sequence's 43 bits of milliseconds are used up.
+inline std::int64_t chance_of(const TaskId& id) {
+  return static_cast<std::int64_t>(id.low & 0x0fff'ffff'ffff'ffffULL);
+}
+
+inline TaskId make_task_id(std::int64_t sequence, std::int64_t chance) {
+  const auto s = static_cast<std::uint64_t>(sequence);
+  return {s >> 4U, (s << 60U) | static_cast<std::uint64_t>(chance)};
+}
+
+}  // namespace quern

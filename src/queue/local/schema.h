@@ -1,0 +1,54 @@
+#pragma once
+// The tables of the embedded store, version 1.
+//
+// seq      TaskId::sequence(): ascending, so every table of tasks is appended to at its end
+// chance   the 60 random bits that make the rest of the id
+// times    microseconds since 1970, UTC
+// flags    bits of TaskFlag (journal_rows.h)
+// Live tasks and ended ones are two tables: recovery reads the first, however many have ended, and
+// neither needs an index over its state. Bodies are apart, so that a change of state rewrites a
+// short row.
+
+namespace quern {
+
+inline constexpr int kSchemaVersion = 1;
+
+inline constexpr const char* kSchema = R"sql(
+CREATE TABLE key_name (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE model_name (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+                         paused INTEGER NOT NULL DEFAULT 0);
+
+CREATE TABLE task (
+  seq INTEGER PRIMARY KEY, chance INTEGER NOT NULL, key INTEGER NOT NULL, model INTEGER NOT NULL,
+  state INTEGER NOT NULL, flags INTEGER NOT NULL, attempts INTEGER NOT NULL, rank REAL NOT NULL,
+  token INTEGER NOT NULL, submitted INTEGER NOT NULL, start_deadline INTEGER, not_before INTEGER,
+  started INTEGER);
+
+CREATE TABLE input (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
+
+CREATE TABLE ended (
+  seq INTEGER PRIMARY KEY, chance INTEGER NOT NULL, key INTEGER NOT NULL, model INTEGER NOT NULL,
+  state INTEGER NOT NULL, flags INTEGER NOT NULL, attempts INTEGER NOT NULL,
+  submitted INTEGER NOT NULL, ended INTEGER NOT NULL, run_time INTEGER NOT NULL,
+  error_type INTEGER NOT NULL, error TEXT NOT NULL, metadata TEXT NOT NULL, outputs TEXT NOT NULL);
+CREATE INDEX ended_by_time ON ended (ended);
+
+CREATE TABLE attempt (
+  seq INTEGER NOT NULL, token INTEGER NOT NULL, number INTEGER NOT NULL, started INTEGER NOT NULL,
+  ended INTEGER NOT NULL, result TEXT NOT NULL, reason TEXT NOT NULL, retried INTEGER NOT NULL,
+  retry_at INTEGER, PRIMARY KEY (seq, token)) WITHOUT ROWID;
+
+CREATE TABLE log (
+  seq INTEGER NOT NULL, number INTEGER NOT NULL, time INTEGER NOT NULL, severity INTEGER NOT NULL,
+  from_quern INTEGER NOT NULL, message TEXT NOT NULL, PRIMARY KEY (seq, number)) WITHOUT ROWID;
+
+CREATE TABLE idempotency (
+  seq INTEGER PRIMARY KEY, chance INTEGER NOT NULL, key INTEGER NOT NULL, name TEXT NOT NULL,
+  fingerprint BLOB NOT NULL, created INTEGER NOT NULL, UNIQUE (key, name));
+
+CREATE TABLE store (id INTEGER PRIMARY KEY CHECK (id = 0), probes INTEGER NOT NULL,
+                    lease_tokens INTEGER NOT NULL);
+INSERT INTO store VALUES (0, 0, 0);
+)sql";
+
+}  // namespace quern
