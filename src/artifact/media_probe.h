@@ -11,13 +11,18 @@ namespace quern {
 
 /// Zero means unknown or not applicable.
 struct MediaInfo {
-  std::string content_type;    // "image/png"; "application/octet-stream" if unknown; glTF and STL are told by content too
-  std::uint32_t width = 0;     // pixels, of images and video
-  std::uint32_t height = 0;    // pixels
-  double duration = 0;         // seconds, of audio and video
+  std::string content_type;  // "image/png"; "application/octet-stream" if unknown; glTF and STL are
+                             // told by content too
+  std::uint32_t width = 0;   // pixels, of images and video
+  std::uint32_t height = 0;  // pixels
+  double duration = 0;       // seconds, of audio and video
 };
 
-/// Threads: any. Reads the file; takes milliseconds. Errors: unavailable (cannot be read).
+/// Measures are those of the bytes as stored: a JPEG that asks to be turned is not turned. An SVG
+/// has none. Threads: any. Reads the file; takes milliseconds. Errors: unavailable (cannot be
+/// read).
 Result<MediaInfo> probe_media(const std::filesystem::path& file);
+/// The same of an open file. Changes its position.
+Result<MediaInfo> probe_media(int fd);
 
 }  // namespace quern

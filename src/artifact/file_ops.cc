@@ -1,0 +1,150 @@
+#include "artifact/file_ops.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <memory>
+#include <system_error>
+
+namespace quern {
+
+namespace {
+
+constexpr std::chrono::milliseconds kDiskFullRetryAfter{10'000};
+constexpr std::size_t kCopyStepBytes = 8U << 20U;
+constexpr std::size_t kCopyBufferBytes = 256U << 10U;
+
+struct CloseFolder {
+  void operator()(DIR* folder) const { ::closedir(folder); }
+};
+
+// For file systems that cannot copy inside the kernel.
+Result<void> copy_through_memory(int from, int to, const std::stop_token& stop) {
+  std::vector<char> buffer(kCopyBufferBytes);
+  while (!stop.stop_requested()) {
+    const ssize_t got = ::read(from, buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return io_failure(errno, "reading a file");
+    if (got == 0) return {};
+    if (auto done = write_all(to, {buffer.data(), static_cast<std::size_t>(got)}); !done) {
+      return done;
+    }
+  }
+  return fail(ErrorCode::unavailable, "stopped");
+}
+
+bool is_kernel_copy_refusal(int error) {
+  return error == EXDEV || error == EINVAL || error == ENOSYS || error == EOPNOTSUPP ||
+         error == EPERM;
+}
+
+FileDescriptor open_folder_to_clear(int parent, const std::string& name) {
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  FileDescriptor folder(::openat(parent, name.c_str(), kFlags));
+  if (folder.is_open()) {
+    ::fchmod(folder.get(), S_IRWXU);
+    return folder;
+  }
+  if (errno != EACCES) return folder;
+  // Without read permission it cannot be opened to change it; it is a folder of our own, so its
+  // name can.
+  ::fchmodat(parent, name.c_str(), S_IRWXU, 0);
+  return FileDescriptor(::openat(parent, name.c_str(), kFlags));
+}
+
+bool move_up(int folder, const std::string& name, int top, std::uint64_t& moved) {
+  do {
+    const std::string free_name = ".removing-" + std::to_string(moved++);
+    if (::renameat(folder, name.c_str(), top, free_name.c_str()) == 0) return true;
+  } while (errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR);
+  return false;
+}
+
+// Empties one folder: files are unlinked, folders in it are moved up to `top` for their own turn.
+// So neither recursion nor an open descriptor for each level is needed.
+bool flatten(int folder, int top, std::uint64_t& moved) {
+  bool all = true;
+  for (const std::string& name : list_folder(folder)) {
+    if (::unlinkat(folder, name.c_str(), 0) == 0 || errno == ENOENT) continue;
+    open_folder_to_clear(folder,
+                         name);  // moving a folder rewrites its "..": that needs write permission
+    all = move_up(folder, name, top, moved) && all;
+  }
+  return all;
+}
+
+}  // namespace
+
+std::unexpected<Error> io_failure(int error, std::string_view what) {
+  std::string message(what);
+  if (error == ENOSPC || error == EDQUOT) {
+    return fail(ErrorCode::unavailable, message + ": the disk is full", kDiskFullRetryAfter);
+  }
+  return fail(ErrorCode::unavailable, message + ": " + std::generic_category().message(error));
+}
+
+Result<void> write_all(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return io_failure(errno, "writing a file");
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return {};
+}
+
+Result<void> copy_all(int from, int to, std::stop_token stop) {
+  while (!stop.stop_requested()) {
+    const ssize_t copied = ::copy_file_range(from, nullptr, to, nullptr, kCopyStepBytes, 0);
+    if (copied < 0 && errno == EINTR) continue;
+    if (copied < 0 && is_kernel_copy_refusal(errno)) return copy_through_memory(from, to, stop);
+    if (copied < 0) return io_failure(errno, "copying a file");
+    if (copied == 0) return {};
+  }
+  return fail(ErrorCode::unavailable, "stopped");
+}
+
+Result<void> sync(int fd) {
+  if (::fsync(fd) != 0) return io_failure(errno, "syncing to disk");
+  return {};
+}
+
+std::vector<std::string> list_folder(int folder) {
+  std::vector<std::string> names;
+  // A description of its own, so that the position of `folder` does not matter.
+  const int copy = ::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (copy < 0) return names;
+  const std::unique_ptr<DIR, CloseFolder> entries(::fdopendir(copy));
+  if (!entries) {
+    ::close(copy);
+    return names;
+  }
+  while (const dirent* entry = ::readdir(entries.get())) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  return names;
+}
+
+bool remove_tree(int parent, const std::string& name) {
+  if (::unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT) return true;
+  const FileDescriptor top = open_folder_to_clear(parent, name);
+  if (!top.is_open()) return false;
+
+  std::uint64_t moved = 0;
+  std::vector<std::string> entries = list_folder(top.get());
+  while (!entries.empty()) {
+    for (const std::string& entry : entries) {
+      if (::unlinkat(top.get(), entry.c_str(), 0) == 0) continue;
+      const FileDescriptor folder = open_folder_to_clear(top.get(), entry);
+      if (!folder.is_open() || !flatten(folder.get(), top.get(), moved)) return false;
+      if (::unlinkat(top.get(), entry.c_str(), AT_REMOVEDIR) != 0) return false;
+    }
+    entries = list_folder(top.get());
+  }
+  return ::unlinkat(parent, name.c_str(), AT_REMOVEDIR) == 0;
+}
+
+}  // namespace quern

@@ -1,0 +1,35 @@
+#pragma once
+// Small operations on files whose failures are told by what ran out.
+
+#include <cstdint>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "artifact/file_descriptor.h"
+#include "base/result.h"
+
+namespace quern {
+
+/// What failed for the reason `error` (an errno), as `unavailable`: "<what>: the disk is full".
+/// Names no path.
+std::unexpected<Error> io_failure(int error, std::string_view what);
+
+/// Errors: unavailable.
+Result<void> write_all(int fd, std::string_view bytes);
+/// Copies from the current position of `from` to its end, inside the kernel where it can. Stops
+/// between steps of a few MiB once `stop` is asked for. Errors: unavailable.
+Result<void> copy_all(int from, int to, std::stop_token stop = {});
+/// Makes the file's bytes, or the folder's entries, survive power loss. Errors: unavailable.
+Result<void> sync(int fd);
+
+/// Names in a folder without "." and "..", in no order. Empty if it cannot be read.
+std::vector<std::string> list_folder(int folder);
+
+/// Removes `name` in the folder `parent` and all below it, following no link. Works on trees of any
+/// depth with a handful of descriptors, and on folders that their maker closed to himself. Returns
+/// false if something is left.
+bool remove_tree(int parent, const std::string& name);
+
+}  // namespace quern

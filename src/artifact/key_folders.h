@@ -1,0 +1,65 @@
+#pragma once
+// Folders named by unguessable keys: <root>/<first two digits>/<32 hex digits>/<one file>.
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "artifact/file_descriptor.h"
+#include "base/clock.h"
+#include "base/result.h"
+
+namespace quern {
+
+/// 32 lower-case hex digits.
+[[nodiscard]] bool is_file_key(std::string_view text);
+
+/// The keys and names given to these functions are well-formed: is_file_key() and safe_file_name()
+/// say so. Threads: any.
+class KeyFolders {
+ public:
+  /// Makes `root` and its 256 subfolders if missing. Errors: unavailable.
+  static Result<KeyFolders> open(const std::filesystem::path& root);
+
+  /// Gives the open file `fd` the place key/name by a hard link to what is open, whatever its old
+  /// name leads to by now. The file itself is synced before; on return its place is, too. Errors:
+  /// unavailable, and nothing is left behind.
+  Result<void> link_file(int fd, const std::string& key, const std::string& name);
+  /// Moves `from_name` in the folder `from` to key/name at once, in place of whatever was under
+  /// that key. Durability and errors as above; `from_name` stays if it fails.
+  Result<void> move_file(int from, const std::string& from_name, const std::string& key,
+                         const std::string& name);
+
+  /// Closed if there is no such regular file.
+  [[nodiscard]] FileDescriptor open_file(const std::string& key, const std::string& name) const;
+  [[nodiscard]] std::filesystem::path path_of(std::string_view key, std::string_view name) const;
+
+  /// False if there is no such key.
+  bool remove(const std::string& key);
+  /// Removes at most `count_max` keys last written before `before`; returns how many. The next
+  /// sweep goes on where this one ended.
+  std::size_t sweep(WallTime before, std::size_t count_max);
+
+ private:
+  /// The two folders on the way to a key's file.
+  struct Folder {
+    FileDescriptor shard;
+    FileDescriptor key;
+  };
+  Result<Folder> make_folder(const std::string& key);
+  [[nodiscard]] FileDescriptor open_shard(std::string_view key) const;
+  std::size_t sweep_shard(unsigned shard, WallTime before, std::size_t count_max);
+  static Result<void> sync_folder(const Folder& folder);
+
+  std::filesystem::path root_;
+  FileDescriptor folder_;
+  // Guards that a folder is not swept between its making and its filling, nor two writers of one
+  // key mix; and next_shard_. Behind a pointer so that this class can move.
+  std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
+  unsigned next_shard_ = 0;
+};
+
+}  // namespace quern
