@@ -1,0 +1,305 @@
+#include "queue/claim_index.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "task/fair_rank.h"
+
+namespace quern {
+namespace {
+
+constexpr std::size_t side_of(Priority priority) { return std::to_underlying(priority); }
+constexpr std::size_t kNormal = side_of(Priority::normal);
+constexpr std::size_t kLow = side_of(Priority::low);
+
+constexpr Membership with_working(Membership m) {
+  return m == Membership::none || m == Membership::working ? Membership::working : Membership::both;
+}
+constexpr Membership without_working(Membership m) {
+  return m == Membership::none || m == Membership::working ? Membership::none
+                                                           : Membership::committed;
+}
+
+/// For a heap with the lowest rank on top.
+bool is_later(const IdleLane& a, const IdleLane& b) { return a.rank > b.rank; }
+
+template <typename T>
+T& make_at(std::vector<std::unique_ptr<T>>& items, std::size_t i) {
+  if (i >= items.size()) items.resize(i + 1);
+  if (!items[i]) {
+    items[i] = std::make_unique<T>();
+    items[i]->index = static_cast<decltype(T::index)>(i);
+  }
+  return *items[i];
+}
+
+}  // namespace
+
+std::uint64_t Lane::hash_of(ModelIndex model, KeyIndex key) {
+  const std::uint64_t name =
+      (static_cast<std::uint64_t>(std::to_underlying(model)) << 32U) | std::to_underlying(key);
+  return treap_height(name + 1);
+}
+
+// ---- models, keys and lanes
+// ----------------------------------------------------------------------
+
+Model& ClaimIndex::model(ModelIndex index) { return make_at(models_, std::to_underlying(index)); }
+
+Key& ClaimIndex::key(KeyIndex index) { return make_at(keys_, std::to_underlying(index)); }
+
+const Model* ClaimIndex::find_model(ModelIndex index) const {
+  const std::size_t i = std::to_underlying(index);
+  return i < models_.size() ? models_[i].get() : nullptr;
+}
+
+LaneIndex ClaimIndex::lane(Model& model, Key& key) {
+  const LaneIndex found = lanes_by_name_.find(
+      Lane::hash_of(model.index, key.index),
+      [&](const Lane& lane) { return lane.model == &model && lane.key == &key; });
+  return found != kNoIndex ? found : add_lane(model, key);
+}
+
+LaneIndex ClaimIndex::add_lane(Model& model, Key& key) {
+  Lane lane;
+  lane.model = &model;
+  lane.key = &key;
+  lane.next = key.first_lane;
+  const LaneIndex added = lanes_.add(lane);
+  lanes_by_name_.insert(added);
+  if (key.first_lane != kNoIndex) lanes_[key.first_lane].previous = added;
+  key.first_lane = added;
+  return added;
+}
+
+void ClaimIndex::remove_lane(LaneIndex index) {
+  const Lane& lane = lanes_[index];
+  if (lane.previous == kNoIndex) {
+    lane.key->first_lane = lane.next;
+  } else {
+    lanes_[lane.previous].next = lane.next;
+  }
+  if (lane.next != kNoIndex) lanes_[lane.next].previous = lane.previous;
+  lanes_by_name_.erase(index);
+  lanes_.remove(index);
+}
+
+// A lane without tasks matters only while its rank is ahead of the virtual time.
+void ClaimIndex::retire(LaneIndex index) {
+  Lane& lane = lanes_[index];
+  if (lane.is_idle) return;
+  Model& model = *lane.model;
+  if (lane.last_rank <= model.state.virtual_time) {
+    remove_lane(index);
+    return;
+  }
+  lane.is_idle = true;
+  model.idle.push_back({lane.last_rank, index});
+  std::ranges::push_heap(model.idle, is_later);
+}
+
+void ClaimIndex::forget_idle(Model& model) {
+  while (!model.idle.empty() && model.idle.front().rank <= model.state.virtual_time) {
+    const LaneIndex index = model.idle.front().lane;
+    std::ranges::pop_heap(model.idle, is_later);
+    model.idle.pop_back();
+    lanes_[index].is_idle = false;
+    if (lanes_[index].tasks == 0) retire(index);  // its rank may have grown meanwhile
+  }
+}
+
+void ClaimIndex::set_key(Key& key, const KeyPolicy& policy) {
+  key.policy = policy;
+  update_limit(key);
+}
+
+void ClaimIndex::set_paused(Model& model, bool paused) {
+  model.paused = paused;
+  if (first_claimable(model) != kNoIndex) list_claimable(model);
+}
+
+void ClaimIndex::update_limit(Key& key) {
+  const bool at_limit = key.policy.running_max > 0 && key.running >= key.policy.running_max;
+  if (at_limit == key.at_limit) return;
+  key.at_limit = at_limit;
+  for (LaneIndex i = key.first_lane; i != kNoIndex; i = lanes_[i].next) {
+    show_head(i, kNormal);
+    show_head(i, kLow);
+    const Lane& lane = lanes_[i];
+    if (lane.sides[kNormal].head != kNoIndex || lane.sides[kLow].head != kNoIndex) {
+      list_claimable(*lane.model);
+    }
+  }
+}
+
+// ---- tasks
+// ---------------------------------------------------------------------------------------
+
+void ClaimIndex::attach(TaskIndex task) {
+  Lane& lane = lane_of(task);
+  Model& model = *lane.model;
+  ++lane.tasks;
+  tasks_[task].older = model.newest;
+  if (model.newest == kNoIndex) {
+    model.oldest = task;
+  } else {
+    tasks_[model.newest].newer = task;
+    if (tasks_[task].id < tasks_[model.newest].id) model.is_age_sorted = false;
+  }
+  model.newest = task;
+}
+
+void ClaimIndex::detach(TaskIndex task) {
+  Lane& lane = lane_of(task);
+  Model& model = *lane.model;
+  const TaskRecord& record = tasks_[task];
+  (record.older == kNoIndex ? model.oldest : tasks_[record.older].newer) = record.newer;
+  (record.newer == kNoIndex ? model.newest : tasks_[record.newer].older) = record.older;
+  if (--lane.tasks == 0) retire(record.data.lane);
+}
+
+void ClaimIndex::put_in(TaskIndex task) {
+  const TaskRecord& record = tasks_[task];
+  Lane& lane = lane_of(task);
+  if (record.data.state == TaskState::queued) {
+    ++lane.key->queued;
+    positions_.set_membership(lane.model->positions[side_of(record.priority)], task,
+                              with_working(record.membership));
+    if (!record.data.waiting) line_up(task);
+  } else if (record.data.state == TaskState::running) {
+    ++lane.model->running;
+    ++lane.key->running;
+    update_limit(*lane.key);
+  }
+}
+
+void ClaimIndex::take_out(TaskIndex task) {
+  const TaskRecord& record = tasks_[task];
+  Lane& lane = lane_of(task);
+  if (record.data.state == TaskState::queued) {
+    --lane.key->queued;
+    positions_.set_membership(lane.model->positions[side_of(record.priority)], task,
+                              without_working(record.membership));
+    if (!record.data.waiting) step_out(task);
+  } else if (record.data.state == TaskState::running) {
+    --lane.model->running;
+    --lane.key->running;
+    update_limit(*lane.key);
+  }
+}
+
+void ClaimIndex::settle(TaskIndex task) {
+  const TaskRecord& record = tasks_[task];
+  const bool is_queued = record.data.state == TaskState::queued;
+  positions_.set_membership(lane_of(task).model->positions[side_of(record.priority)], task,
+                            is_queued ? Membership::both : Membership::none);
+}
+
+void ClaimIndex::line_up(TaskIndex task) {
+  const std::size_t side = side_of(tasks_[task].priority);
+  Lane& lane = lane_of(task);
+  lane_order_.insert(lane.sides[side].root, task);
+  show_head(tasks_[task].data.lane, side);
+  if (!lane.key->at_limit) list_claimable(*lane.model);
+}
+
+void ClaimIndex::step_out(TaskIndex task) {
+  const std::size_t side = side_of(tasks_[task].priority);
+  lane_order_.erase(lane_of(task).sides[side].root, task);
+  show_head(tasks_[task].data.lane, side);
+}
+
+void ClaimIndex::show_head(LaneIndex index, std::size_t side) {
+  Lane& lane = lanes_[index];
+  Lane::Side& tasks = lane.sides[side];
+  const TaskIndex head = lane.key->at_limit ? kNoIndex : lane_order_.first(tasks.root);
+  if (head == tasks.head) return;
+  PoolIndex& heads = lane.model->heads[side];
+  if (tasks.head != kNoIndex) heads_[side].erase(heads, index);
+  tasks.head = head;
+  if (head != kNoIndex) heads_[side].insert(heads, index);
+}
+
+void ClaimIndex::sort_by_age() {
+  std::vector<TaskIndex> order;
+  for (const std::unique_ptr<Model>& model : models_) {
+    if (!model || model->is_age_sorted) continue;
+    order.clear();
+    for (TaskIndex i = model->oldest; i != kNoIndex; i = tasks_[i].newer) order.push_back(i);
+    std::ranges::sort(order, {}, [this](TaskIndex i) { return tasks_[i].id; });
+    TaskIndex older = kNoIndex;
+    for (const TaskIndex i : order) {
+      tasks_[i].older = older;
+      (older == kNoIndex ? model->oldest : tasks_[older].newer) = i;
+      older = i;
+    }
+    tasks_[older].newer = kNoIndex;
+    model->newest = older;
+    model->is_age_sorted = true;
+  }
+}
+
+// ---- answers
+// -------------------------------------------------------------------------------------
+
+bool ClaimIndex::is_before(TaskIndex a, TaskIndex b) const {
+  return is_claimed_before(tasks_[a].rank, tasks_[a].id, tasks_[b].rank, tasks_[b].id);
+}
+
+TaskIndex ClaimIndex::first_claimable(Model& model) {
+  const std::size_t preferred = side_of(first_served(model.state.claims));
+  const std::size_t side = model.heads[preferred] != kNoIndex ? preferred : 1 - preferred;
+  const LaneIndex first = heads_[side].first(model.heads[side]);
+  return first == kNoIndex ? kNoIndex : lanes_[first].sides[side].head;
+}
+
+std::uint64_t ClaimIndex::committed_position(TaskIndex task) const {
+  const TaskRecord& record = tasks_[task];
+  const Model& model = *lane_of(task).model;
+  const std::size_t side = side_of(record.priority);
+  const std::uint64_t before = positions_.committed_before(model.positions[side], record);
+  return side == kNormal ? before : before + positions_.committed_size(model.positions[kNormal]);
+}
+
+std::uint64_t ClaimIndex::working_position(TaskIndex task) const {
+  const TaskRecord& record = tasks_[task];
+  const Model& model = *lane_of(task).model;
+  const std::size_t side = side_of(record.priority);
+  const std::uint64_t before = positions_.working_before(model.positions[side], record);
+  return side == kNormal ? before : before + positions_.working_size(model.positions[kNormal]);
+}
+
+std::uint64_t ClaimIndex::committed_queued(const Model& model) const {
+  return positions_.committed_size(model.positions[kNormal]) +
+         positions_.committed_size(model.positions[kLow]);
+}
+
+std::uint64_t ClaimIndex::working_queued(const Model& model) const {
+  return positions_.working_size(model.positions[kNormal]) +
+         positions_.working_size(model.positions[kLow]);
+}
+
+TaskIndex ClaimIndex::first_queued(const Model& model, Priority priority) const {
+  return positions_.first_working(model.positions[side_of(priority)]);
+}
+
+TaskIndex ClaimIndex::first_queued(const Model& model) const {
+  const TaskIndex normal = first_queued(model, Priority::normal);
+  return normal != kNoIndex ? normal : first_queued(model, Priority::low);
+}
+
+// ---- claimable models
+// ----------------------------------------------------------------------------
+
+void ClaimIndex::list_claimable(Model& model) {
+  if (model.paused || model.is_listed_claimable) return;
+  model.is_listed_claimable = true;
+  claimable_.push_back(model.index);
+}
+
+void ClaimIndex::clear_claimable() {
+  for (const ModelIndex index : claimable_) model(index).is_listed_claimable = false;
+  claimable_.clear();
+}
+
+}  // namespace quern

@@ -1,0 +1,189 @@
+#pragma once
+// Which task is claimed next: models, keys, and the lanes where they meet.
+//
+// A lane is one (model, key) with its fair rank. Its queued tasks that may start stand in claim
+// order, one tree a priority, and only the first of them is shown to the model, in a tree of lane
+// heads. So a key at its limit of running tasks hides one head a lane, however many tasks wait
+// behind it, and a claim never scans. Everything here is the working state of the open batch, but
+// for the committed half of the positions.
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "queue/position_tree.h"
+#include "queue/task_table.h"
+#include "queue/treap.h"
+
+namespace quern {
+
+template <typename T>
+using PerPriority = std::array<T, 2>;
+
+/// What a batch may change of a model beside its tasks.
+struct ModelState {
+  double virtual_time = 0;
+  std::uint64_t claims = 0;
+  std::optional<double> run_seconds;  // exponentially weighted mean of what was observed
+};
+
+/// A lane without tasks that must be remembered until the virtual time has passed its rank.
+struct IdleLane {
+  double rank = 0;
+  LaneIndex lane = kNoIndex;
+};
+
+struct Model {
+  ModelIndex index{};
+  ModelPolicy policy;
+  bool paused = false;
+  bool served = true;
+  bool is_listed_claimable = false;
+  bool is_open = false;       // touched by the open batch; `saved` is as it was before
+  bool is_age_sorted = true;  // else restore() has met rows out of order
+  ModelState state;
+  ModelState saved;
+  std::uint64_t running = 0;
+  std::uint64_t running_committed = 0;
+  PerPriority<PoolIndex> positions{kNoIndex, kNoIndex};
+  PerPriority<PoolIndex> heads{kNoIndex, kNoIndex};
+  TaskIndex oldest = kNoIndex;
+  TaskIndex newest = kNoIndex;
+  std::vector<IdleLane> idle;  // a heap, the lowest rank first
+};
+
+struct Key {
+  KeyIndex index{};
+  KeyPolicy policy;
+  std::uint64_t queued = 0;
+  std::uint64_t running = 0;
+  bool at_limit = false;
+  LaneIndex first_lane = kNoIndex;
+};
+
+struct Lane {
+  /// Tasks of one priority that may start.
+  struct Side {
+    PoolIndex root = kNoIndex;
+    TaskIndex head = kNoIndex;  // the one shown to the model, if any
+    PoolIndex left = kNoIndex;  // in the model's tree of heads
+    PoolIndex right = kNoIndex;
+  };
+
+  Model* model = nullptr;
+  Key* key = nullptr;
+  double last_rank = 0;
+  double saved_last_rank = 0;
+  std::uint32_t tasks = 0;  // records that name this lane
+  bool is_open = false;
+  bool is_idle = false;           // in the model's heap of idle lanes
+  LaneIndex previous = kNoIndex;  // of the key
+  LaneIndex next = kNoIndex;
+  PoolIndex chain = kNoIndex;
+  PerPriority<Side> sides;
+
+  static std::uint64_t hash_of(ModelIndex model, KeyIndex key);
+  [[nodiscard]] std::uint64_t hash() const { return hash_of(model->index, key->index); }
+};
+
+class ClaimIndex {
+ public:
+  explicit ClaimIndex(TaskTable& tasks) : tasks_(tasks), positions_(tasks) {}
+  ClaimIndex(const ClaimIndex&) = delete;
+
+  // -- models, keys and lanes; made with default policies when first named
+  Model& model(ModelIndex index);
+  Key& key(KeyIndex index);
+  [[nodiscard]] const Model* find_model(ModelIndex index) const;
+  [[nodiscard]] std::span<const std::unique_ptr<Model>> models() const { return models_; }
+  LaneIndex lane(Model& model, Key& key);
+  [[nodiscard]] Lane& lane_of(TaskIndex task) { return lanes_[tasks_[task].data.lane]; }
+  [[nodiscard]] const Lane& lane_of(TaskIndex task) const { return lanes_[tasks_[task].data.lane]; }
+  Lane& operator[](LaneIndex lane) { return lanes_[lane]; }
+  void set_key(Key& key, const KeyPolicy& policy);
+  void set_paused(Model& model, bool paused);
+
+  // -- tasks
+  /// A new record joins its lane and its model's tasks, as the youngest.
+  void attach(TaskIndex task);
+  /// The reverse, before the record goes. Its lane goes too when nothing needs it any more.
+  void detach(TaskIndex task);
+  /// Counts the task and lines it up, as its data say. It must be out.
+  void put_in(TaskIndex task);
+  void take_out(TaskIndex task);
+  /// The committed positions follow the working ones.
+  void settle(TaskIndex task);
+  /// Puts each model's tasks in the order of their ids, after restore().
+  void sort_by_age();
+
+  // -- answers
+  /// What the model's next claim takes, or kNoIndex. A pause is the caller's business.
+  [[nodiscard]] TaskIndex first_claimable(Model& model);
+  /// Queued tasks of the task's model that would be claimed before it.
+  [[nodiscard]] std::uint64_t committed_position(TaskIndex task) const;
+  [[nodiscard]] std::uint64_t working_position(TaskIndex task) const;
+  [[nodiscard]] std::uint64_t committed_queued(const Model& model) const;
+  [[nodiscard]] std::uint64_t working_queued(const Model& model) const;
+  /// Any queued task of the model, or kNoIndex: the first one, normal before low.
+  [[nodiscard]] TaskIndex first_queued(const Model& model) const;
+  [[nodiscard]] TaskIndex first_queued(const Model& model, Priority priority) const;
+
+  // -- claimable models
+  void list_claimable(Model& model);
+  [[nodiscard]] std::span<const ModelIndex> claimable() const { return claimable_; }
+  void clear_claimable();
+
+  /// Forgets lanes whose rank the model's virtual time has passed.
+  void forget_idle(Model& model);
+
+ private:
+  struct Heads {
+    ClaimIndex& index;
+    std::size_t side;
+
+    PoolIndex& left(LaneIndex i) { return index.lanes_[i].sides[side].left; }
+    PoolIndex& right(LaneIndex i) { return index.lanes_[i].sides[side].right; }
+    bool before(LaneIndex a, LaneIndex b) {
+      return index.is_before(index.lanes_[a].sides[side].head, index.lanes_[b].sides[side].head);
+    }
+    std::uint32_t height(LaneIndex i) { return treap_height(i + 1); }
+    void gain(LaneIndex, LaneIndex) {}
+    void lose(LaneIndex, LaneIndex) {}
+    void pull(LaneIndex) {}
+  };
+  struct LaneOrder {
+    ClaimIndex& index;
+
+    PoolIndex& left(TaskIndex i) { return index.tasks_[i].lane_left; }
+    PoolIndex& right(TaskIndex i) { return index.tasks_[i].lane_right; }
+    bool before(TaskIndex a, TaskIndex b) { return index.is_before(a, b); }
+    std::uint32_t height(TaskIndex i) { return treap_height(index.tasks_[i].hash()); }
+    void gain(TaskIndex, TaskIndex) {}
+    void lose(TaskIndex, TaskIndex) {}
+    void pull(TaskIndex) {}
+  };
+
+  [[nodiscard]] bool is_before(TaskIndex a, TaskIndex b) const;
+  LaneIndex add_lane(Model& model, Key& key);
+  void remove_lane(LaneIndex index);
+  void retire(LaneIndex index);
+  void line_up(TaskIndex task);
+  void step_out(TaskIndex task);
+  void show_head(LaneIndex index, std::size_t side);
+  void update_limit(Key& key);
+
+  TaskTable& tasks_;
+  PositionTree positions_;
+  std::vector<std::unique_ptr<Model>> models_;  // by index
+  std::vector<std::unique_ptr<Key>> keys_;      // by index
+  Pool<Lane> lanes_;
+  LinearHash<Lane> lanes_by_name_{lanes_};
+  Treap<LaneOrder> lane_order_{LaneOrder{*this}};
+  PerPriority<Treap<Heads>> heads_{Treap<Heads>{Heads{*this, 0}}, Treap<Heads>{Heads{*this, 1}}};
+  std::vector<ModelIndex> claimable_;
+};
+
+}  // namespace quern

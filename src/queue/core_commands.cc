@@ -1,0 +1,300 @@
+// The commands: what they ask of a task, and what becomes of it.
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/assert.h"
+#include "queue/core_impl.h"
+#include "task/fair_rank.h"
+#include "task/task_state.h"
+
+namespace quern {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+constexpr double kRunSmoothing = 0.1;          // weight of the latest observed run in the mean
+constexpr milliseconds kRetryAfterMin{1'000};  // for a full queue
+constexpr milliseconds kRetryAfterMax{60'000};
+constexpr milliseconds kStartTimeoutMax{std::chrono::days{366}};
+constexpr std::uint32_t kLatePerClaimMax =
+    1'000;  // tasks past their start deadline that one claim ends
+
+std::unexpected<Error> lease_lost() {
+  return fail(ErrorCode::lease_lost, "The lease is no longer the task's current one");
+}
+
+std::unexpected<Error> unserved() {
+  return fail(ErrorCode::invalid_argument, std::string(kTextUnserved));
+}
+
+/// Many tasks may share the chance of one tick.
+std::uint64_t mix(std::uint64_t chance, std::uint64_t n) {
+  std::uint64_t x = chance + n * 0x9e3779b97f4a7c15ULL;
+  x = (x ^ (x >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+  x = (x ^ (x >> 27U)) * 0x94d049bb133111ebULL;
+  return x ^ (x >> 31U);
+}
+
+}  // namespace
+
+// ---- submit
+// --------------------------------------------------------------------------------------
+
+Result<void> QueueCore::Impl::admit(const Model& model, const Key& key) const {
+  if (!model.served) return unserved();
+  const std::uint64_t waiting = index.working_queued(model);
+  if (waiting >= model.policy.queued_max)
+    return refuse(model, waiting - model.policy.queued_max + 1);
+  if (key.queued >= key.policy.queued_max)
+    return refuse(model, key.queued - key.policy.queued_max + 1);
+  return {};
+}
+
+/// Full: tells the caller to come back when about `too_many` tasks have started.
+std::unexpected<Error> QueueCore::Impl::refuse(const Model& model, std::uint64_t too_many) const {
+  const double slots = std::max<std::uint32_t>(model.policy.slots, 1);
+  const double seconds =
+      model.state.run_seconds.value_or(0) * static_cast<double>(too_many) / slots;
+  const double capped = std::min(seconds * 1'000, static_cast<double>(kRetryAfterMax.count()));
+  const milliseconds retry_after{static_cast<std::int64_t>(capped)};
+  return fail(ErrorCode::rate_limited, "Queue is full", std::max(retry_after, kRetryAfterMin));
+}
+
+Result<std::uint64_t> QueueCore::Impl::submit(const NewTask& task, Now now) {
+  Model& model = index.model(task.model);
+  Key& key = index.key(task.key);
+  if (Result<void> admitted = admit(model, key); !admitted) return fail(std::move(admitted));
+  const std::uint64_t waiting = index.working_queued(model);
+  if (task.model_queued_max && waiting > *task.model_queued_max) {
+    return refuse(model, waiting - *task.model_queued_max);
+  }
+
+  TaskRecord record{
+      .id = task.id, .priority = task.priority, .no_retry = task.no_retry, .submitted = now.wall};
+  if (!task.start_timeout)
+    return index.working_position(create(record, model, key, {.kind = Change::Kind::submitted}));
+  const milliseconds timeout = std::clamp(*task.start_timeout, milliseconds{0}, kStartTimeoutMax);
+  record.data.due_kind = DueKind::start_deadline;
+  record.data.due = now.wall + timeout;
+  const TaskIndex created = create(record, model, key, {.kind = Change::Kind::submitted});
+  timers.set(created, now.steady + timeout);
+  return index.working_position(created);
+}
+
+Result<void> QueueCore::Impl::requeue(const TaskRow& row) {
+  const TaskIndex live = tasks.find(row.id);
+  if (live != kNoIndex && is_terminal(tasks[live].data.state)) {
+    return fail(ErrorCode::unavailable, "The task is just ending, try again", kRetryAfterMin);
+  }
+  if (live != kNoIndex || !is_legal_move(row.state, TaskState::queued)) {
+    return fail(ErrorCode::conflict, "Only a failed or canceled task can be retried");
+  }
+  Model& model = index.model(row.model);
+  Key& key = index.key(row.key);
+  if (Result<void> admitted = admit(model, key); !admitted) return admitted;
+  const TaskRecord record{
+      .id = row.id, .priority = row.priority, .no_retry = row.no_retry, .submitted = row.submitted};
+  create(record, model, key, {.kind = Change::Kind::requeued});
+  return {};
+}
+
+// ---- claim
+// ---------------------------------------------------------------------------------------
+
+void QueueCore::Impl::claim(Model& model, std::uint32_t count_max, milliseconds lease_ttl, Now now,
+                            std::vector<Claimed>& out) {
+  if (model.paused) return;
+  std::uint32_t late = 0;
+  for (std::uint32_t taken = 0; taken < count_max;) {
+    const TaskIndex task = index.first_claimable(model);
+    if (task == kNoIndex) return;
+    const bool is_late = tasks[task].data.due_kind == DueKind::start_deadline &&
+                         timers.due(task).value_or(SteadyTime::max()) <= now.steady;
+    if (!is_late) {
+      out.push_back(start(task, lease_ttl, now));
+      ++taken;
+    } else if (++late <= kLatePerClaimMax) {
+      on_timer(task, now, 0);
+    } else {
+      index.list_claimable(model);  // so that someone comes back for the rest
+      return;
+    }
+  }
+}
+
+Claimed QueueCore::Impl::start(TaskIndex task, milliseconds lease_ttl, Now now) {
+  const TaskRecord& record = tasks[task];
+  const Lane& lane = index.lane_of(task);
+  ModelState& model = open(*lane.model);
+  model.virtual_time = std::max(model.virtual_time, record.rank);
+  ++model.claims;
+
+  const milliseconds ttl = std::max(lease_ttl, milliseconds{0});
+  TaskData next = record.data;
+  next.state = TaskState::running;
+  next.due_kind = DueKind::none;
+  next.run = runs.add({.token = ++last_token,
+                       .started = now.steady,
+                       .lease_end = now.steady + ttl,
+                       .lease_ttl = ttl});
+  ++next.attempts_started;
+  change(task, next, now.steady + ttl);
+  record_change(task, {.kind = Change::Kind::started, .attempt_token = last_token});
+  return {.lease = {.task = record.id, .token = last_token},
+          .key = lane.key->index,
+          .attempt = next.attempts_started,
+          .submitted = record.submitted};
+}
+
+// ---- under a lease
+// -------------------------------------------------------------------------------
+
+Result<bool> QueueCore::Impl::heartbeat(const Lease& lease, std::optional<double> progress,
+                                        Now now) {
+  const TaskIndex task = tasks.find(lease.task);
+  const TaskData* data = task == kNoIndex ? nullptr : committed(task);
+  if (data == nullptr || data->state != TaskState::running) return lease_lost();
+  Run& run = runs[data->run];
+  if (run.token != lease.token || run.crashed) return lease_lost();
+
+  run.lease_end = now.steady + run.lease_ttl;
+  if (progress && !std::isnan(*progress)) run.progress = std::clamp(*progress, 0.0, 1.0);
+  if (tasks[task].data.run == data->run) timers.set(task, run.lease_end);
+  return data->cancel_requested;
+}
+
+Result<TaskState> QueueCore::Impl::finish(const Lease& lease, const AttemptReport& report, Now now,
+                                          std::uint64_t chance) {
+  const TaskIndex task = tasks.find(lease.task);
+  if (task == kNoIndex || tasks[task].data.state != TaskState::running) return lease_lost();
+  const Run& run = runs[tasks[task].data.run];
+  if (run.token != lease.token || run.crashed) return lease_lost();
+  return end_attempt(task, report, fate_of(report.end), now, chance);
+}
+
+TaskState QueueCore::Impl::end_attempt(TaskIndex task, const AttemptReport& report,
+                                       AttemptFate fate, Now now, std::uint64_t chance) {
+  const TaskRecord& record = tasks[task];
+  const Model& model = *index.lane_of(task).model;
+  const RunIndex run = record.data.run;
+  const Verdict verdict = judge_attempt({.fate = fate,
+                                         .error_type = report.error_type,
+                                         .retryable = report.retryable,
+                                         .cancel_requested = record.data.cancel_requested,
+                                         .retry_allowed = !record.no_retry && model.policy.retry,
+                                         .attempts_started = record.data.attempts_started,
+                                         .attempts_max = model.policy.attempts_max});
+  const Cause cause{.attempt_result = to_string(fate), .attempt_token = runs[run].token};
+  observe_run(task, fate, now);
+  if (verdict.state != TaskState::queued) {
+    end(task, {verdict.state, verdict.error_type, verdict.error}, cause, now);
+  } else if (model.served) {
+    queue_again(task, verdict, cause, now, chance);
+  } else {
+    end(task, {TaskState::failed, ErrorType::internal_server_error, kTextUnserved}, cause, now);
+  }
+  drop_run(task, run);
+  return record.data.state;
+}
+
+void QueueCore::Impl::queue_again(TaskIndex task, const Verdict& verdict, Cause cause, Now now,
+                                  std::uint64_t chance) {
+  const ModelPolicy& policy = index.lane_of(task).model->policy;
+  TaskData next = tasks[task].data;
+  next.state = TaskState::queued;
+  next.run = kNoIndex;
+  std::optional<SteadyTime> timer;
+  if (!verdict.spent) --next.attempts_started;
+  if (verdict.backoff) {
+    const microseconds wait =
+        backoff_time(next.attempts_started, policy.backoff_min, policy.backoff_max, chance);
+    next.due_kind = DueKind::not_before;
+    next.due = now.wall + wait;
+    next.waiting = wait.count() > 0;
+    if (next.waiting) timer = now.steady + wait;
+  }
+  change(task, next, timer);
+  cause.kind = Change::Kind::attempt_ended;
+  record_change(task, cause);
+}
+
+void QueueCore::Impl::end(TaskIndex task, const End& how, Cause cause, Now now) {
+  TaskData next = tasks[task].data;
+  next.state = how.state;
+  next.run = kNoIndex;
+  next.due_kind = DueKind::none;
+  next.waiting = false;
+  change(task, next, std::nullopt);
+  cause.kind = Change::Kind::ended;
+  record_change(task, cause);
+  Change& change = changes.back();
+  change.error = how.error;
+  change.row.ended = now.wall;
+  change.row.error_type = how.error_type;
+  change.row.start_timed_out = how.start_timed_out;
+}
+
+/// A run that was cut short tells nothing of how long they take.
+void QueueCore::Impl::observe_run(TaskIndex task, AttemptFate fate, Now now) {
+  if (fate != AttemptFate::succeeded && fate != AttemptFate::failed) return;
+  const std::chrono::duration<double> ran = now.steady - runs[tasks[task].data.run].started;
+  std::optional<double>& mean = open(*index.lane_of(task).model).run_seconds;
+  mean = mean ? *mean + kRunSmoothing * (ran.count() - *mean) : ran.count();
+}
+
+// ---- cancel and other ends
+// -----------------------------------------------------------------------
+
+Result<TaskState> QueueCore::Impl::cancel(const TaskId& id, Now now) {
+  const TaskIndex task = tasks.find(id);
+  if (task == kNoIndex || is_terminal(tasks[task].data.state)) {
+    return fail(ErrorCode::not_found, "No such live task");
+  }
+  TaskData& data = tasks[task].data;
+  if (data.state == TaskState::queued) {
+    end(task, {TaskState::canceled, ErrorType::canceled, kTextCanceled}, {}, now);
+  } else if (!data.cancel_requested) {
+    touch(task);
+    data.cancel_requested = true;
+    record_change(task, {.kind = Change::Kind::cancel_marked});
+  }
+  return data.state;
+}
+
+std::size_t QueueCore::Impl::end_unserved(Model& model, std::size_t count_max, Now now) {
+  model.served = false;
+  std::size_t ended = 0;
+  for (; ended < count_max; ++ended) {
+    const TaskIndex task = index.first_queued(model);
+    if (task == kNoIndex) break;
+    end(task, {TaskState::failed, ErrorType::internal_server_error, kTextUnserved}, {}, now);
+  }
+  return ended;
+}
+
+void QueueCore::Impl::tick(Now now, std::uint64_t chance, std::size_t count_max) {
+  for (std::size_t i = 0; i < count_max; ++i) {
+    const std::optional<SteadyTime> due = timers.next_due();
+    if (!due || *due > now.steady) return;
+    on_timer(timers.first(), now, mix(chance, i));
+  }
+}
+
+void QueueCore::Impl::on_timer(TaskIndex task, Now now, std::uint64_t chance) {
+  const TaskRecord& record = tasks[task];
+  if (record.data.state == TaskState::running) {
+    const Run& run = runs[record.data.run];
+    if (!run.crashed) lost.push_back({.task = record.id, .token = run.token});
+    end_attempt(task, {}, run.crashed ? AttemptFate::crashed : AttemptFate::lost, now, chance);
+  } else if (record.data.due_kind == DueKind::start_deadline) {
+    end(task, {TaskState::failed, ErrorType::inference_timeout, kTextNotStarted, true}, {}, now);
+  } else {
+    TaskData next = record.data;  // the backoff is over; nothing to store, the row has its time
+    next.waiting = false;
+    change(task, next, std::nullopt);
+  }
+}
+
+}  // namespace quern
