@@ -1,5 +1,6 @@
 #pragma once
-// A clock that moves when a test says so. The two times move together unless the test jumps the wall.
+// A clock that moves when a test says so. The two times move together unless the test jumps the
+// wall.
 
 #include <mutex>
 

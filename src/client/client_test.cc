@@ -1,0 +1,213 @@
+#include "quern/client.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "testing/scripted_server.h"
+#include "testing/temp_folder.h"
+
+namespace quern {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+using ::testing::StartsWith;
+
+constexpr const char* kCreated = R"({"request_id":"mmsu_1","queue_position":2})";
+
+Client make_client(const ScriptedServer& server, std::uint32_t repeats_max = 3) {
+  return Client({.url = server.url(),
+                 .key = "secret",
+                 .repeats_max = repeats_max,
+                 .backoff_min = milliseconds{1},
+                 .backoff_max = milliseconds{2}});
+}
+
+std::string header_of(const std::string& request, const std::string& name) {
+  const std::size_t at = request.find(name + ": ");
+  return at == std::string::npos ? "" : request.substr(at, request.find("\r\n", at) - at);
+}
+
+TEST(Client, RepeatsACreateUnderTheSameIdempotencyKey) {
+  ScriptedServer server({ScriptedServer::answer(503, R"({"detail":"Service unavailable"})"), "",
+                         ScriptedServer::answer(200, kCreated)});
+
+  const auto task = make_client(server).submit("echo", R"({"prompt":"x"})");
+
+  ASSERT_TRUE(task) << task.error().message;
+  EXPECT_EQ(task->request_id, "mmsu_1");
+  EXPECT_EQ(task->queue_position, 2U);
+  const auto requests = server.requests();
+  ASSERT_THAT(requests, SizeIs(3));
+  EXPECT_THAT(requests[0], StartsWith("POST /v1/queue/echo HTTP/1.1\r\n"));
+  EXPECT_THAT(requests[0], HasSubstr("Authorization: Key secret\r\n"));
+  EXPECT_NE(header_of(requests[0], "Idempotency-Key"), "");
+  EXPECT_EQ(header_of(requests[0], "Idempotency-Key"), header_of(requests[1], "Idempotency-Key"));
+  EXPECT_EQ(header_of(requests[0], "Idempotency-Key"), header_of(requests[2], "Idempotency-Key"));
+}
+
+TEST(Client, GivesUpAfterTheAgreedNumberOfRepeats) {
+  const std::string bad = ScriptedServer::answer(502, R"({"detail":"Runtime execution failed"})");
+  ScriptedServer server({bad, bad, bad, bad, bad, bad});
+
+  const auto task = make_client(server, 2).submit("echo", "{}");
+
+  ASSERT_FALSE(task);
+  EXPECT_EQ(task.error().fault, ClientFault::unreachable);
+  EXPECT_EQ(task.error().message, "Runtime execution failed");
+  EXPECT_THAT(server.requests(), SizeIs(3));
+}
+
+TEST(Client, DoesNotRepeatA404) {
+  ScriptedServer server({ScriptedServer::answer(404, R"({"detail":"Request not found"})")});
+
+  const auto status = make_client(server).status({"echo", "mmsu_1"});
+
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().fault, ClientFault::not_found);
+  EXPECT_EQ(status.error().message, "Request not found");
+  EXPECT_THAT(server.requests(), SizeIs(1));
+}
+
+TEST(Client, TellsEveryFaultOfAnInvalidInput) {
+  ScriptedServer server({ScriptedServer::answer(
+      422,
+      R"({"detail":[{"loc":["body","prompt"],"msg":"Field required","type":"missing"},{"loc":["body","n",0],"msg":"Bad","type":"t"}]})")});
+
+  const auto task = make_client(server).submit("speech", "{}");
+
+  ASSERT_FALSE(task);
+  EXPECT_EQ(task.error().fault, ClientFault::refused);
+  EXPECT_EQ(task.error().message, "prompt: Field required; n.0: Bad");
+}
+
+TEST(Client, RefusesWhatCannotBeSentWithoutAskingTheServer) {
+  ScriptedServer server({});
+  Client client = make_client(server);
+
+  EXPECT_EQ(client.submit("", "{}").error().fault, ClientFault::usage);
+  EXPECT_EQ(client.submit("a/b", "{}").error().fault, ClientFault::usage);
+  EXPECT_EQ(client.submit("echo", "[1]").error().fault, ClientFault::usage);
+  EXPECT_EQ(client.submit("echo", "{").error().fault, ClientFault::usage);
+}
+
+TEST(Client, TakesAFailedTaskForAFailureAndNotForABrokenServer) {
+  ScriptedServer server({ScriptedServer::answer(
+      500,
+      R"({"status":"COMPLETED","request_id":"mmsu_1","logs":null,"error":"boom","error_type":"INFERENCE_FAILURE","detail":"boom"})")});
+
+  const auto result = make_client(server).result({"echo", "mmsu_1"});
+
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().fault, ClientFault::failed);
+  EXPECT_EQ(result.error().error_type, "INFERENCE_FAILURE");
+  EXPECT_EQ(result.error().message, "boom");
+  EXPECT_THAT(server.requests(), SizeIs(1));
+}
+
+TEST(Client, Takes202OfAResultForNotYet) {
+  ScriptedServer server(
+      {ScriptedServer::answer(202, R"({"status":"IN_QUEUE","request_id":"mmsu_1","logs":null})")});
+
+  const auto result = make_client(server).result({"echo", "mmsu_1"});
+
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().http_status, 202);
+}
+
+TEST(Client, WaitsUntilCompletedAndFetchesTheResult) {
+  ScriptedServer server({
+      ScriptedServer::answer(
+          200, R"({"status":"IN_QUEUE","request_id":"mmsu_1","queue_position":1,"logs":null})"),
+      ScriptedServer::answer(
+          200, R"({"status":"IN_PROGRESS","request_id":"mmsu_1","logs":null,"progress":0.5})"),
+      ScriptedServer::answer(
+          200,
+          R"({"status":"COMPLETED","request_id":"mmsu_1","logs":null,"metrics":{"inference_time":1.5}})"),
+      ScriptedServer::answer(
+          200,
+          R"({"request_id":"mmsu_1","outputs":[{"type":"image","url":"http://x/a.png","content_type":"image/png","file_name":"a.png","file_size":7,"width":2,"height":3},{"type":"text","text":"hi"}],"metadata":{"seed":7}})"),
+  });
+  std::vector<StatusReport> seen;
+
+  const auto result = make_client(server).wait(
+      {"echo", "mmsu_1"}, [&](const StatusReport& report) { seen.push_back(report); });
+
+  ASSERT_TRUE(result) << result.error().message;
+  ASSERT_THAT(seen, SizeIs(3));
+  EXPECT_EQ(seen[0].queue_position, 1U);
+  EXPECT_EQ(seen[1].progress, 0.5);
+  EXPECT_EQ(seen[2].inference_time, 1.5);
+  ASSERT_THAT(result->outputs, SizeIs(2));
+  EXPECT_EQ(result->outputs[0].width, 2U);
+  EXPECT_EQ(result->outputs[0].file_size, 7U);
+  EXPECT_EQ(result->outputs[1].text, "hi");
+  EXPECT_EQ(result->metadata, R"({"seed":7})");
+}
+
+TEST(Client, TellsACancelThatCameTooLate) {
+  ScriptedServer server({ScriptedServer::answer(202, R"({"status":"CANCELLATION_REQUESTED"})"),
+                         ScriptedServer::answer(400, R"({"status":"ALREADY_COMPLETED"})")});
+  Client client = make_client(server);
+
+  EXPECT_EQ(client.cancel({"echo", "mmsu_1"}), CancelReply::requested);
+  EXPECT_EQ(client.cancel({"echo", "mmsu_1"}), CancelReply::already_completed);
+  EXPECT_THAT(server.requests()[0], StartsWith("PUT /v1/queue/echo/requests/mmsu_1/cancel "));
+}
+
+TEST(Client, SendsNoCredentialWithADownloadAndLeavesNoHalfFile) {
+  const TempFolder folder;
+  ScriptedServer server({ScriptedServer::answer(200, "12345"), ScriptedServer::answer(404, "{}")});
+  Client client = make_client(server);
+  const ResultOutput output{.type = "file", .url = server.url() + "/files/k/a.bin"};
+
+  const auto bytes = client.download(output, folder.path() / "a.bin");
+  const auto missing = client.download(output, folder.path() / "b.bin");
+
+  ASSERT_TRUE(bytes) << bytes.error().message;
+  EXPECT_EQ(*bytes, 5U);
+  std::ostringstream text;
+  text << std::ifstream(folder.path() / "a.bin").rdbuf();
+  EXPECT_EQ(text.str(), "12345");
+  EXPECT_EQ(header_of(server.requests()[0], "Authorization"), "");
+  EXPECT_EQ(missing.error().fault, ClientFault::not_found);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(Client, SaysThatNobodyIsThere) {
+  std::string url;
+  {
+    ScriptedServer server({});
+    url = server.url();
+  }
+  Client client({.url = url,
+                 .key = "k",
+                 .repeats_max = 1,
+                 .backoff_min = milliseconds{1},
+                 .backoff_max = milliseconds{1}});
+
+  const auto models = client.models();
+
+  ASSERT_FALSE(models);
+  EXPECT_EQ(models.error().fault, ClientFault::unreachable);
+  EXPECT_EQ(models.error().http_status, 0);
+}
+
+TEST(Client, StopsWaitingWhenTold) {
+  ScriptedServer server({});
+  std::stop_source stop;
+  stop.request_stop();
+
+  const auto status = make_client(server).status({"echo", "mmsu_1"}, false, std::chrono::seconds{0},
+                                                 stop.get_token());
+
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().fault, ClientFault::stopped);
+}
+
+}  // namespace
+}  // namespace quern
