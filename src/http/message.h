@@ -17,8 +17,8 @@ struct Header {
   std::string_view value;  // without white space around it
 };
 
-/// A request's head, and its body once it was read. Views point into the connection's buffers and live
-/// until the request was answered.
+/// A request's head, and its body once it was read. Views point into the connection's buffers and
+/// live until the request was answered.
 struct Request {
   Method method = Method::get;
   std::string_view method_name;  // as sent
@@ -27,9 +27,9 @@ struct Request {
   std::string_view query;        // after it, undecoded; empty if none
   std::span<const Header> headers;
   std::optional<std::uint64_t> content_length;  // nullopt: chunked or no body
-  bool has_body = false;         // Content-Length above 0, or chunked
-  std::string_view body;         // after Exchange::read_body
-  std::string_view peer_ip;      // "127.0.0.1", "::1"
+  bool has_body = false;                        // Content-Length above 0, or chunked
+  std::string_view body;                        // after Exchange::read_body
+  std::string_view peer_ip;                     // "127.0.0.1", "::1"
   bool tls = false;
 
   /// The first header of this name (any case), or nullopt.

@@ -42,9 +42,9 @@ class StreamWriter {
   std::shared_ptr<Connection> connection_;
 };
 
-/// One request on its way to an answer: move it along, and answer exactly once. One that is destroyed
-/// without an answer answers 500. `request()` and its views live until then.
-/// Threads: any, one at a time. Answering on the connection's own I/O thread costs no hop.
+/// One request on its way to an answer: move it along, and answer exactly once. One that is
+/// destroyed without an answer answers 500. `request()` and its views live until then. Threads:
+/// any, one at a time. Answering on the connection's own I/O thread costs no hop.
 class Exchange {
  public:
   explicit Exchange(std::shared_ptr<Connection> connection);
@@ -54,17 +54,19 @@ class Exchange {
 
   [[nodiscard]] const Request& request() const;
 
-  /// Reads the whole body (sending 100 Continue if asked for), then calls `then` with request().body set, on
-  /// the I/O thread. A body over `bytes_max` calls it at once with too_large when the length is declared, else
-  /// when the limit is passed; the handler answers then, and the connection closes after that. A peer
-  /// that breaks off, or is slower than the timeouts allow, never calls it.
+  /// Reads the whole body (sending 100 Continue if asked for), then calls `then` with
+  /// request().body set, on the I/O thread. A body over `bytes_max` calls it at once with too_large
+  /// when the length is declared, else when the limit is passed; the handler answers then, and the
+  /// connection closes after that. A peer that breaks off, or is slower than the timeouts allow,
+  /// never calls it.
   using BodyThen = std::move_only_function<void(Exchange, Result<void>)>;
   void read_body(std::uint64_t bytes_max, BodyThen then) &&;
-  /// The same, but hands the bytes to `sink` piece by piece and keeps none; a sink's error comes to `then`.
+  /// The same, but hands the bytes to `sink` piece by piece and keeps none; a sink's error comes to
+  /// `then`.
   void read_body_to(std::unique_ptr<BodySink> sink, std::uint64_t bytes_max, BodyThen then) &&;
 
-  /// Content-Length, Date, Server and Connection are added here. HEAD gets the head only; a body that was not
-  /// read is skipped if small, else the connection closes.
+  /// Content-Length, Date, Server and Connection are added here. HEAD gets the head only; a body
+  /// that was not read is skipped if small, else the connection closes.
   void send(Response response) &&;
   /// Sends the head (chunked, no Content-Length) and leaves the body to the writer.
   StreamWriter stream(Response head) &&;
@@ -90,14 +92,14 @@ struct ServerOptions {
   std::string listen = "127.0.0.1:8080";  // host:port or [host]:port; port 0: any free one
   unsigned threads = 0;                   // 0: one per core
   std::optional<TlsFiles> tls;
-  std::uint64_t head_bytes_max = 16 * 1024;       // 431 above; a target above it alone: 414
-  std::uint32_t connections_max = 20'000;         // one more is closed at once
-  std::chrono::milliseconds head_timeout{10'000}; // from the first byte of a head to its last: 408
-  std::chrono::milliseconds body_timeout{60'000}; // without a byte of the body arriving: 408
-  std::chrono::milliseconds idle_timeout{75'000}; // between requests
-  std::chrono::milliseconds write_timeout{60'000};// without a byte of the answer being taken
-  /// Makes the answer to what never reached the handler (400, 408, 414, 431, 501, 505): `status` and a short
-  /// reason; null: a plain text body.
+  std::uint64_t head_bytes_max = 16 * 1024;        // 431 above; a target above it alone: 414
+  std::uint32_t connections_max = 20'000;          // one more is closed at once
+  std::chrono::milliseconds head_timeout{10'000};  // from the first byte of a head to its last: 408
+  std::chrono::milliseconds body_timeout{60'000};  // without a byte of the body arriving: 408
+  std::chrono::milliseconds idle_timeout{75'000};  // between requests
+  std::chrono::milliseconds write_timeout{60'000};  // without a byte of the answer being taken
+  /// Makes the answer to what never reached the handler (400, 408, 414, 431, 501, 505): `status`
+  /// and a short reason; null: a plain text body.
   std::function<Response(unsigned status, std::string_view reason)> protocol_error;
 };
 
@@ -114,7 +116,8 @@ class Server {
   Result<void> start();
   /// "http://127.0.0.1:8080", with the real port. After start().
   [[nodiscard]] std::string url() const;
-  /// Closes the listener and idle connections; answers under way are finished, each ends its connection.
+  /// Closes the listener and idle connections; answers under way are finished, each ends its
+  /// connection.
   void stop_accepting();
   /// Closes everything after waiting at most `grace` for answers under way.
   void stop(std::chrono::milliseconds grace = std::chrono::milliseconds{1'000});

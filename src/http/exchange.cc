@@ -1,0 +1,67 @@
+// The handler's side of a connection.
+
+#include <utility>
+
+#include "http/connection.h"
+#include "http/server.h"
+
+namespace quern::http {
+
+Exchange::Exchange(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
+
+Exchange::~Exchange() {
+  if (!connection_) return;
+  Response response;
+  response.status = 500;
+  response.add_header("Content-Type", "application/json");
+  response.body = R"({"detail":"Internal Server Error"})";
+  std::exchange(connection_, nullptr)->send(std::move(response));
+}
+
+const Request& Exchange::request() const { return connection_->request(); }
+
+void Exchange::read_body(std::uint64_t bytes_max, BodyThen then) && {
+  std::exchange(connection_, nullptr)->read_body(nullptr, bytes_max, std::move(then));
+}
+
+void Exchange::read_body_to(std::unique_ptr<BodySink> sink, std::uint64_t bytes_max,
+                            BodyThen then) && {
+  std::exchange(connection_, nullptr)->read_body(std::move(sink), bytes_max, std::move(then));
+}
+
+void Exchange::send(Response response) && {
+  std::exchange(connection_, nullptr)->send(std::move(response));
+}
+
+StreamWriter Exchange::stream(Response head) && {
+  auto connection = std::exchange(connection_, nullptr);
+  connection->begin_stream(std::move(head));
+  return StreamWriter(std::move(connection));
+}
+
+void Exchange::on_disconnect(std::move_only_function<void()> gone) {
+  connection_->on_disconnect(std::move(gone));
+}
+
+void Exchange::post(std::move_only_function<void()> work) { connection_->post(std::move(work)); }
+
+StreamWriter::StreamWriter(std::shared_ptr<Connection> connection)
+    : connection_(std::move(connection)) {}
+
+StreamWriter& StreamWriter::operator=(StreamWriter&& other) noexcept {
+  StreamWriter taken(std::move(other));
+  std::swap(connection_, taken.connection_);
+  return *this;
+}
+
+StreamWriter::~StreamWriter() {
+  if (connection_) connection_->end_stream();
+}
+
+bool StreamWriter::write(std::string bytes) {
+  return connection_ && connection_->write_stream(std::move(bytes));
+}
+
+bool StreamWriter::is_open() const { return connection_ && connection_->is_stream_open(); }
+
+}  // namespace quern::http

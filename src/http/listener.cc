@@ -1,0 +1,181 @@
+#include "http/listener.h"
+
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <boost/asio/ip/address.hpp>
+#include <charconv>
+#include <optional>
+#include <utility>
+
+#include "base/log.h"
+#include "http/connection.h"
+
+namespace quern::http {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using IoError = boost::system::error_code;
+
+constexpr int kBacklog = 4096;
+/// How long accepting rests when the process has no descriptor or memory for another connection.
+constexpr std::chrono::milliseconds kStarvedPause{100};
+
+constexpr std::string_view kAddressForms = "expected host:port or [host]:port";
+
+template <int kLevel, int kName>
+using IntOption = asio::detail::socket_option::integer<kLevel, kName>;
+using ReusePort = IntOption<SOL_SOCKET, SO_REUSEPORT>;
+/// A peer whose machine vanished is noticed when it acknowledges nothing for so long, in
+/// milliseconds.
+using UserTimeout = IntOption<IPPROTO_TCP, TCP_USER_TIMEOUT>;
+
+std::optional<std::uint16_t> parse_port(std::string_view text) {
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return port;
+}
+
+bool is_starved(const IoError& error) {
+  return error == asio::error::no_descriptors || error == asio::error::no_memory ||
+         error == asio::error::no_buffer_space ||
+         error == boost::system::errc::too_many_files_open_in_system;
+}
+
+std::string peer_ip_of(const TcpSocket& socket) {
+  IoError error;
+  const asio::ip::address address = socket.remote_endpoint(error).address();
+  if (error) return {};
+  if (address.is_v6() && address.to_v6().is_v4_mapped()) {
+    return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).to_string();
+  }
+  return address.to_string();
+}
+
+}  // namespace
+
+Result<TcpEndpoint> resolve_listen_address(std::string_view text) {
+  const std::size_t colon = text.rfind(':');
+  const auto port =
+      colon == std::string_view::npos ? std::nullopt : parse_port(text.substr(colon + 1));
+  std::string_view host = text.substr(0, colon);
+  const bool has_brackets = host.starts_with('[') && host.ends_with(']');
+  if (has_brackets) host = host.substr(1, host.size() - 2);
+  if (!port || host.empty() || (!has_brackets && host.find(':') != std::string_view::npos)) {
+    return fail(ErrorCode::invalid_argument,
+                "Cannot listen on '" + std::string(text) + "': " + std::string(kAddressForms));
+  }
+  IoError error;
+  const auto address = asio::ip::make_address(host, error);
+  if (!error) return TcpEndpoint(address, *port);
+  asio::io_context context;
+  const auto found =
+      tcp::resolver(context).resolve(std::string(host), std::to_string(*port), error);
+  if (error || found.empty()) {
+    return fail(ErrorCode::unavailable,
+                "Cannot listen on '" + std::string(text) + "': " + error.message());
+  }
+  return found.begin()->endpoint();
+}
+
+std::string make_url(const TcpEndpoint& endpoint, bool is_tls) {
+  const std::string host = endpoint.address().to_string();
+  return std::string(is_tls ? "https://" : "http://") +
+         (endpoint.address().is_v6() ? "[" + host + "]" : host) + ":" +
+         std::to_string(endpoint.port());
+}
+
+Listener::Listener(std::shared_ptr<IoThread> io, std::shared_ptr<ServerState> state,
+                   std::shared_ptr<TlsContext> tls)
+    : io_(std::move(io)),
+      state_(std::move(state)),
+      tls_(std::move(tls)),
+      acceptor_(io_->context()),
+      pause_(io_->context()) {}
+
+Result<void> Listener::open(const TcpEndpoint& endpoint, bool shares_port) {
+  const auto write_timeout = static_cast<int>(state_->options.write_timeout.count());
+  IoError error;
+  acceptor_.open(endpoint.protocol(), error);
+  if (!error) acceptor_.set_option(TcpAcceptor::reuse_address(true), error);
+  if (!error && shares_port) acceptor_.set_option(ReusePort(1), error);
+  if (!error) acceptor_.bind(endpoint, error);
+  // Only after the bind, so that a port which another process shares counts as taken.
+  if (!error && !shares_port) acceptor_.set_option(ReusePort(1), error);
+  // Accepted sockets inherit these from the listener, which saves calls for each.
+  if (!error) acceptor_.set_option(tcp::no_delay(true), error);
+  if (!error) acceptor_.set_option(UserTimeout(write_timeout), error);
+  if (!error) acceptor_.listen(kBacklog, error);
+  if (error) {
+    return fail(ErrorCode::unavailable,
+                "Cannot listen on '" + state_->options.listen + "': " + error.message());
+  }
+  return {};
+}
+
+TcpEndpoint Listener::local_endpoint() const {
+  IoError ignored;
+  return acceptor_.local_endpoint(ignored);
+}
+
+void Listener::start() { accept(); }
+
+void Listener::stop() {
+  IoError error;
+  acceptor_.non_blocking(true, error);
+  while (!error && acceptor_.is_open()) {
+    TcpSocket socket(io_->context());
+    acceptor_.accept(socket, error);
+    if (!error) serve(std::move(socket));
+  }
+  acceptor_.close(error);
+  pause_.cancel();
+}
+
+void Listener::accept() {
+  acceptor_.async_accept(io_->context(), [this](IoError error, TcpSocket socket) {
+    on_accept(error, std::move(socket));
+  });
+}
+
+void Listener::on_accept(IoError error, TcpSocket socket) {
+  if (!acceptor_.is_open()) return;
+  if (error && is_starved(error)) return pause(error);
+  if (!error) {
+    is_starved_ = false;
+    serve(std::move(socket));
+  }
+  accept();
+}
+
+/// The backlog keeps those who wait. Said once until a connection could be accepted again.
+void Listener::pause(IoError why) {
+  if (!std::exchange(is_starved_, true)) {
+    log_warn("Cannot accept connections for now", {{"reason", why.message()}});
+  }
+  pause_.expires_after(kStarvedPause);
+  pause_.async_wait([this](IoError error) {
+    if (!error && acceptor_.is_open()) accept();
+  });
+}
+
+void Listener::serve(TcpSocket socket) {
+  if (!state_->connections.try_add(state_->options.connections_max)) {
+    state_->refused.add();
+    return;
+  }
+  state_->accepted.add();
+  std::string peer_ip = peer_ip_of(socket);
+  IoError ignored;
+  socket.non_blocking(true, ignored);
+  auto transport =
+      tls_ ? make_tls_transport(std::move(socket), *tls_) : make_tcp_transport(std::move(socket));
+  auto connection =
+      std::make_shared<Connection>(io_, state_, std::move(transport), std::move(peer_ip));
+  io_->add(connection);
+  connection->open();
+}
+
+}  // namespace quern::http
