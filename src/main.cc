@@ -5,6 +5,9 @@
 
 int main(int argc, char** argv) {
   return quern::run_cli(argc, argv, [](const quern::ServeFlags& flags) {
-    return quern::serve({.config = flags.config, .listen = flags.listen, .data = flags.data});
+    return quern::serve({.config = flags.config,
+                         .listen = flags.listen,
+                         .data = flags.data,
+                         .settings = flags.settings});
   });
 }

@@ -91,6 +91,7 @@ void add_server_verbs(CLI::App& app, Verbs& verbs,
                   "The configuration; without one, the example models are served");
   verb.add_option("--listen", verbs.serve.listen, "host:port, instead of the configured one");
   verb.add_option("--data", verbs.serve.data, "The data folder, instead of the configured one");
+  verb.add_flag("--settings", verbs.serve.settings, "Print what a configuration may say, and end");
   CLI::App& keys = *app.add_subcommand("keys", "Make keys");
   keys.require_subcommand(1);
   verbs

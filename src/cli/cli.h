@@ -11,6 +11,7 @@ struct ServeFlags {
   std::string config;
   std::string listen;
   std::string data;
+  bool settings = false;  // print what a configuration may say, and end
 };
 
 /// Reads the command line and runs one verb; returns the exit code. `serve` runs the server and

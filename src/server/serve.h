@@ -9,10 +9,12 @@ struct ServeOptions {
   std::string config;  // empty: the example models, a key of their own, data in ./quern-data
   std::string listen;  // empty: as configured
   std::string data;    // empty: as configured
+  bool settings = false;  // only print what a configuration may say
 };
 
-/// SIGTERM and SIGINT drain and stop (a second one stops at once), SIGHUP reads the configuration again.
-/// Returns the exit code: 0 stopped, 2 broken configuration, 1 anything else that kept it from running.
+/// SIGTERM and SIGINT drain and stop (a second one stops at once), SIGHUP reads the configuration
+/// again. Returns the exit code: 0 stopped, 2 broken configuration, 1 anything else that kept it
+/// from running.
 int serve(const ServeOptions& options);
 
 }  // namespace quern

@@ -1,0 +1,253 @@
+#include "server/app.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <utility>
+
+#include "api/api.h"
+#include "artifact/artifact_store.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "http/server.h"
+#include "limit/rate_limiter.h"
+#include "queue/local/local_queue.h"
+#include "runner/dispatcher.h"
+#include "runner/echo_executor.h"
+#include "runner/process_executor.h"
+#include "runner/process_guard.h"
+#include "server/janitor.h"
+
+namespace quern {
+namespace {
+
+// One queue has one observer: the dispatcher hears of work, the janitor of files.
+class Observer final : public QueueObserver {
+ public:
+  Observer(Dispatcher& dispatcher, Janitor& janitor) : dispatcher_(dispatcher), janitor_(janitor) {}
+  void on_claimable(const std::string& model) override { dispatcher_.on_claimable(model); }
+  void on_stop(const Lease& lease, bool canceled) override { dispatcher_.on_stop(lease, canceled); }
+  void on_expired(std::span<const Output> outputs) override { janitor_.remove(outputs); }
+
+ private:
+  Dispatcher& dispatcher_;
+  Janitor& janitor_;
+};
+
+QueuePolicy make_policy(const Settings& settings) {
+  QueuePolicy policy;
+  for (const Model& model : settings.models) {
+    policy.models.push_back({.id = model.id,
+                             .queued_max = model.queued_max,
+                             .attempts_max = model.attempts_max,
+                             .slots = model.concurrency,
+                             .retry = model.retry,
+                             .backoff_min = model.backoff_min,
+                             .backoff_max = model.backoff_max});
+  }
+  for (const ApiKey& key : settings.keys) {
+    policy.keys.push_back({.id = key.id,
+                           .queued_max = key.queued_max,
+                           .running_max = key.running_max,
+                           .weight = key.weight});
+  }
+  return policy;
+}
+
+double resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  double total = 0;
+  double resident = 0;
+  statm >> total >> resident;
+  return resident * 4096;
+}
+
+void add_state_metrics(Metrics& metrics, Queue& queue) {
+  metrics.on_render([&metrics, &queue] {
+    const QueueStats stats = queue.stats();
+    for (const ModelStats& model : stats.models) {
+      const MetricLabels labels = {{"model", model.model}};
+      metrics.gauge("quern_queued_tasks", "Tasks waiting.", labels)
+          .set(static_cast<double>(model.queued));
+      metrics.gauge("quern_running_tasks", "Tasks running.", labels)
+          .set(static_cast<double>(model.running));
+      metrics.gauge("quern_queue_oldest_age_seconds", "Age of the task that waits longest.", labels)
+          .set(static_cast<double>(model.oldest_queued_age.count()) / 1000);
+      metrics.gauge("quern_model_paused", "1 while the model hands out no tasks.", labels)
+          .set(model.paused ? 1 : 0);
+    }
+    metrics.gauge("quern_store_writable", "1 while the store takes writes.")
+        .set(stats.writable ? 1 : 0);
+    metrics.gauge("process_resident_memory_bytes", "Resident memory of the server.")
+        .set(resident_bytes());
+  });
+  metrics.gauge("quern_build_info", "Always 1.", {{"version", QUERN_VERSION}}).set(1);
+}
+
+// What a reload cannot change, by name.
+std::vector<std::string_view> settings_that_wait(const Settings& before, const Settings& after) {
+  std::vector<std::string_view> names;
+  const auto compare = [&](std::string_view name, bool same) {
+    if (!same) names.push_back(name);
+  };
+  compare("[server] listen", before.http.listen == after.http.listen);
+  compare("[server] public_url", before.public_url == after.public_url);
+  compare("[server] body_max", before.body_bytes_max == after.body_bytes_max);
+  compare("[server] threads", before.http.threads == after.http.threads);
+  compare("[server] cors_origins", before.cors_origins == after.cors_origins);
+  compare("[server] trusted_proxies", before.trusted_proxies == after.trusted_proxies);
+  compare("[store] url", before.data == after.data);
+  compare("[store] lease_ttl", before.lease_ttl == after.lease_ttl);
+  compare("[retention]",
+          before.results_ttl == after.results_ttl && before.uploads_ttl == after.uploads_ttl);
+  return names;
+}
+
+}  // namespace
+
+struct App::Parts {
+  explicit Parts(Settings s) : settings(std::move(s)) {}
+
+  Result<void> open();
+  Result<void> begin();
+  void end();
+
+  // In the order of their making; each outlives what is below it.
+  Settings settings;
+  std::shared_ptr<const KeyRing> keys;
+  std::shared_ptr<const Catalog> catalog;
+  SystemClock clock;
+  SystemRandom random;
+  Metrics metrics;
+  RateLimiter limiter;
+  std::unique_ptr<LocalQueue> queue;
+  std::unique_ptr<ProcessGuard> guard;
+  std::unique_ptr<ArtifactStore> artifacts;
+  std::unique_ptr<Janitor> janitor;
+  std::unique_ptr<Dispatcher> dispatcher;
+  std::unique_ptr<Observer> observer;
+  std::unique_ptr<api::Api> api;
+  std::unique_ptr<http::Server> server;
+  std::string url;
+  bool ended = false;
+};
+
+// What may fail because of the machine: files, folders, other servers.
+Result<void> App::Parts::open() {
+  auto opened_queue = LocalQueue::open({.data = settings.data,
+                                        .results_ttl = settings.results_ttl,
+                                        .result_cache_bytes_max = settings.result_cache_bytes},
+                                       clock, random, metrics);
+  if (!opened_queue) return fail(std::move(opened_queue));
+  queue = std::move(*opened_queue);
+  auto started_guard = ProcessGuard::start(settings.data / "running");
+  if (!started_guard) return fail(std::move(started_guard));
+  guard = std::move(*started_guard);
+  auto opened_artifacts = ArtifactStore::open(settings.data, random);
+  if (!opened_artifacts) return fail(std::move(opened_artifacts));
+  artifacts = std::move(*opened_artifacts);
+  return {};
+}
+
+Result<void> App::Parts::begin() {
+  janitor = std::make_unique<Janitor>(
+      *artifacts, clock,
+      JanitorOptions{.uploads_ttl = settings.uploads_ttl, .results_ttl = settings.results_ttl});
+
+  Dispatcher::Options runs;
+  runs.executors["echo"] = std::make_shared<EchoExecutor>();
+  runs.executors["process"] = std::make_shared<ProcessExecutor>(*artifacts, *guard, clock);
+  runs.input_files.file_bytes_max = settings.input_file_bytes_max;
+  runs.input_files.fetch.timeout = settings.fetch_timeout;
+  runs.input_files.fetch.allow_private = settings.allow_private_urls;
+  runs.lease_ttl = settings.lease_ttl;
+  dispatcher = std::make_unique<Dispatcher>(*queue, *artifacts, clock, metrics, std::move(runs));
+  observer = std::make_unique<Observer>(*dispatcher, *janitor);
+  queue->observe(observer.get());
+
+  auto made = api::Api::make({.public_url = settings.public_url,
+                              .cors_origins = settings.cors_origins,
+                              .trusted_proxies = settings.trusted_proxies,
+                              .body_bytes_max = settings.body_bytes_max,
+                              .upload_bytes_max = settings.upload_bytes_max},
+                             {*queue, *artifacts, limiter, clock, random, metrics}, keys, catalog);
+  if (!made) return fail(std::move(made));
+  api = std::move(*made);
+  http::ServerOptions options = settings.http;
+  options.protocol_error = [this](unsigned status, std::string_view reason) {
+    return api->protocol_error(status, reason);
+  };
+  server = std::make_unique<http::Server>(
+      std::move(options), [this](http::Exchange exchange) { api->handle(std::move(exchange)); },
+      metrics);
+
+  add_state_metrics(metrics, *queue);
+  queue->start();
+  queue->configure(make_policy(settings), [](Result<bool>) {});
+  Result<void> served = dispatcher->configure(catalog);
+  if (!served) return served;
+  janitor->start();
+  Result<void> listening = server->start();
+  if (listening) url = server->url();
+  return listening;
+}
+
+void App::Parts::end() {
+  if (std::exchange(ended, true)) return;
+  if (dispatcher) dispatcher->drain(std::chrono::milliseconds{0});
+  if (server) server->stop();
+  if (api) api->stop();
+  if (queue) queue->stop();
+  if (janitor) janitor->stop();
+}
+
+App::App(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+App::~App() { parts_->end(); }
+
+Result<std::unique_ptr<App>> App::start(Settings settings) {
+  for (const std::string& warning : settings.warnings) log_warn(warning);
+  if (settings.keys.empty())
+    log_warn("no key is configured: every call will be refused; see `quern keys new`");
+  auto keys = KeyRing::make(settings.keys);
+  if (!keys) return fail(std::move(keys));
+  auto catalog = Catalog::make(settings.models);
+  if (!catalog) return fail(std::move(catalog));
+
+  std::unique_ptr<App> app(new App(std::make_unique<Parts>(std::move(settings))));
+  app->parts_->keys = *keys;
+  app->parts_->catalog = *catalog;
+  Result<void> done = app->parts_->open();
+  if (done) done = app->parts_->begin();
+  if (!done) return fail(std::move(done));
+  return app;
+}
+
+const std::string& App::url() const { return parts_->url; }
+
+Result<void> App::reload(Settings settings) {
+  for (const std::string& warning : settings.warnings) log_warn(warning);
+  auto keys = KeyRing::make(settings.keys);
+  if (!keys) return fail(std::move(keys));
+  auto catalog = Catalog::make(settings.models);
+  if (!catalog) return fail(std::move(catalog));
+  Result<void> served = parts_->dispatcher->configure(*catalog);
+  if (!served) return served;
+  parts_->queue->configure(make_policy(settings), [](Result<bool>) {});
+  parts_->api->reload(*keys, *catalog);
+  for (const std::string_view name : settings_that_wait(parts_->settings, settings)) {
+    log_warn("this setting changes at the next start only", {{"setting", std::string(name)}});
+  }
+  parts_->keys = *keys;
+  parts_->catalog = *catalog;
+  return {};
+}
+
+void App::drain() {
+  parts_->api->set_draining(true);
+  parts_->dispatcher->drain(parts_->settings.drain_timeout);
+  parts_->server->stop_accepting();
+  parts_->end();
+}
+
+}  // namespace quern

@@ -1,0 +1,170 @@
+#include "server/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "testing/temp_folder.h"
+
+namespace quern {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+namespace fs = std::filesystem;
+
+class Config : public ::testing::Test {
+ protected:
+  Result<Settings> load(const std::string& text) {
+    std::ofstream(folder_.path() / "quern.toml") << text;
+    return load_settings(folder_.path() / "quern.toml");
+  }
+  std::string fault(const std::string& text) {
+    Result<Settings> settings = load(text);
+    return settings ? "accepted" : settings.error().message;
+  }
+
+  TempFolder folder_;
+};
+
+TEST_F(Config, ReadsEverySectionWithItsUnits) {
+  fs::create_directories(folder_.path() / "speech");
+  std::ofstream(folder_.path() / "speech/schema.json") << R"({"title":"Say it","type":"object"})";
+
+  const auto settings = load(R"(
+[server]
+listen = "[::1]:0"
+public_url = "https://q.example/"
+body_max = "2MiB"
+idle_timeout = "5s"
+tls = { cert = "c.pem", key = "k.pem" }
+[store]
+url = "sqlite:store"
+[retention]
+results = "7d"
+[[key]]
+id = "demo"
+secret = ["plain-secret", "sha256:0000000000000000000000000000000000000000000000000000000000000000"]
+rate = "30/m"
+models = ["sp*"]
+[[model]]
+id = "speech"
+executor = { kind = "process", command = ["./speech"], dir = "speech", env = { A = "b" } }
+schema = "speech/schema.json"
+concurrency = 2
+timeout = "60s"
+aliases = ["acme/speech"]
+)");
+
+  ASSERT_TRUE(settings) << settings.error().message;
+  EXPECT_EQ(settings->http.listen, "[::1]:0");
+  EXPECT_EQ(settings->public_url, "https://q.example");
+  EXPECT_EQ(settings->body_bytes_max, 2U << 20U);
+  EXPECT_EQ(settings->http.idle_timeout, milliseconds{5000});
+  EXPECT_EQ(settings->http.tls->cert, folder_.path() / "c.pem");
+  EXPECT_EQ(settings->data, folder_.path() / "store");
+  EXPECT_EQ(settings->results_ttl, std::chrono::days{7});
+  ASSERT_THAT(settings->keys, SizeIs(1));
+  EXPECT_THAT(settings->keys[0].secrets, SizeIs(2));
+  EXPECT_DOUBLE_EQ(settings->keys[0].rate, 0.5);
+  EXPECT_DOUBLE_EQ(settings->keys[0].burst, 1);
+  ASSERT_THAT(settings->models, SizeIs(1));
+  EXPECT_EQ(settings->models[0].title, "Say it");
+  EXPECT_EQ(settings->models[0].executor.dir, folder_.path() / "speech");
+  EXPECT_EQ(settings->models[0].executor.env.at("A"), "b");
+  EXPECT_THAT(settings->warnings, SizeIs(1));
+  EXPECT_THAT(settings->warnings[0], HasSubstr("quern.toml:13: key demo"));
+}
+
+TEST_F(Config, HasDefaultsForEverything) {
+  const auto settings = load("");
+
+  ASSERT_TRUE(settings) << settings.error().message;
+  EXPECT_EQ(settings->http.listen, "127.0.0.1:8080");
+  EXPECT_EQ(settings->data, folder_.path() / "data");
+  EXPECT_THAT(settings->keys, IsEmpty());
+}
+
+TEST_F(Config, NamesFileLineAndWhatWasExpected) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"[server]\nlisten = 8080", "quern.toml:2: [server] listen: expected \"host:port\""},
+      {"[server]\nbody_max = \"ten\"", "quern.toml:2: [server] body_max: "},
+      {"[server]\nbody_max = \"1TiB\"", "quern.toml:2: [server] body_max: "},
+      {"[server]\nidle_timeout = 5",
+       "quern.toml:2: [server] idle_timeout: expected a duration such as \"60s\""},
+      {"[server]\nthreads = -1",
+       "quern.toml:2: [server] threads: expected a whole number from 0 to 256"},
+      {"[server]\nwhat = 1", "quern.toml:2: [server] what: unknown key"},
+      {"[server]\ntls = { cert = \"a\" }", "quern.toml:2: [server] tls: expected { cert"},
+      {"[store]\nurl = \"postgres://x\"",
+       "quern.toml:2: [store] url: expected \"sqlite:<folder>\""},
+      {"what = 1", "quern.toml:1: what: unknown section"},
+      {"[[key]]\nsecret = \"abcdefgh\"", "quern.toml:1: [[key]]: id is missing"},
+      {"[[key]]\nid = \"a\"", "quern.toml:1: [[key]] a: secret is missing"},
+      {"[[key]]\nid = \"a\"\nsecret = \"sha256:12\"", "quern.toml:3: [[key]] secret: "},
+      {"[[key]]\nid = \"a\"\nsecret = \"s\"\nrate = \"fast\"", "quern.toml:4: [[key]] rate: "},
+      {"[[key]]\nid = \"a\"\nsecret = \"s\"\n[[key]]\nid = \"a\"\nsecret = \"t\"", "a"},
+      {"[[model]]\nid = \"a b\"\nexecutor = { kind = \"echo\" }", "id: expected letters"},
+      {"[[model]]\nid = \"a\"", "quern.toml:1: [[model]] a: executor is missing"},
+      {"[[model]]\nid = \"a\"\nexecutor = { kind = \"magic\" }",
+       "kind: expected \"process\" or \"echo\""},
+      {"[[model]]\nid = \"a\"\nexecutor = { kind = \"process\" }", "command is missing"},
+      {"[[model]]\nid = \"a\"\nexecutor = { kind = \"process\", command = [\"x\"], dir = \"none\" "
+       "}",
+       "there is no folder"},
+      {"[[model]]\nid = \"a\"\nexecutor = { kind = \"echo\" }\nschema = \"none.json\"",
+       "quern.toml:4: [[model]] a schema: "},
+      {"include = [\"none.toml\"]", "none.toml: cannot be read"},
+      {"include = [\"quern.toml\"]", "files include each other too deeply"},
+      {"[server\n", "quern.toml:1"},
+  };
+  for (const auto& [text, expected] : cases) {
+    const std::string message = fault(text);
+    EXPECT_NE(message, "accepted") << text;
+    EXPECT_THAT(message, HasSubstr(expected)) << text;
+  }
+}
+
+TEST_F(Config, TakesSecretsFromTheEnvironmentWithoutAWarning) {
+  ASSERT_EQ(::setenv("QUERN_CONFIG_TEST_KEY", "from-the-environment", 1), 0);
+
+  const auto settings = load("[[key]]\nid = \"a\"\nsecret = \"env:QUERN_CONFIG_TEST_KEY\"\n");
+
+  ASSERT_TRUE(settings) << settings.error().message;
+  EXPECT_EQ(settings->keys[0].secrets.at(0), sha256("from-the-environment"));
+  EXPECT_THAT(settings->warnings, IsEmpty());
+}
+
+TEST_F(Config, ReadsIncludedFilesRelativeToThemselves) {
+  fs::create_directories(folder_.path() / "more/run");
+  std::ofstream(folder_.path() / "more/models.toml")
+      << "[[model]]\nid = \"m\"\nexecutor = { kind = \"process\", command = [\"./x\"], dir = "
+         "\"run\" }\n";
+
+  const auto settings = load("include = [\"more/models.toml\"]\n");
+
+  ASSERT_TRUE(settings) << settings.error().message;
+  EXPECT_EQ(settings->models.at(0).executor.dir, folder_.path() / "more/run");
+}
+
+TEST_F(Config, NeverPrintsASecret) {
+  EXPECT_THAT(fault("[[key]]\nid = \"a\"\nsecret = [\"top-secret\", \"\"]"),
+              ::testing::Not(HasSubstr("top-secret")));
+}
+
+TEST(ConfigReference, StandsInTheOperatorsPage) {
+  std::ifstream page(QUERN_SOURCE "/docs/OPERATING.md");
+  std::ostringstream text;
+  text << page.rdbuf();
+
+  EXPECT_THAT(text.str(), HasSubstr(settings_reference()))
+      << "docs/OPERATING.md must hold this, as `quern serve --settings` prints it:\n"
+      << settings_reference();
+}
+
+}  // namespace
+}  // namespace quern

@@ -1,0 +1,50 @@
+#include "server/first_key.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <system_error>
+
+namespace quern {
+namespace {
+
+Result<void> write_secret(const std::filesystem::path& file, const std::string& secret) {
+  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) return fail(ErrorCode::unavailable, fmt::format("cannot write {}", file.string()));
+  const std::string line = secret + "\n";
+  const bool written = ::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size()) &&
+                       ::fsync(fd) == 0;
+  ::close(fd);
+  if (!written) return fail(ErrorCode::unavailable, fmt::format("cannot write {}", file.string()));
+  return {};
+}
+
+}  // namespace
+
+Result<ApiKey> open_first_key(const std::filesystem::path& data, Random& random) {
+  std::error_code failed;
+  std::filesystem::create_directories(data, failed);
+  if (failed)
+    return fail(ErrorCode::unavailable,
+                fmt::format("cannot make the folder {}: {}", data.string(), failed.message()));
+  const std::filesystem::path file = data / "first-key";
+  std::string secret;
+  std::ifstream stream(file);
+  if (!std::getline(stream, secret)) {
+    secret = make_secret(random);
+    Result<void> written = write_secret(file, secret);
+    if (!written) return fail(std::move(written));
+  }
+  Result<Digest> digest = parse_secret(secret);
+  if (!digest)
+    return fail(ErrorCode::unavailable, fmt::format("{} holds no secret", file.string()));
+  ApiKey key;
+  key.id = "first";
+  key.secrets = {*digest};
+  key.admin = true;
+  return key;
+}
+
+}  // namespace quern

@@ -1,0 +1,58 @@
+#include "server/janitor.h"
+
+#include <algorithm>
+
+namespace quern {
+
+Janitor::Janitor(ArtifactStore& store, const Clock& clock, JanitorOptions options)
+    : store_(store), clock_(clock), options_(options) {}
+
+Janitor::~Janitor() { stop(); }
+
+void Janitor::start() {
+  if (thread_.joinable()) return;
+  thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+}
+
+void Janitor::stop() {
+  if (!thread_.joinable()) return;
+  thread_.request_stop();
+  thread_.join();
+}
+
+void Janitor::remove(std::span<const Output> outputs) {
+  {
+    const std::scoped_lock lock(mutex_);
+    for (const Output& output : outputs) {
+      if (!output.file_key.empty()) unwanted_.push_back(output);
+    }
+  }
+  wake_.notify_one();
+}
+
+void Janitor::run(const std::stop_token& stop) {
+  auto next_sweep = clock_.now().steady;
+  while (!stop.stop_requested()) {
+    std::vector<Output> batch;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait_for(lock, stop, options_.sweep_interval, [&] { return !unwanted_.empty(); });
+      const auto count = std::min(unwanted_.size(), kSweepMax);
+      const auto from = unwanted_.end() - static_cast<std::ptrdiff_t>(count);
+      batch.assign(from, unwanted_.end());
+      unwanted_.erase(from, unwanted_.end());
+    }
+    store_.remove(batch);
+    if (clock_.now().steady < next_sweep) continue;
+    sweep();
+    next_sweep = clock_.now().steady + options_.sweep_interval;
+  }
+}
+
+void Janitor::sweep() {
+  const WallTime now = clock_.now().wall;
+  store_.sweep_uploads(now - options_.uploads_ttl, kSweepMax);
+  store_.sweep_outputs(now - options_.results_ttl - kUnclaimedOutputTtl, kSweepMax);
+}
+
+}  // namespace quern

@@ -1,0 +1,144 @@
+#include "server/serve.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "base/log.h"
+#include "server/app.h"
+#include "server/config.h"
+#include "server/first_key.h"
+
+namespace quern {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int kBrokenConfiguration = 2;
+constexpr int kCannotRun = 1;
+
+// The example models: beside the sources, installed, or in the current folder.
+fs::path find_models_file() {
+  std::error_code failed;
+  const fs::path binary = fs::read_symlink("/proc/self/exe", failed).parent_path();
+  for (const fs::path& folder :
+       {binary / "../../models", binary / "../share/quern/models", fs::path("models")}) {
+    const fs::path file = folder / "models.toml";
+    if (fs::exists(file, failed)) return file.lexically_normal();
+  }
+  return {};
+}
+
+Result<Settings> read_settings(const ServeOptions& options) {
+  Result<Settings> settings = [&]() -> Result<Settings> {
+    if (!options.config.empty()) return load_settings(options.config);
+    const fs::path models = find_models_file();
+    if (models.empty()) {
+      return fail(ErrorCode::invalid_argument,
+                  "the example models were not found: name a configuration by --config");
+    }
+    return default_settings(models, "quern-data");
+  }();
+  if (!settings) return settings;
+  if (!options.listen.empty()) settings->http.listen = options.listen;
+  if (!options.data.empty()) settings->data = fs::absolute(options.data).lexically_normal();
+  return settings;
+}
+
+// Signals are waited for, never handled: blocked before the first thread starts, so that every
+// thread inherits that.
+sigset_t block_signals() {
+  ::signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, number);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
+int wait_for_signal(const sigset_t& signals) {
+  int number = 0;
+  while (sigwait(&signals, &number) != 0) {
+  }
+  return number;
+}
+
+void reload(App& app, const ServeOptions& options) {
+  Result<Settings> settings = read_settings(options);
+  Result<void> done =
+      settings ? app.reload(std::move(*settings)) : Result<void>(fail(std::move(settings)));
+  if (done) {
+    log_info("configuration reloaded");
+  } else {
+    log_error("configuration not reloaded, the old one stays", {{"reason", done.error().message}});
+  }
+}
+
+void print_first_steps(const App& app, const fs::path& data) {
+  const fs::path relative = fs::relative(data);
+  fmt::print(
+      "\nTry it (three lines: create, poll, fetch):\n"
+      "  export QUERN_URL={0} QUERN_KEY=$(cat {1}); "
+      "ID=$(curl -s $QUERN_URL/v1/queue/speech -H \"Authorization: Key $QUERN_KEY\" -d "
+      "'{{\"prompt\":\"Hello from Quern\"}}' | "
+      "grep -o 'mmsu_[0-9a-z]*' | head -n 1); echo $ID\n"
+      "  curl -s \"$QUERN_URL/v1/queue/speech/requests/$ID/status\" -H \"Authorization: Key "
+      "$QUERN_KEY\"\n"
+      "  curl -s \"$QUERN_URL/v1/queue/speech/requests/$ID/response\" -H \"Authorization: Key "
+      "$QUERN_KEY\"\n\n"
+      "or: quern run speech --input prompt=\"Hello from Quern\"\n\n",
+      app.url(), (relative / "first-key").string());
+  std::fflush(stdout);
+}
+
+int refuse(const Error& error) {
+  std::fprintf(stderr, "quern: %s\n", error.message.c_str());
+  return error.code == ErrorCode::invalid_argument ? kBrokenConfiguration : kCannotRun;
+}
+
+}  // namespace
+
+int serve(const ServeOptions& options) {
+  if (options.settings) {
+    fmt::print("{}", settings_reference());
+    return 0;
+  }
+  Result<Settings> settings = read_settings(options);
+  if (!settings) return refuse(settings.error());
+  const bool without_config = options.config.empty();
+  const fs::path data = settings->data;
+  init_logging(settings->log_level);
+  if (without_config) {
+    SystemRandom random;
+    Result<ApiKey> key = open_first_key(data, random);
+    if (!key) return refuse(key.error());
+    settings->keys.push_back(std::move(*key));
+  }
+  const sigset_t signals = block_signals();
+  Result<std::unique_ptr<App>> app = App::start(std::move(*settings));
+  if (!app) return refuse(app.error());
+  fmt::print("listening on {}\n", (*app)->url());
+  std::fflush(stdout);
+  if (without_config) print_first_steps(**app, data);
+
+  for (;;) {
+    if (wait_for_signal(signals) != SIGHUP) break;
+    if (without_config) continue;
+    reload(**app, options);
+  }
+  log_info("stopping: running tasks are finished or handed back; a second signal stops at once");
+  // The guard ends the runners of a server that is gone, so nothing is left behind.
+  std::thread([signals] {
+    wait_for_signal(signals);
+    std::_Exit(kCannotRun);
+  }).detach();
+  (*app)->drain();
+  log_info("stopped");
+  return 0;
+}
+
+}  // namespace quern
