@@ -49,6 +49,8 @@ struct TaskRow {
   std::optional<WallTime> not_before;      // backoff after a failed attempt
   std::optional<WallTime> ended;           // terminal
   ErrorType error_type = ErrorType::none;  // terminal
+
+  friend bool operator==(const TaskRow&, const TaskRow&) = default;
 };
 
 /// One thing to be stored. A task may change more than once in a batch; the last row counts.

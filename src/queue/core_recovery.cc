@@ -77,6 +77,7 @@ void QueueCore::Impl::resume(Now now) {
     if (model) restore_virtual_time(*model);
   }
   is_resuming = true;
+  std::ranges::sort(crashed, {}, [this](TaskIndex task) { return tasks[task].id; });
   for (const TaskIndex task : crashed) {
     const TaskData& data = tasks[task].data;  // a tick may have come first
     if (data.state == TaskState::running && runs[data.run].crashed) {

@@ -90,11 +90,9 @@ Verdict judge_attempt(const AttemptFacts& facts) {
       return {.state = TaskState::succeeded};
     case AttemptFate::canceled:
       return canceled();
-    case AttemptFate::released: {
-      Verdict verdict = facts.cancel_requested ? canceled() : Verdict{.state = TaskState::queued};
-      verdict.spent = false;
-      return verdict;
-    }
+    case AttemptFate::released:
+      if (facts.cancel_requested) return canceled();
+      return {.state = TaskState::queued, .spent = false};
     case AttemptFate::failed:
     case AttemptFate::lost:
     case AttemptFate::crashed:

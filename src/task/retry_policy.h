@@ -36,7 +36,7 @@ struct AttemptFacts {
 struct Verdict {
   TaskState state = TaskState::failed;
   ErrorType error_type = ErrorType::none;
-  bool spent = true;       // false: the attempt is given back
+  bool spent = true;       // false: queued, and the attempt is given back
   bool backoff = false;    // queued, but not before backoff_time() is over
   std::string_view error;  // static; empty: the runner's own text, or none
 };

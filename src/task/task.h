@@ -34,13 +34,13 @@ enum class OutputType : std::uint8_t { image, video, audio, model3d, text, file 
 /// One result record. Zero, empty and nullopt mean "unknown" and are left out on the wire.
 struct Output {
   OutputType type = OutputType::file;
-  std::string file_key;       // 32 hex characters: the folder in the artifact store; empty: no file
-  std::string file_name;      // its last path segment, not percent-encoded
+  std::string file_key;   // 32 hex characters: the folder in the artifact store; empty: no file
+  std::string file_name;  // its last path segment, not percent-encoded
   std::string content_type;
   std::uint64_t file_bytes = 0;
-  std::uint32_t width = 0;    // pixels
-  std::uint32_t height = 0;   // pixels
-  double duration = 0;        // seconds
+  std::uint32_t width = 0;   // pixels
+  std::uint32_t height = 0;  // pixels
+  double duration = 0;       // seconds
   std::optional<std::string> text;
   std::string metadata_json;  // an object, or empty
 };
@@ -64,12 +64,12 @@ enum class AttemptEnd : std::uint8_t {
 
 struct Outcome {
   AttemptEnd end = AttemptEnd::failed;
-  std::vector<Output> outputs;         // succeeded only; files are synced to the artifact store
-  std::string metadata_json;           // succeeded only; an object, or empty
+  std::vector<Output> outputs;  // succeeded only; files are synced to the artifact store
+  std::string metadata_json;    // succeeded only; an object, or empty
   ErrorType error_type = ErrorType::none;
-  std::string error;                   // the text for the caller; empty: the type's own default
-  bool retryable = false;              // the class of the failure allows another attempt
-  std::string reason;                  // for the attempt's record: "exit 1", "signal 9 (Killed)"
+  std::string error;       // the text for the caller; empty: the type's own default
+  bool retryable = false;  // the class of the failure allows another attempt
+  std::string reason;      // for the attempt's record: "exit 1", "signal 9 (Killed)"
   std::chrono::microseconds run_time{0};
 };
 
@@ -78,7 +78,8 @@ struct Attempt {
   std::uint32_t number = 0;  // 1 for the first
   WallTime started;
   std::optional<WallTime> ended;
-  std::string result;        // "succeeded", "failed", "canceled", "released", "lost", "crashed"; empty while running
+  std::string result;  // "succeeded", "failed", "canceled", "released", "lost", "crashed"; empty
+                       // while running
   std::string reason;
 };
 

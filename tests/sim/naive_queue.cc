@@ -1,0 +1,434 @@
+#include "naive_queue.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "check.h"
+
+namespace quern::sim {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+bool is_before(const NaiveTask& a, const NaiveTask& b) {
+  if (a.row.priority != b.row.priority) return a.row.priority < b.row.priority;
+  if (a.row.rank != b.row.rank) return a.row.rank < b.row.rank;
+  return a.row.id < b.row.id;
+}
+
+bool is_terminal_type(ErrorType type) {
+  return type == ErrorType::request_invalid || type == ErrorType::content_blocked ||
+         type == ErrorType::inference_timeout;
+}
+
+}  // namespace
+
+// ---- recovery
+// ------------------------------------------------------------------------------------
+
+void NaiveQueue::restore(const TaskRow& row, Now now) {
+  NaiveTask task{.row = row};
+  if (row.state == TaskState::running) {
+    task.crashed = true;
+    task.timer = now.steady;
+  } else if (row.not_before) {
+    const microseconds longest = models[row.model].policy.backoff_max;
+    const microseconds left = std::min<microseconds>(*row.not_before - now.wall, longest);
+    task.waiting = left.count() > 0;
+    if (task.waiting) task.timer = now.steady + left;
+  } else if (row.start_deadline) {
+    const microseconds longest = *row.start_deadline - row.submitted;
+    const microseconds left = std::min<microseconds>(*row.start_deadline - now.wall, longest);
+    task.timer = now.steady + std::max<microseconds>(left, microseconds{0});
+  }
+  double& last_rank = working_.last_rank[{row.model, row.key}];
+  last_rank = std::max(last_rank, row.rank);
+  double& virtual_time = working_.virtual_time[row.model];
+  if (row.attempts_started > 0) virtual_time = std::max(virtual_time, row.rank);
+  working_.tasks[row.id] = task;
+  committed_ = working_;
+}
+
+void NaiveQueue::resume(Now now) {
+  for (auto& [index, model] : models) {
+    const NaiveTask* first = nullptr;
+    for (auto& [id, task] : working_.tasks) {
+      if (task.row.model != index || task.row.state != TaskState::queued) continue;
+      if (first == nullptr || is_before(task, *first)) first = &task;
+    }
+    if (first == nullptr) continue;
+    double& virtual_time = working_.virtual_time[index];
+    virtual_time = std::max(virtual_time, first->row.rank - 1 / keys[first->row.key].weight);
+    committed_.virtual_time = working_.virtual_time;
+  }
+  // Ids ascend with age, and the map is in their order.
+  for (auto& [id, task] : working_.tasks) task.entered = ++entered_;
+  for (auto& [id, task] : committed_.tasks) task.entered = working_.tasks[id].entered;
+
+  std::vector<TaskId> crashed;
+  for (auto& [id, task] : working_.tasks) {
+    if (task.crashed) crashed.push_back(id);
+  }
+  for (const TaskId& id : crashed) end_attempt(working_.tasks[id], Fate::crashed, {}, now);
+}
+
+// ---- submit
+// --------------------------------------------------------------------------------------
+
+bool NaiveQueue::is_full(ModelIndex model, KeyIndex key) {
+  std::uint64_t of_key = 0;
+  for (auto& [id, task] : working_.tasks) {
+    of_key += task.row.key == key && task.row.state == TaskState::queued ? 1U : 0U;
+  }
+  return of_key >= keys[key].queued_max ||
+         count(working_, model, TaskState::queued) >= models[model].policy.queued_max;
+}
+
+double NaiveQueue::next_rank(ModelIndex model, KeyIndex key) {
+  double& last = working_.last_rank[{model, key}];
+  last = std::max(working_.virtual_time[model], last) + 1 / keys[key].weight;
+  return last;
+}
+
+NaiveTask& NaiveQueue::add(const TaskRow& row, Change::Kind kind) {
+  NaiveTask& task = working_.tasks[row.id];
+  task = {.row = row, .entered = ++entered_};
+  task.row.rank = next_rank(row.model, row.key);
+  changes_.push_back({.kind = kind, .row = task.row, .attempt_result = {}, .error = {}});
+  return task;
+}
+
+std::optional<std::uint64_t> NaiveQueue::submit(const NewTask& task, Now now) {
+  if (!models[task.model].served || is_full(task.model, task.key)) return std::nullopt;
+  if (task.model_queued_max &&
+      count(working_, task.model, TaskState::queued) > *task.model_queued_max) {
+    return std::nullopt;
+  }
+  TaskRow row{.id = task.id,
+              .key = task.key,
+              .model = task.model,
+              .priority = task.priority,
+              .no_retry = task.no_retry,
+              .submitted = now.wall};
+  if (task.start_timeout) row.start_deadline = now.wall + *task.start_timeout;
+  NaiveTask& added = add(row, Change::Kind::submitted);
+  if (task.start_timeout) added.timer = now.steady + *task.start_timeout;
+  return position(working_, added);
+}
+
+bool NaiveQueue::requeue(const TaskRow& row) {
+  const bool was_ended = row.state == TaskState::failed || row.state == TaskState::canceled;
+  if (!was_ended || working_.tasks.contains(row.id) || committed_.tasks.contains(row.id))
+    return false;
+  for (const Change& change : changes_) {
+    if (change.row.id == row.id) return false;
+  }
+  if (!models[row.model].served || is_full(row.model, row.key)) return false;
+  add({.id = row.id,
+       .key = row.key,
+       .model = row.model,
+       .priority = row.priority,
+       .no_retry = row.no_retry,
+       .submitted = row.submitted},
+      Change::Kind::requeued);
+  return true;
+}
+
+// ---- claim
+// ---------------------------------------------------------------------------------------
+
+std::uint64_t NaiveQueue::running_of(KeyIndex key) const {
+  std::uint64_t running = 0;
+  for (auto& [id, task] : working_.tasks) {
+    running += task.row.key == key && task.row.state == TaskState::running ? 1U : 0U;
+  }
+  return running;
+}
+
+NaiveTask* NaiveQueue::choice(ModelIndex model) {
+  const bool low_first = working_.claims[model] % 10 == 9;
+  NaiveTask* best = nullptr;
+  for (auto& [id, task] : working_.tasks) {
+    if (task.row.model != model || task.row.state != TaskState::queued || task.waiting) continue;
+    const std::uint32_t running_max = keys[task.row.key].running_max;
+    if (running_max > 0 && running_of(task.row.key) >= running_max) continue;
+    const bool is_better = best == nullptr || (task.row.priority == best->row.priority
+                                                   ? is_before(task, *best)
+                                                   : is_before(task, *best) != low_first);
+    if (is_better) best = &task;
+  }
+  return best;
+}
+
+std::vector<Claimed> NaiveQueue::claim(ModelIndex model, std::uint32_t count_max,
+                                       milliseconds lease_ttl, Now now) {
+  std::vector<Claimed> out;
+  if (models[model].paused) return out;
+  while (out.size() < count_max) {
+    NaiveTask* task = choice(model);
+    if (task == nullptr) return out;
+    if (task->row.start_deadline && *task->timer <= now.steady) {
+      on_timer(*task, now);
+      continue;
+    }
+    double& virtual_time = working_.virtual_time[model];
+    virtual_time = std::max(virtual_time, task->row.rank);
+    ++working_.claims[model];
+    task->row.state = TaskState::running;
+    task->row.lease_token = ++last_token_;
+    task->row.start_deadline.reset();
+    task->row.not_before.reset();
+    ++task->row.attempts_started;
+    task->lease_ttl = lease_ttl;
+    task->timer = now.steady + lease_ttl;
+    task->progress.reset();
+    changes_.push_back({.kind = Change::Kind::started,
+                        .row = task->row,
+                        .attempt_result = {},
+                        .error = {},
+                        .attempt_token = last_token_});
+    out.push_back({.lease = {.task = task->row.id, .token = last_token_},
+                   .key = task->row.key,
+                   .attempt = task->row.attempts_started,
+                   .submitted = task->row.submitted});
+  }
+  return out;
+}
+
+// ---- under a lease
+// -------------------------------------------------------------------------------
+
+NaiveTask* NaiveQueue::running_under(NaiveState& state, const Lease& lease) {
+  const auto it = state.tasks.find(lease.task);
+  if (it == state.tasks.end() || it->second.row.state != TaskState::running) return nullptr;
+  if (it->second.row.lease_token != lease.token || it->second.crashed) return nullptr;
+  return &it->second;
+}
+
+std::optional<bool> NaiveQueue::heartbeat(const Lease& lease, std::optional<double> progress,
+                                          Now now) {
+  NaiveTask* task = running_under(committed_, lease);
+  if (task == nullptr) return std::nullopt;
+  for (NaiveTask* beaten : {task, running_under(working_, lease)}) {
+    if (beaten == nullptr) continue;
+    beaten->timer = now.steady + beaten->lease_ttl;
+    if (progress) beaten->progress = *progress;
+  }
+  return task->row.cancel_requested;
+}
+
+std::optional<TaskState> NaiveQueue::finish(const Lease& lease, const AttemptReport& report,
+                                            Now now, std::span<const Change> core_changes) {
+  core_changes_ = core_changes;
+  NaiveTask* task = running_under(working_, lease);
+  if (task == nullptr) return std::nullopt;
+  const Fate fates[] = {Fate::succeeded, Fate::failed, Fate::canceled, Fate::released};
+  end_attempt(*task, fates[static_cast<int>(report.end)], report, now);
+  const auto left = working_.tasks.find(lease.task);
+  return left != working_.tasks.end() ? TaskState::queued : changes_.back().row.state;
+}
+
+void NaiveQueue::end_attempt(NaiveTask& task, Fate fate, const AttemptReport& report, Now now) {
+  constexpr std::string_view kResults[] = {"succeeded", "failed", "canceled",
+                                           "released",  "lost",   "crashed"};
+  const std::string_view result = kResults[static_cast<int>(fate)];
+  const NaiveModel& model = models[task.row.model];
+  const TaskId id = task.row.id;
+  const bool canceled = task.row.cancel_requested;
+  const bool is_final =
+      fate == Fate::failed && (!report.retryable || is_terminal_type(report.error_type));
+  const bool no_retry = task.row.no_retry || !model.policy.retry;
+  const bool is_last = no_retry || task.row.attempts_started >= model.policy.attempts_max;
+
+  if (fate == Fate::succeeded || fate == Fate::failed) working_.observed[task.row.model] = true;
+  if (fate == Fate::succeeded) {
+    end(id, TaskState::succeeded, ErrorType::none, "", result, now);
+  } else if (fate == Fate::canceled || (canceled && !is_final)) {
+    end(id, TaskState::canceled, ErrorType::canceled, "Task canceled", result, now);
+  } else if (fate == Fate::failed && (is_final || is_last)) {
+    end(id, TaskState::failed, report.error_type, "", result, now);
+  } else if (fate == Fate::lost && is_last) {
+    end(id, TaskState::failed, ErrorType::inference_failure,
+        "Task execution failed: its runner was lost", result, now);
+  } else if (fate == Fate::crashed && is_last) {
+    end(id, TaskState::failed, ErrorType::internal_server_error, "Task execution failed", result,
+        now);
+  } else if (!model.served) {
+    end(id, TaskState::failed, ErrorType::internal_server_error, "Model is no longer served",
+        result, now);
+  } else {
+    queue_again(task, fate, result, now);
+  }
+}
+
+void NaiveQueue::queue_again(NaiveTask& task, Fate fate, std::string_view result, Now now) {
+  const std::uint64_t token = task.row.lease_token;
+  task.row.state = TaskState::queued;
+  task.row.lease_token = 0;
+  task.crashed = false;
+  task.timer.reset();
+  if (fate == Fate::released) --task.row.attempts_started;
+  if (fate == Fate::failed || fate == Fate::lost) {
+    const microseconds wait = agreed_backoff(task, now);
+    task.row.not_before = now.wall + wait;
+    task.waiting = wait.count() > 0;
+    if (task.waiting) task.timer = now.steady + wait;
+  }
+  changes_.push_back({.kind = Change::Kind::attempt_ended,
+                      .row = task.row,
+                      .attempt_result = result,
+                      .error = {},
+                      .attempt_token = token});
+}
+
+microseconds NaiveQueue::agreed_backoff(const NaiveTask& task, Now now) const {
+  check(changes_.size() < core_changes_.size(), "the core has a change for each of ours");
+  const TaskRow& row = core_changes_[changes_.size()].row;
+  check(row.id == task.row.id && row.not_before.has_value(),
+        "a failed attempt is followed by a backoff");
+  const ModelPolicy& policy = models.at(task.row.model).policy;
+  const double doubled = static_cast<double>(policy.backoff_min.count()) *
+                         std::pow(2.0, task.row.attempts_started - 1);
+  const double cap = std::min(doubled, static_cast<double>(policy.backoff_max.count()));
+  const microseconds wait = *row.not_before - now.wall;
+  check(wait.count() >= 0 && static_cast<double>(wait.count()) <= cap * 1'000,
+        "a backoff is within its bounds");
+  return wait;
+}
+
+void NaiveQueue::end(TaskId id, TaskState state, ErrorType type, std::string_view text,
+                     std::string_view result, Now now, bool start_timed_out) {
+  TaskRow row = working_.tasks.at(id).row;
+  working_.tasks.erase(id);
+  const std::uint64_t token = row.lease_token;
+  row.state = state;
+  row.error_type = type;
+  row.ended = now.wall;
+  row.lease_token = 0;
+  row.start_timed_out = start_timed_out;
+  row.start_deadline.reset();
+  row.not_before.reset();
+  changes_.push_back({.kind = Change::Kind::ended,
+                      .row = row,
+                      .attempt_result = result,
+                      .error = text,
+                      .attempt_token = token});
+}
+
+// ---- cancel and other ends
+// -----------------------------------------------------------------------
+
+std::optional<TaskState> NaiveQueue::cancel(const TaskId& id, Now now) {
+  const auto it = working_.tasks.find(id);
+  if (it == working_.tasks.end()) return std::nullopt;
+  NaiveTask& task = it->second;
+  if (task.row.state == TaskState::queued) {
+    end(id, TaskState::canceled, ErrorType::canceled, "Task canceled", "", now);
+    return TaskState::canceled;
+  }
+  if (!task.row.cancel_requested) {
+    task.row.cancel_requested = true;
+    changes_.push_back(
+        {.kind = Change::Kind::cancel_marked, .row = task.row, .attempt_result = {}, .error = {}});
+  }
+  return TaskState::running;
+}
+
+std::size_t NaiveQueue::end_unserved(ModelIndex model, std::size_t count_max, Now now) {
+  models[model].served = false;
+  std::size_t ended = 0;
+  for (; ended < count_max; ++ended) {
+    const NaiveTask* first = nullptr;
+    for (auto& [id, task] : working_.tasks) {
+      if (task.row.model != model || task.row.state != TaskState::queued) continue;
+      if (first == nullptr || is_before(task, *first)) first = &task;
+    }
+    if (first == nullptr) return ended;
+    end(first->row.id, TaskState::failed, ErrorType::internal_server_error,
+        "Model is no longer served", "", now);
+  }
+  return ended;
+}
+
+void NaiveQueue::tick(Now now, std::size_t count_max, std::span<const Change> core_changes) {
+  core_changes_ = core_changes;
+  for (std::size_t i = 0; i < count_max; ++i) {
+    NaiveTask* first = nullptr;
+    for (auto& [id, task] : working_.tasks) {
+      if (!task.timer || *task.timer > now.steady) continue;
+      if (first == nullptr || *task.timer < *first->timer) first = &task;
+    }
+    if (first == nullptr) return;
+    on_timer(*first, now);
+  }
+}
+
+void NaiveQueue::on_timer(NaiveTask& task, Now now) {
+  if (task.row.state == TaskState::running) {
+    if (!task.crashed) lost_.push_back({.task = task.row.id, .token = task.row.lease_token});
+    end_attempt(task, task.crashed ? Fate::crashed : Fate::lost, {}, now);
+  } else if (task.waiting) {
+    task.waiting = false;
+    task.timer.reset();
+  } else {
+    end(task.row.id, TaskState::failed, ErrorType::inference_timeout,
+        "Task was not started in time", "", now, true);
+  }
+}
+
+// ---- batch
+// ---------------------------------------------------------------------------------------
+
+void NaiveQueue::commit() {
+  committed_ = working_;
+  changes_.clear();
+  lost_.clear();
+}
+
+void NaiveQueue::rollback() {
+  working_ = committed_;
+  changes_.clear();
+  lost_.clear();
+}
+
+// ---- looking
+// -------------------------------------------------------------------------------------
+
+std::uint64_t NaiveQueue::position(const NaiveState& state, const NaiveTask& task) {
+  std::uint64_t before = 0;
+  for (auto& [id, other] : state.tasks) {
+    if (other.row.model != task.row.model || other.row.state != TaskState::queued) continue;
+    before += is_before(other, task) ? 1U : 0U;
+  }
+  return before;
+}
+
+std::uint64_t NaiveQueue::count(const NaiveState& state, std::optional<ModelIndex> model,
+                                TaskState in) {
+  std::uint64_t found = 0;
+  for (auto& [id, task] : state.tasks) {
+    found += task.row.state == in && (!model || task.row.model == *model) ? 1U : 0U;
+  }
+  return found;
+}
+
+std::optional<WallTime> NaiveQueue::oldest_queued(ModelIndex model) const {
+  const NaiveTask* oldest = nullptr;
+  for (auto& [id, task] : committed_.tasks) {
+    if (task.row.model != model || task.row.state != TaskState::queued) continue;
+    if (oldest == nullptr || task.entered < oldest->entered) oldest = &task;
+  }
+  if (oldest == nullptr) return std::nullopt;
+  return oldest->row.submitted;
+}
+
+std::optional<SteadyTime> NaiveQueue::next_due() const {
+  std::optional<SteadyTime> next;
+  for (auto& [id, task] : working_.tasks) {
+    if (task.timer && (!next || *task.timer < *next)) next = task.timer;
+  }
+  return next;
+}
+
+}  // namespace quern::sim
