@@ -9,7 +9,7 @@ constexpr Fault kBadChunk{400, "Malformed chunk"};
 constexpr Fault kBadTrailer{400, "Malformed trailer"};
 constexpr Fault kTrailerTooLarge{431, "Trailers too large"};
 
-constexpr std::uint64_t kChunkBytesMax = std::uint64_t{1} << 60U;
+constexpr std::uint64_t kChunkBytesMax = std::uint64_t{1} << 56U;  // far from overflowing
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -67,7 +67,7 @@ const Fault* BodyDecoder::step_size(char c) {
   if (digit >= 0) {
     left_ = left_ * 16 + static_cast<unsigned>(digit);
     state_ = State::size;
-    return left_ > kChunkBytesMax ? &kBadChunk : nullptr;
+    return left_ < kChunkBytesMax ? nullptr : &kBadChunk;
   }
   if (state_ == State::size_first) return &kBadChunk;
   if (c == '\r') return expect(c, '\r', State::size_end);

@@ -1,0 +1,703 @@
+#include "http/server.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "http/raw_client.h"
+
+namespace quern::http {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+constexpr std::uint64_t kBodyMax = 1 << 20;
+
+/// Answers with the method, the target and the body.
+void echo(Exchange exchange) {
+  std::move(exchange).read_body(kBodyMax, [](Exchange read, Result<void> result) {
+    if (!result) {
+      Response refused = text_response(result.error().message);
+      refused.status = 413;
+      return std::move(read).send(std::move(refused));
+    }
+    const Request& request = read.request();
+    Response response =
+        text_response(std::string(request.method_name) + " " + std::string(request.target) + " " +
+                      std::string(request.body));
+    std::move(read).send(std::move(response));
+  });
+}
+
+/// Answers without looking at the body.
+void ignore(Exchange exchange) { std::move(exchange).send(text_response("ignored")); }
+
+std::string get(std::string_view target, std::string_view headers = "") {
+  return "GET " + std::string(target) + " HTTP/1.1\r\nHost: h\r\n" + std::string(headers) + "\r\n";
+}
+
+std::string post(std::string_view target, std::string_view body, std::string_view headers = "") {
+  return "POST " + std::string(target) +
+         " HTTP/1.1\r\nHost: h\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" +
+         std::string(headers) + "\r\n" + std::string(body);
+}
+
+std::string make_text(std::size_t bytes) {
+  std::string text(bytes, ' ');
+  for (std::size_t i = 0; i < bytes; ++i)
+    text[i] = static_cast<char>('a' + i * 7 % 26 + i / 997 % 3);
+  return text;
+}
+
+TEST(Server, AnswersWithItsOwnHeadersAndKeepsTheConnection) {
+  TestServer server(echo);
+  RawClient client = server.connect();
+
+  for (int i = 0; i < 3; ++i) {
+    const RawAnswer answer = client.ask(get("/a"));
+    EXPECT_EQ(answer.status, 200U);
+    EXPECT_EQ(answer.body, "GET /a ");
+    EXPECT_EQ(answer.header("Server"), "quern");
+    EXPECT_EQ(answer.header("Content-Length"), "7");
+    EXPECT_EQ(answer.header("Content-Type"), "text/plain");
+    EXPECT_THAT(answer.header("Date"), testing::MatchesRegex("..., .. ... .... ..:..:.. GMT"));
+    EXPECT_EQ(answer.header("Connection"), "");
+  }
+  EXPECT_EQ(server->connections(), 1U);
+}
+
+TEST(Server, TellsTheHandlerWhoAsks) {
+  TestServer server([](Exchange exchange) {
+    const Request& request = exchange.request();
+    std::string body = std::string(request.peer_ip) + (request.tls ? " tls" : " plain");
+    std::move(exchange).send(text_response(std::move(body)));
+  });
+
+  EXPECT_EQ(server.connect().ask(get("/")).body, "127.0.0.1 plain");
+  EXPECT_THAT(server->url(), StartsWith("http://127.0.0.1:"));
+}
+
+TEST(Server, EndsTheConnectionWhenAskedTo) {
+  TestServer server(echo);
+  struct Case {
+    std::string request;
+    std::string connection;
+    bool ends;
+  };
+  const Case cases[] = {
+      {get("/", "Connection: close\r\n"), "close", true},
+      {"GET / HTTP/1.0\r\n\r\n", "close", true},
+      {"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "keep-alive", false},
+  };
+  for (const Case& c : cases) {
+    RawClient client = server.connect();
+    const RawAnswer answer = client.ask(c.request);
+    EXPECT_EQ(answer.status, 200U);
+    EXPECT_EQ(answer.header("Connection"), c.connection) << c.request;
+    if (c.ends) {
+      EXPECT_TRUE(client.is_ended()) << c.request;
+    } else {
+      EXPECT_EQ(client.ask(c.request).status, 200U);
+    }
+  }
+}
+
+TEST(Server, EndsTheConnectionWhenTheHandlerSaysSo) {
+  TestServer server([](Exchange exchange) {
+    Response response = text_response("bye");
+    response.close = true;
+    std::move(exchange).send(std::move(response));
+  });
+  RawClient client = server.connect();
+
+  EXPECT_EQ(client.ask(get("/")).header("Connection"), "close");
+  EXPECT_TRUE(client.is_ended());
+}
+
+TEST(Server, AnswersPipelinedRequestsInOrder) {
+  TestServer server(echo);
+  RawClient client = server.connect();
+  std::string requests;
+  constexpr int kRequests = 2'000;
+  for (int i = 0; i < kRequests; ++i) {
+    requests += i % 3 == 0 ? post("/" + std::to_string(i), make_text(static_cast<std::size_t>(i)))
+                           : get("/" + std::to_string(i));
+  }
+
+  std::thread sender([&] { client.send(requests); });
+
+  for (int i = 0; i < kRequests; ++i) {
+    const std::string expected =
+        i % 3 == 0 ? "POST /" + std::to_string(i) + " " + make_text(static_cast<std::size_t>(i))
+                   : "GET /" + std::to_string(i) + " ";
+    ASSERT_EQ(client.read_answer().body, expected);
+  }
+  sender.join();
+}
+
+TEST(Server, KeepsTheOrderWhenAnswersComeFromOtherThreads) {
+  std::mutex mutex;
+  std::vector<std::thread> threads;
+  TestServer server([&](Exchange exchange) {
+    const std::scoped_lock lock(mutex);
+    threads.emplace_back([exchange = std::move(exchange)]() mutable {
+      std::string target(exchange.request().target);
+      std::move(exchange).send(text_response(std::move(target)));
+    });
+  });
+  RawClient client = server.connect();
+  std::string requests;
+  for (int i = 0; i < 50; ++i) requests += get("/" + std::to_string(i));
+  client.send(requests);
+
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(client.read_answer().body, "/" + std::to_string(i));
+  const std::scoped_lock lock(mutex);
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST(Server, LetsOneConnectionsHandlerAnswerAnother) {
+  std::mutex mutex;
+  std::optional<Exchange> held;
+  TestServer server(
+      [&](Exchange exchange) {
+        if (exchange.request().target == "/hold") {
+          const std::scoped_lock lock(mutex);
+          held.emplace(std::move(exchange));
+          return;
+        }
+        {
+          const std::scoped_lock lock(mutex);
+          std::move(*held).send(text_response("released"));
+          held.reset();
+        }
+        std::move(exchange).send(text_response("done"));
+      },
+      {.threads = 1});
+  RawClient waiter = server.connect();
+  RawClient releaser = server.connect();
+  waiter.send(get("/hold"));
+  // The same connection twice, so that the hold was certainly handled before.
+  while (server->connections() < 2) std::this_thread::yield();
+  for (bool is_held = false; !is_held;) {
+    const std::scoped_lock lock(mutex);
+    is_held = held.has_value();
+  }
+
+  EXPECT_EQ(releaser.ask(get("/release")).body, "done");
+  EXPECT_EQ(waiter.read_answer().body, "released");
+}
+
+TEST(Server, ReadsBodiesOfEverySizeByLengthAndInChunks) {
+  TestServer server(echo);
+  RawClient client = server.connect();
+  for (const std::size_t bytes :
+       {0U, 1U, 100U, 3'900U, 4'096U, 5'000U, 64U << 10U, 300'000U, 1U << 20U}) {
+    const std::string body = make_text(bytes);
+    EXPECT_EQ(client.ask(post("/p", body)).body, "POST /p " + body) << bytes;
+
+    std::string chunked = "POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (std::size_t at = 0; at < bytes; at += 1'000) {
+      const std::string part = body.substr(at, 1'000);
+      char size[32];
+      std::snprintf(size, sizeof size, "%zx;x=y\r\n", part.size());
+      chunked += size + part + "\r\n";
+    }
+    chunked += "0\r\nTrailer: ignored\r\n\r\n";
+    EXPECT_EQ(client.ask(chunked).body, "POST /c " + body) << bytes;
+  }
+}
+
+TEST(Server, ReadsRequestsThatComeByteByByte) {
+  TestServer server(echo);
+  RawClient client = server.connect();
+  const std::string requests = post("/a", "hello") +
+                               "POST /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+                               "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n" +
+                               get("/c");
+  for (const char c : requests) client.send(std::string_view(&c, 1));
+
+  EXPECT_EQ(client.read_answer().body, "POST /a hello");
+  EXPECT_EQ(client.read_answer().body, "POST /b abcde");
+  EXPECT_EQ(client.read_answer().body, "GET /c ");
+}
+
+TEST(Server, KeepsTheHeadWhileALargeBodyComesIn) {
+  TestServer server([](Exchange exchange) {
+    const std::string_view header = exchange.request().headers.back().value;
+    std::move(exchange).read_body(kBodyMax, [header](Exchange read, Result<void>) {
+      std::move(read).send(
+          text_response(std::string(header) + std::to_string(read.request().body.size())));
+    });
+  });
+  RawClient client = server.connect();
+
+  EXPECT_EQ(client.ask(post("/", make_text(500'000), "X-Kept: kept\r\n")).body, "kept500000");
+}
+
+TEST(Server, SendsHeadAndNoBodyToAHead) {
+  TestServer server(echo);
+  RawClient client = server.connect();
+  client.send("HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n");
+
+  const RawAnswer answer = client.read_answer(true);
+  EXPECT_EQ(answer.status, 200U);
+  EXPECT_EQ(answer.header("Content-Length"), "8");  // "HEAD /a "
+  EXPECT_EQ(client.ask(get("/b")).body, "GET /b ");
+}
+
+TEST(Server, SendsNoLengthWithStatusesThatHaveNoBody) {
+  TestServer server([](Exchange exchange) {
+    Response response;
+    response.status = exchange.request().path == "/204" ? 204 : 304;
+    response.body = "never sent";
+    std::move(exchange).send(std::move(response));
+  });
+  RawClient client = server.connect();
+
+  for (const auto* target : {"/204", "/304", "/204"}) {
+    const RawAnswer answer = client.ask(get(target));
+    EXPECT_EQ(answer.status, static_cast<unsigned>(std::stoul(target + 1)));
+    EXPECT_EQ(answer.header("Content-Length"), "");
+    EXPECT_EQ(answer.body, "");
+  }
+}
+
+TEST(Server, SendsContinueOnlyWhenTheBodyIsWanted) {
+  TestServer server([](Exchange exchange) {
+    exchange.request().path == "/read" ? echo(std::move(exchange)) : ignore(std::move(exchange));
+  });
+  const std::string head =
+      " HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+
+  RawClient wanted = server.connect();
+  wanted.send("POST /read" + head);
+  EXPECT_EQ(wanted.read_until("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
+  EXPECT_EQ(wanted.ask("hello").body, "POST /read hello");
+  EXPECT_EQ(wanted.ask(get("/read")).body, "GET /read ");
+
+  // The body may or may not follow now, so the connection cannot go on.
+  RawClient unwanted = server.connect();
+  const RawAnswer answer = unwanted.ask("POST /ignore" + head);
+  EXPECT_EQ(answer.body, "ignored");
+  EXPECT_EQ(answer.header("Connection"), "close");
+  EXPECT_EQ(unwanted.read_to_end(), "");
+
+  RawClient strange = server.connect();
+  EXPECT_EQ(strange.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: lunch\r\n\r\n")
+                .status,
+            417U);
+}
+
+TEST(Server, DoesNotAskForABodyThatIsTooLarge) {
+  TestServer server(echo);
+  RawClient client = server.connect();
+
+  const RawAnswer answer = client.ask(
+      "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\nExpect: 100-continue\r\n\r\n");
+
+  EXPECT_EQ(answer.status, 413U);
+  EXPECT_EQ(answer.header("Connection"), "close");
+}
+
+TEST(Server, RefusesBodiesOverTheLimitDeclaredOrNot) {
+  TestServer server(echo);
+
+  RawClient declared = server.connect();
+  declared.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1048577\r\n\r\nsome");
+  EXPECT_EQ(declared.read_answer().status, 413U);
+  EXPECT_TRUE(declared.is_ended());
+
+  RawClient undeclared = server.connect();
+  undeclared.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+  const std::string chunk = "10000\r\n" + make_text(0x10000) + "\r\n";
+  for (int i = 0; i < 16; ++i) undeclared.send(chunk);
+  undeclared.send("1\r\n!\r\n");
+  EXPECT_EQ(undeclared.read_answer().status, 413U);
+  EXPECT_TRUE(undeclared.is_ended());
+}
+
+TEST(Server, LetsAPeerThatIsStillSendingReadTheRefusal) {
+  TestServer server(echo);
+  RawClient client = server.connect();
+  client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5000000\r\n\r\n");
+
+  // More than the sockets' buffers hold: the server has to go on taking it.
+  ASSERT_TRUE(client.send(make_text(5'000'000)));
+
+  EXPECT_EQ(client.read_answer().status, 413U);
+  EXPECT_TRUE(client.is_ended());
+}
+
+TEST(Server, SkipsSmallBodiesNobodyReadAndClosesOnLargeOnes) {
+  TestServer server(ignore);
+
+  RawClient small = server.connect();
+  for (int i = 0; i < 3; ++i) {
+    const RawAnswer answer = small.ask(post("/", make_text(60'000)));
+    EXPECT_EQ(answer.body, "ignored");
+    EXPECT_EQ(answer.header("Connection"), "");
+  }
+  EXPECT_EQ(small
+                .ask("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
+                     "chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+                .body,
+            "ignored");
+  EXPECT_EQ(small.ask(get("/")).body, "ignored");
+
+  RawClient large = server.connect();
+  large.send(post("/", make_text(70'000)));
+  EXPECT_EQ(large.read_answer().header("Connection"), "close");
+  EXPECT_TRUE(large.is_ended());
+
+  RawClient endless = server.connect();
+  endless.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+  EXPECT_EQ(endless.read_answer().body, "ignored");
+  for (int i = 0; i < 4; ++i) endless.send("8000\r\n" + make_text(0x8000) + "\r\n");
+  EXPECT_TRUE(endless.is_ended());
+}
+
+TEST(Server, AnswersAMalformedRequestAndEndsTheConnection) {
+  ServerOptions options;
+  options.protocol_error = [](unsigned status, std::string_view reason) {
+    Response response;
+    response.status = status;
+    response.add_header("Content-Type", "application/json");
+    response.body = "{\"detail\":\"" + std::string(reason) + "\"}";
+    return response;
+  };
+  TestServer server(echo, std::move(options));
+  struct Case {
+    std::string bytes;
+    unsigned status;
+  };
+  const Case cases[] = {
+      {"GET / HTTP/1.1\r\n\r\n", 400},
+      {"GET / HTTP/1.1\nHost: h\n\n", 400},
+      {"GET / HTTP/3.0\r\nHost: h\r\n\r\n", 505},
+      {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400},
+      {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+       400},
+      {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", 501},
+      {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
+      {"GET /" + std::string(20'000, 'a') + " HTTP/1.1\r\nHost: h\r\n\r\n", 414},
+      {get("/", "X: " + std::string(20'000, 'a') + "\r\n"), 431},
+      {std::string(1'000, '\xff') + "\r\n\r\n", 400},
+  };
+  double errors = 0;
+  for (const Case& c : cases) {
+    RawClient client = server.connect();
+    // Its predecessor on the connection is answered first, and what follows is not looked at.
+    client.send(get("/first") + c.bytes + get("/smuggled"));
+    EXPECT_EQ(client.read_answer().body, "GET /first ");
+    const RawAnswer answer = client.read_answer();
+    EXPECT_EQ(answer.status, c.status) << c.bytes.substr(0, 100);
+    EXPECT_EQ(answer.header("Connection"), "close");
+    EXPECT_THAT(answer.body, StartsWith("{\"detail\":\""));
+    EXPECT_EQ(client.read_to_end(), "");
+    ++errors;
+  }
+  const std::string metrics = server.metrics().render();
+  EXPECT_THAT(metrics, HasSubstr("quern_http_protocol_errors_total{status=\"414\"} 1"));
+  EXPECT_THAT(metrics, HasSubstr("quern_http_connections_accepted_total 10"));
+}
+
+TEST(Server, HasAPlainBodyForProtocolErrorsOfItsOwn) {
+  TestServer server(echo);
+
+  const RawAnswer answer = server.connect().ask("GET / HTTP/1.1\r\n\r\n");
+
+  EXPECT_EQ(answer.body, "Missing, repeated or invalid Host header\n");
+  EXPECT_EQ(answer.header("Content-Type"), "text/plain");
+}
+
+TEST(Server, Answers500ForAnExchangeThatWasDropped) {
+  TestServer server([](Exchange exchange) {
+    if (exchange.request().path == "/throw") throw std::runtime_error("a bug");
+  });
+  RawClient client = server.connect();
+
+  for (const auto* target : {"/drop", "/throw", "/drop"}) {
+    const RawAnswer answer = client.ask(get(target));
+    EXPECT_EQ(answer.status, 500U);
+    EXPECT_EQ(answer.header("Content-Type"), "application/json");
+    EXPECT_EQ(answer.body, R"({"detail":"Internal Server Error"})");
+  }
+}
+
+TEST(Server, AnswersAPeerThatHasEndedItsOwnSide) {
+  TestServer server(echo);
+  RawClient client = server.connect();
+  client.send(get("/a") + post("/b", "hello") + "GET /half HTTP/1.1\r\nHo");
+  client.end_sending();
+
+  EXPECT_EQ(client.read_answer().body, "GET /a ");
+  EXPECT_EQ(client.read_answer().body, "POST /b hello");
+  EXPECT_EQ(client.read_answer().status, 400U);
+  EXPECT_TRUE(client.is_ended());
+}
+
+TEST(Server, ForgetsAPeerThatBreaksOffInABody) {
+  std::atomic<int> calls{0};
+  Signal dropped;
+  struct OnDrop {
+    Signal& signal;
+    ~OnDrop() { signal.set(); }
+  };
+  TestServer server([&](Exchange exchange) {
+    std::move(exchange).read_body(kBodyMax, [&calls, mark = std::make_unique<OnDrop>(dropped)](
+                                                Exchange, Result<void>) { ++calls; });
+  });
+  RawClient client = server.connect();
+  client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
+  client.close();
+
+  EXPECT_TRUE(dropped.wait());
+  EXPECT_EQ(calls, 0);
+}
+
+TEST(Server, RefusesSlowHeadsAndCutsOffSilentPeers) {
+  TestServer server(echo, {.head_timeout = milliseconds(50), .idle_timeout = milliseconds(50)});
+
+  RawClient slow = server.connect();
+  slow.send("GET / HTTP/1.1\r\nHost: h\r\n");
+  EXPECT_EQ(slow.read_answer().status, 408U);
+  EXPECT_TRUE(slow.is_ended());
+
+  RawClient silent = server.connect();
+  EXPECT_TRUE(silent.is_ended());
+
+  RawClient idle = server.connect();
+  EXPECT_EQ(idle.ask(get("/")).status, 200U);
+  EXPECT_TRUE(idle.is_ended());
+}
+
+TEST(Server, DoesNotLetBytesOfAHeadBuyTime) {
+  TestServer server(echo, {.head_timeout = milliseconds(100)});
+  RawClient client = server.connect();
+  const auto start = std::chrono::steady_clock::now();
+  client.send("GET / HTTP/1.1\r\nHost: h\r\nX: ");
+
+  // One byte after another until the server has had enough; a deadline that each byte renewed would
+  // let this go on until the head is too large, which takes 16,000 of them.
+  int sent = 0;
+  while (sent < 10'000 && client.send("x")) {
+    char byte;
+    if (::recv(client.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0) break;
+    std::this_thread::yield();
+    const auto elapsed = std::chrono::steady_clock::now() - start;
+    sent = static_cast<int>(elapsed / milliseconds(2));  // 10,000 stands for kTestWait
+  }
+
+  EXPECT_THAT((std::vector{408U, 431U}), testing::Contains(client.read_answer().status));
+}
+
+TEST(Server, RefusesSlowBodies) {
+  TestServer server(echo, {.body_timeout = milliseconds(50)});
+
+  RawClient by_length = server.connect();
+  by_length.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
+  EXPECT_EQ(by_length.read_answer().status, 408U);
+  EXPECT_TRUE(by_length.is_ended());
+
+  RawClient chunked = server.connect();
+  chunked.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhal");
+  EXPECT_EQ(chunked.read_answer().status, 408U);
+  EXPECT_TRUE(chunked.is_ended());
+}
+
+TEST(Server, CutsOffAPeerThatDoesNotReadItsAnswer) {
+  TestServer server(
+      [](Exchange exchange) {
+        std::move(exchange).send(text_response(std::string(30 << 20, 'x')));
+      },
+      {.write_timeout = milliseconds(50)});
+  RawClient client = server.connect(4096);
+  client.send(get("/"));
+
+  while (server->connections() == 0) std::this_thread::yield();
+  const auto give_up = std::chrono::steady_clock::now() + kTestWait;
+  while (server->connections() > 0 && std::chrono::steady_clock::now() < give_up)
+    std::this_thread::yield();
+
+  EXPECT_EQ(server->connections(), 0U);
+}
+
+TEST(Server, ClosesConnectionsOverTheLimitAtOnce) {
+  TestServer server(echo, {.connections_max = 3});
+  std::vector<RawClient> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.push_back(server.connect());
+    ASSERT_EQ(clients.back().ask(get("/")).status, 200U);
+  }
+
+  RawClient extra = server.connect();
+  EXPECT_EQ(extra.ask(get("/")).status, 0U);
+  EXPECT_EQ(clients[0].ask(get("/")).status, 200U);
+  EXPECT_THAT(server.metrics().render(), HasSubstr("quern_http_connections 3"));
+  EXPECT_THAT(server.metrics().render(), HasSubstr("quern_http_connections_refused_total 1"));
+}
+
+TEST(Server, ServesManyConnectionsAtOnce) {
+  TestServer server(echo);
+  std::vector<RawClient> clients;
+  for (int i = 0; i < 500; ++i) {
+    clients.push_back(server.connect());
+    ASSERT_TRUE(clients.back().is_connected());
+  }
+  for (int round = 0; round < 3; ++round) {
+    for (RawClient& client : clients) client.send(post("/", "hello"));
+    for (RawClient& client : clients) ASSERT_EQ(client.read_answer().body, "POST / hello");
+  }
+  EXPECT_EQ(server->connections(), 500U);
+}
+
+TEST(Server, TellsTheHandlerWhenThePeerLeaves) {
+  Signal waiting;
+  Signal gone;
+  std::optional<Exchange> held;
+  TestServer server([&](Exchange exchange) {
+    exchange.on_disconnect([&] { gone.set(); });
+    held.emplace(std::move(exchange));
+    waiting.set();
+  });
+  RawClient client = server.connect();
+  client.send(get("/"));
+  ASSERT_TRUE(waiting.wait());
+
+  client.close();
+
+  EXPECT_TRUE(gone.wait());
+  held.reset();
+}
+
+TEST(Server, DoesNotTellTheNextRequestsHandlerOfThisOnes) {
+  std::atomic<int> gone{0};
+  TestServer server([&](Exchange exchange) {
+    exchange.on_disconnect([&] { ++gone; });
+    std::move(exchange).send(text_response("ok"));
+  });
+  {
+    RawClient client = server.connect();
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(client.ask(get("/")).status, 200U);
+    client.end_sending();
+    EXPECT_TRUE(client.is_ended());
+  }
+  server->stop();
+  EXPECT_EQ(gone, 0);
+}
+
+TEST(Server, RunsPostedWorkOnTheConnectionsThread) {
+  TestServer server([](Exchange exchange) {
+    const auto io = std::this_thread::get_id();
+    bool ran = false;
+    exchange.post([&ran] { ran = true; });
+    EXPECT_TRUE(ran);
+    std::thread([exchange = std::move(exchange), io]() mutable {
+      auto shared = std::make_shared<Exchange>(std::move(exchange));
+      shared->post([shared, io] {
+        const bool same = std::this_thread::get_id() == io;
+        std::move(*shared).send(text_response(same ? "same" : "other"));
+      });
+    }).join();
+  });
+
+  EXPECT_EQ(server.connect().ask(get("/")).body, "same");
+}
+
+TEST(Server, FinishesAnswersUnderWayWhenItStopsAccepting) {
+  Signal waiting;
+  std::optional<Exchange> held;
+  TestServer server([&](Exchange exchange) {
+    if (exchange.request().path != "/hold") return echo(std::move(exchange));
+    held.emplace(std::move(exchange));
+    waiting.set();
+  });
+  RawClient idle = server.connect();
+  EXPECT_EQ(idle.ask(get("/")).status, 200U);
+  RawClient busy = server.connect();
+  busy.send(get("/hold"));
+  ASSERT_TRUE(waiting.wait());
+
+  server->stop_accepting();
+  server->stop_accepting();
+
+  EXPECT_TRUE(idle.is_ended());
+  EXPECT_EQ(server.connect().ask(get("/")).status, 0U);
+  std::move(*held).send(text_response("held"));
+  const RawAnswer answer = busy.read_answer();
+  EXPECT_EQ(answer.body, "held");
+  EXPECT_EQ(answer.header("Connection"), "close");
+  EXPECT_TRUE(busy.is_ended());
+}
+
+TEST(Server, ClosesEverythingWhenTheGraceIsOver) {
+  Signal waiting;
+  std::optional<Exchange> held;
+  TestServer server([&](Exchange exchange) {
+    held.emplace(std::move(exchange));
+    waiting.set();
+  });
+  RawClient client = server.connect();
+  client.send(get("/"));
+  ASSERT_TRUE(waiting.wait());
+
+  server->stop(milliseconds(10));
+  server->stop(milliseconds(10));
+
+  EXPECT_EQ(server->connections(), 0U);
+  EXPECT_EQ(client.read_answer().status, 0U);
+  // An answer that comes too late is dropped.
+  std::move(*held).send(text_response("late"));
+}
+
+TEST(Server, OutlivesNoOneButMayBeOutlivedByExchanges) {
+  std::optional<Exchange> held;
+  {
+    Signal waiting;
+    TestServer server([&](Exchange exchange) {
+      held.emplace(std::move(exchange));
+      waiting.set();
+    });
+    RawClient client = server.connect();
+    client.send(get("/kept"));
+    ASSERT_TRUE(waiting.wait());
+    server->stop(milliseconds(0));
+  }
+  EXPECT_EQ(held->request().path, "/kept");
+  held.reset();
+}
+
+TEST(Server, SaysWhyItCannotStart) {
+  Metrics metrics;
+  TestServer taken(echo);
+  const auto start = [&](ServerOptions options) {
+    return Server(std::move(options), echo, metrics).start();
+  };
+
+  const auto in_use = start({.listen = "127.0.0.1:" + std::to_string(taken.port()), .threads = 1});
+  ASSERT_FALSE(in_use.has_value());
+  EXPECT_EQ(in_use.error().code, ErrorCode::unavailable);
+  EXPECT_THAT(in_use.error().message, HasSubstr("Address already in use"));
+
+  for (const auto* address : {"", "8080", "host:", ":80", "1.2.3.4:99999", "::1:80", "[::1]"}) {
+    const auto bad = start({.listen = address, .threads = 1});
+    ASSERT_FALSE(bad.has_value()) << address;
+    EXPECT_EQ(bad.error().code, ErrorCode::invalid_argument) << address;
+    EXPECT_THAT(bad.error().message, HasSubstr("host:port"));
+  }
+
+  const auto foreign = start({.listen = "203.0.113.1:0", .threads = 1});
+  ASSERT_FALSE(foreign.has_value());
+  EXPECT_EQ(foreign.error().code, ErrorCode::unavailable);
+}
+
+}  // namespace
+}  // namespace quern::http
