@@ -68,6 +68,11 @@ std::string content_type_of(int fd) {
   return find_content_type(fd).value_or("application/octet-stream");
 }
 
+/// Made safe again: the extension may have made it too long.
+std::string complete_name(std::string_view name, std::string_view content_type) {
+  return safe_file_name(with_extension(safe_file_name(name), content_type));
+}
+
 std::uint64_t nanoseconds_of(const timespec& time) {
   constexpr std::uint64_t kPerSecond = 1'000'000'000;
   return static_cast<std::uint64_t>(time.tv_sec) * kPerSecond +
@@ -163,7 +168,7 @@ class StoredUpload final : public Upload {
     Result<std::string> type = find_content_type(temp_.fd());
     if (!type) return fail(std::move(type));
     Output output{.file_key = key_, .content_type = *type, .file_bytes = bytes_};
-    output.file_name = name_is_final_ ? name_ : with_extension(name_, *type);
+    output.file_name = name_is_final_ ? name_ : complete_name(name_, *type);
     if (auto sealed = seal(temp_.fd(), *type); !sealed) return fail(std::move(sealed));
     if (auto moved = temp_.move_to(folders_, key_, output.file_name); !moved) {
       return fail(std::move(moved));
@@ -269,7 +274,7 @@ Result<Output> ArtifactStore::adopt(const AttemptFolders& folders, std::string_v
                 .height = media->height,
                 .duration = media->duration};
   const std::string own_name = fs::path(path).filename();
-  output.file_name = with_extension(safe_file_name(own_name), output.content_type);
+  output.file_name = complete_name(own_name, output.content_type);
   output.file_bytes = static_cast<std::uint64_t>(source->status.st_size);
 
   const bool is_ours = source->status.st_uid == ::geteuid();

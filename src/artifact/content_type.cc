@@ -71,6 +71,7 @@ std::string ask_magic(std::string_view head) {
 
 using Renaming = std::pair<std::string_view, std::string_view>;
 constexpr auto kRenamings = std::to_array<Renaming>({
+    {"application/x-empty", kUnknown},
     {"application/x-wine-extension-ini", kPlainText},
     {"audio/x-aiff", "audio/aiff"},
     {"audio/x-flac", "audio/flac"},
@@ -79,7 +80,6 @@ constexpr auto kRenamings = std::to_array<Renaming>({
     {"audio/x-wav", "audio/wav"},
     {"application/ogg", "video/ogg"},
     {"image/x-ms-bmp", "image/bmp"},
-    {"inode/x-empty", kUnknown},
     {"text/xml", "application/xml"},
     {"video/x-m4v", "video/mp4"},
 });
@@ -189,8 +189,9 @@ std::string_view extension_of(std::string_view content_type) {
 std::string with_extension(std::string name, std::string_view content_type) {
   const std::size_t dot = name.rfind('.');
   const bool has_one = dot != std::string::npos && dot > 0 && dot + 1 < name.size();
-  if (!has_one) name += extension_of(content_type);
-  return name;
+  if (has_one) return name;
+  if (name.ends_with('.')) name.pop_back();
+  return name.append(extension_of(content_type));
 }
 
 }  // namespace quern

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <optional>
 
 #include "artifact/file_ops.h"
 
@@ -14,11 +16,20 @@ namespace quern {
 namespace {
 
 constexpr std::size_t kKeyDigits = 32;
+constexpr std::size_t kShardDigits = 2;
 constexpr unsigned kShards = 256;
 constexpr int kOpenFolder = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 constexpr std::string_view kStoring = "storing a file";
 
 std::string shard_name(unsigned shard) { return fmt::format("{:02x}", shard); }
+
+std::optional<unsigned> parse_shard(std::string_view name) {
+  unsigned shard = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), shard, 16);
+  const bool is_whole = error == std::errc() && end == name.data() + name.size();
+  return is_whole && shard < kShards && name == shard_name(shard) ? std::optional(shard)
+                                                                  : std::nullopt;
+}
 
 bool make_if_missing(int parent, const char* name) {
   return ::mkdirat(parent, name, S_IRWXU) == 0 || errno == EEXIST;
@@ -50,22 +61,32 @@ Result<KeyFolders> KeyFolders::open(const std::filesystem::path& root) {
   if (!make_if_missing(AT_FDCWD, root.c_str())) return io_failure(errno, "making " + root.string());
   folders.folder_ = FileDescriptor(::open(root.c_str(), kOpenFolder));
   if (!folders.folder_.is_open()) return io_failure(errno, "opening " + root.string());
-  // All at once, so that no file's durability hangs on a subfolder that another thread just made.
-  for (unsigned shard = 0; shard < kShards; ++shard) {
-    if (!make_if_missing(folders.folder_.get(), shard_name(shard).c_str())) {
-      return io_failure(errno, "making folders in " + root.string());
-    }
+  for (const std::string& name : list_folder(folders.folder_.get())) {
+    if (const auto shard = parse_shard(name)) folders.guarded_->durable_shards.set(*shard);
   }
   if (auto synced = sync(folders.folder_.get()); !synced) return fail(std::move(synced));
   return folders;
 }
 
+// A file is durable only if the folders above it are: the first to need one waits for that, and so
+// does who comes meanwhile.
+Result<void> KeyFolders::make_shard(const std::string& name) {
+  const unsigned shard = parse_shard(name).value();
+  const std::scoped_lock lock(guarded_->shard_mutex);
+  if (guarded_->durable_shards.test(shard)) return {};
+  if (!make_if_missing(folder_.get(), name.c_str())) return io_failure(errno, kStoring);
+  auto synced = sync(folder_.get());
+  if (synced) guarded_->durable_shards.set(shard);
+  return synced;
+}
+
 FileDescriptor KeyFolders::open_shard(std::string_view key) const {
   return FileDescriptor(
-      ::openat(folder_.get(), std::string(key.substr(0, 2)).c_str(), kOpenFolder));
+      ::openat(folder_.get(), std::string(key.substr(0, kShardDigits)).c_str(), kOpenFolder));
 }
 
 Result<KeyFolders::Folder> KeyFolders::make_folder(const std::string& key) {
+  if (auto made = make_shard(key.substr(0, kShardDigits)); !made) return fail(std::move(made));
   Folder folder{.shard = open_shard(key), .key = {}};
   if (!folder.shard.is_open() || !make_if_missing(folder.shard.get(), key.c_str())) {
     return io_failure(errno, kStoring);
@@ -98,7 +119,7 @@ Result<void> KeyFolders::link_file(int fd, const std::string& key, const std::st
 Result<void> KeyFolders::move_file(int from, const std::string& from_name, const std::string& key,
                                    const std::string& name) {
   Result<Folder> folder = [&]() -> Result<Folder> {
-    const std::scoped_lock lock(*mutex_);
+    const std::scoped_lock lock(guarded_->publish_mutex);
     Result<Folder> made = make_folder(key);
     if (!made) return made;
     if (::renameat(from, from_name.c_str(), made->key.get(), name.c_str()) != 0) {
@@ -116,7 +137,7 @@ Result<void> KeyFolders::move_file(int from, const std::string& from_name, const
 }
 
 FileDescriptor KeyFolders::open_file(const std::string& key, const std::string& name) const {
-  const std::string place = key.substr(0, 2) + "/" + key + "/" + name;
+  const std::string place = key.substr(0, kShardDigits) + "/" + key + "/" + name;
   FileDescriptor file(
       ::openat(folder_.get(), place.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat status{};
@@ -126,7 +147,7 @@ FileDescriptor KeyFolders::open_file(const std::string& key, const std::string& 
 }
 
 std::filesystem::path KeyFolders::path_of(std::string_view key, std::string_view name) const {
-  return root_ / key.substr(0, 2) / key / name;
+  return root_ / key.substr(0, kShardDigits) / key / name;
 }
 
 bool KeyFolders::remove(const std::string& key) {
@@ -144,7 +165,7 @@ std::size_t KeyFolders::sweep_shard(unsigned shard, WallTime before, std::size_t
   for (const std::string& key : list_folder(folder.get())) {
     if (removed == count_max) break;
     if (!is_older(folder.get(), key, before)) continue;
-    const std::scoped_lock lock(*mutex_);
+    const std::scoped_lock lock(guarded_->publish_mutex);
     const bool is_still_older = is_older(folder.get(), key, before);
     if (is_still_older && remove_tree(folder.get(), key)) ++removed;
   }
@@ -152,18 +173,18 @@ std::size_t KeyFolders::sweep_shard(unsigned shard, WallTime before, std::size_t
 }
 
 std::size_t KeyFolders::sweep(WallTime before, std::size_t count_max) {
-  unsigned shard = 0;
-  {
-    const std::scoped_lock lock(*mutex_);
-    shard = next_shard_;
-  }
+  const auto next_shard = [this](unsigned step) {
+    const std::scoped_lock lock(guarded_->shard_mutex);
+    guarded_->next_shard = (guarded_->next_shard + step) % kShards;
+    return guarded_->next_shard;
+  };
+  unsigned shard = next_shard(0);
   std::size_t removed = 0;
-  for (unsigned visited = 0; visited < kShards && removed < count_max; ++visited) {
+  for (unsigned visited = 0; visited < kShards; ++visited) {
     removed += sweep_shard(shard, before, count_max - removed);
-    if (removed < count_max) shard = (shard + 1) % kShards;
+    if (removed == count_max) break;
+    shard = next_shard(1);
   }
-  const std::scoped_lock lock(*mutex_);
-  next_shard_ = shard;
   return removed;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // Folders named by unguessable keys: <root>/<first two digits>/<32 hex digits>/<one file>.
 
+#include <bitset>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
@@ -21,7 +22,7 @@ namespace quern {
 /// say so. Threads: any.
 class KeyFolders {
  public:
-  /// Makes `root` and its 256 subfolders if missing. Errors: unavailable.
+  /// Makes `root` if missing; the 256 subfolders come as they are needed. Errors: unavailable.
   static Result<KeyFolders> open(const std::filesystem::path& root);
 
   /// Gives the open file `fd` the place key/name by a hard link to what is open, whatever its old
@@ -50,16 +51,21 @@ class KeyFolders {
     FileDescriptor key;
   };
   Result<Folder> make_folder(const std::string& key);
+  Result<void> make_shard(const std::string& name);
   [[nodiscard]] FileDescriptor open_shard(std::string_view key) const;
   std::size_t sweep_shard(unsigned shard, WallTime before, std::size_t count_max);
   static Result<void> sync_folder(const Folder& folder);
 
   std::filesystem::path root_;
   FileDescriptor folder_;
-  // Guards that a folder is not swept between its making and its filling, nor two writers of one
-  // key mix; and next_shard_. Behind a pointer so that this class can move.
-  std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
-  unsigned next_shard_ = 0;
+  struct Guarded {
+    std::mutex publish_mutex;  // no folder is swept between its making and its filling, no two
+                               // writers of one key mix
+    std::mutex shard_mutex;    // guards durable_shards and next_shard; taken last
+    std::bitset<256> durable_shards;  // made and synced: files in them need not care
+    unsigned next_shard = 0;          // where the next sweep begins
+  };
+  std::unique_ptr<Guarded> guarded_ = std::make_unique<Guarded>();  // so that this class can move
 };
 
 }  // namespace quern

@@ -1,0 +1,532 @@
+#include "artifact/artifact_store.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <fstream>
+#include <set>
+#include <thread>
+
+#include "artifact/file_descriptor.h"
+#include "testing/seeded_random.h"
+#include "testing/temp_folder.h"
+
+namespace quern {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t kBytesMax = 1000;
+constexpr std::size_t kMany = 1000;
+
+std::string read_all(int fd) {
+  std::string text(4096, '\0');
+  const ssize_t got = ::pread(fd, text.data(), text.size(), 0);
+  text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  return text;
+}
+
+WallTime machine_time() { return SystemClock().now().wall; }
+
+class ArtifactStoreTest : public testing::Test {
+ protected:
+  ArtifactStoreTest() { reopen(); }
+
+  void reopen() {
+    store_.reset();
+    auto opened = ArtifactStore::open(temp_.path() / "data", random_);
+    EXPECT_TRUE(opened);
+    store_ = std::move(*opened);
+    folders_ = *store_->make_folders(task_, 1);
+  }
+
+  void put(const std::string& name, const std::string& text) const {
+    std::ofstream(folders_.output / name, std::ios::binary) << text;
+  }
+
+  Output adopt(const std::string& path) {
+    auto adopted = store_->adopt(folders_, path, OutputType::file);
+    EXPECT_TRUE(adopted) << (adopted ? "" : adopted.error().message);
+    return adopted.value_or(Output{});
+  }
+
+  /// The message of the refusal, which must be the runner's fault.
+  std::string refusal(std::string_view path) {
+    const auto adopted = store_->adopt(folders_, path, OutputType::file);
+    EXPECT_FALSE(adopted) << path;
+    if (adopted) return "adopted";
+    EXPECT_EQ(adopted.error().code, ErrorCode::invalid_argument) << adopted.error().message;
+    return adopted.error().message;
+  }
+
+  std::string content(const Output& output) const {
+    auto file = store_->open_file(output.file_key, output.file_name);
+    if (!file) return "(" + file.error().message + ")";
+    return read_all(FileDescriptor(file->fd).get());
+  }
+
+  Output upload(const std::string& name, const std::string& text,
+                std::optional<std::string> key = std::nullopt) {
+    auto started = store_->start_upload(name, kBytesMax, std::move(key));
+    EXPECT_TRUE(started && (*started)->write(text));
+    auto finished = (*started)->finish();
+    EXPECT_TRUE(finished);
+    return finished.value_or(Output{});
+  }
+
+  std::size_t count_temp_files() const {
+    const fs::directory_iterator files(temp_.path() / "data" / "temp");
+    return static_cast<std::size_t>(std::distance(fs::begin(files), fs::end(files)));
+  }
+
+  TempFolder temp_;
+  SeededRandom random_{1};
+  TaskId task_{.high = 1, .low = 2};
+  std::unique_ptr<ArtifactStore> store_;
+  AttemptFolders folders_;
+};
+
+using Adopt = ArtifactStoreTest;
+using Uploads = ArtifactStoreTest;
+using Serving = ArtifactStoreTest;
+using Folders = ArtifactStoreTest;
+using Expiry = ArtifactStoreTest;
+
+TEST_F(Adopt, MovesTheFileAndTellsWhatItIs) {
+  put("result", R"({"a": 1})");
+
+  const auto adopted = store_->adopt(folders_, "result", OutputType::image);
+
+  ASSERT_TRUE(adopted);
+  EXPECT_EQ(adopted->type, OutputType::image);
+  EXPECT_EQ(adopted->file_key.size(), 32U);
+  EXPECT_EQ(adopted->file_name, "result.json");
+  EXPECT_EQ(adopted->content_type, "application/json");
+  EXPECT_EQ(adopted->file_bytes, 8U);
+  EXPECT_EQ(content(*adopted), R"({"a": 1})");
+  EXPECT_FALSE(fs::exists(folders_.output / "result"));
+}
+
+TEST_F(Adopt, SurvivesTheEndOfTheStoreAndOfTheWorkFolder) {
+  put("a.txt", "kept");
+  const Output output = adopt("a.txt");
+  store_->remove_folders(folders_);
+
+  reopen();
+
+  EXPECT_EQ(content(output), "kept");
+}
+
+TEST_F(Adopt, GivesEachFileAKeyOfItsOwn) {
+  std::set<std::string> keys;
+  for (int i = 0; i < 20; ++i) {
+    put("same.txt", std::to_string(i));
+    const Output output = adopt("same.txt");
+    keys.insert(output.file_key);
+    EXPECT_EQ(content(output), std::to_string(i));
+  }
+  EXPECT_EQ(keys.size(), 20U);
+}
+
+TEST_F(Adopt, TakesPathsThatLeadInsideByAnyWay) {
+  fs::create_directories(folders_.output / "sub");
+  put("sub/a.txt", "a");
+  put("b.txt", "b");
+  put("c.txt", "c");
+  put("d.txt", "d");
+  fs::create_symlink("sub", folders_.output / "folder_link");
+  fs::create_symlink(folders_.output / "c.txt", folders_.output / "absolute_link.txt");
+  fs::create_symlink("../output/d.txt", folders_.output / "round_link.txt");
+
+  EXPECT_EQ(content(adopt("folder_link/../sub/./a.txt")), "a");
+  EXPECT_EQ(content(adopt((folders_.output / "b.txt").string())), "b");
+  EXPECT_EQ(content(adopt("absolute_link.txt")), "c");
+  EXPECT_EQ(content(adopt("round_link.txt")), "d");
+}
+
+TEST_F(Adopt, RefusesWhateverLiesOutside) {
+  std::ofstream(temp_.path() / "secret") << "secret";
+  std::ofstream(folders_.root / "outputs") << "beside";
+  fs::create_symlink(temp_.path() / "secret", folders_.output / "link");
+  fs::create_symlink(temp_.path(), folders_.output / "folder_link");
+  fs::create_symlink("../outputs", folders_.output / "relative_link");
+  const std::string outside = "is not inside the output folder";
+
+  EXPECT_EQ(refusal("link"), "output \"link\" " + outside);
+  EXPECT_EQ(refusal("folder_link/secret"), "output \"folder_link/secret\" " + outside);
+  EXPECT_EQ(refusal("relative_link"), "output \"relative_link\" " + outside);
+  EXPECT_EQ(refusal("../outputs"), "output \"../outputs\" " + outside);
+  EXPECT_EQ(refusal("/etc/passwd"), "output \"/etc/passwd\" " + outside);
+  EXPECT_EQ(refusal("."), "output \".\" " + outside);
+  EXPECT_TRUE(fs::exists(temp_.path() / "secret"));
+}
+
+TEST_F(Adopt, RefusesWhatIsNoRegularFile) {
+  fs::create_directories(folders_.output / "folder");
+  ASSERT_EQ(::mkfifo((folders_.output / "pipe").c_str(), 0600), 0);
+  const FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  (folders_.output / "socket").string().copy(address.sun_path, sizeof(address.sun_path) - 1);
+  ASSERT_EQ(::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  fs::create_symlink("/dev/zero", folders_.output / "device");
+  fs::create_symlink("loop", folders_.output / "loop");
+
+  EXPECT_EQ(refusal("folder"), "output \"folder\" is not a regular file");
+  EXPECT_EQ(refusal("pipe"), "output \"pipe\" is not a regular file");
+  EXPECT_EQ(refusal("socket"), "output \"socket\" is not a regular file");
+  EXPECT_EQ(refusal("device"), "output \"device\" is not inside the output folder");
+  EXPECT_EQ(refusal("loop"), "output \"loop\" is a loop of links");
+  EXPECT_EQ(refusal("missing"), "output \"missing\" does not exist in the output folder");
+  EXPECT_EQ(refusal(""), "output \"\" is not a path");
+  EXPECT_EQ(refusal(std::string_view("a\0b", 3)), std::string("output \"a\0b\" is not a path", 26));
+  EXPECT_EQ(refusal(std::string(5000, 'a')).find("is too long a path"), 213U);
+}
+
+TEST_F(Adopt, RefusesFilesWithOtherHardLinks) {
+  std::ofstream(temp_.path() / "others") << "shared";
+  fs::create_hard_link(temp_.path() / "others", folders_.output / "mine");
+  EXPECT_EQ(refusal("mine"), "output \"mine\" has other hard links");
+}
+
+TEST_F(Adopt, RefusesTheSameFileTwice) {
+  put("a.txt", "a");
+  adopt("a.txt");
+  EXPECT_EQ(refusal("a.txt"), "output \"a.txt\" does not exist in the output folder");
+}
+
+TEST_F(Adopt, IsNeverLedAstrayByARunnerThatSwapsFiles) {
+  std::ofstream(temp_.path() / "secret") << "secret";
+  std::atomic<bool> done = false;
+  const fs::path good = folders_.output / "a.txt";
+  std::jthread swapper([&] {
+    for (unsigned i = 0; !done; ++i) {
+      const fs::path next = folders_.output / "next";
+      if (i % 2 == 0) fs::create_symlink(temp_.path() / "secret", next);
+      if (i % 2 == 1) std::ofstream(next) << "mine";
+      fs::rename(next, good);
+    }
+  });
+
+  for (int round = 0; round < 300; ++round) {
+    const auto adopted = store_->adopt(folders_, "a.txt", OutputType::file);
+    if (!adopted) continue;
+    const std::string text = content(*adopted);
+    EXPECT_TRUE(text == "mine" || text.empty()) << text;
+  }
+  done = true;
+  swapper.join();
+  EXPECT_TRUE(fs::exists(temp_.path() / "secret"));
+}
+
+TEST_F(Adopt, CopiesWhatCannotBeLinked) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs a file of another owner";
+  put("theirs.txt", "theirs");
+  ASSERT_EQ(::chown((folders_.output / "theirs.txt").c_str(), 12345, 12345), 0);
+
+  const Output output = adopt("theirs.txt");
+
+  EXPECT_EQ(content(output), "theirs");
+  struct stat status{};
+  ASSERT_EQ(::stat(store_->find_path(output.file_key, output.file_name)->c_str(), &status), 0);
+  EXPECT_EQ(status.st_uid, ::geteuid());
+  EXPECT_EQ(count_temp_files(), 0U);
+}
+
+TEST_F(Adopt, ReadsTextOutputsUnderTheSameRulesAndALimit) {
+  put("a.txt", "some text");
+  fs::create_symlink("/etc/hostname", folders_.output / "link");
+
+  EXPECT_EQ(store_->read_output(folders_, "a.txt", 9).value_or(""), "some text");
+  EXPECT_EQ(store_->read_output(folders_, "a.txt", 8).error().code, ErrorCode::too_large);
+  EXPECT_EQ(store_->read_output(folders_, "link", 100).error().code, ErrorCode::invalid_argument);
+}
+
+TEST_F(Serving, KnowsNothingButExactKeysAndNames) {
+  put("a.txt", "a");
+  const Output output = adopt("a.txt");
+  const std::string& key = output.file_key;
+  std::string upper = key;
+  for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  ASSERT_TRUE(store_->find_path(key, "a.txt"));
+
+  const std::vector<std::pair<std::string, std::string>> wrong = {
+      {key, "b.txt"},
+      {key, ""},
+      {key, "."},
+      {key, ".."},
+      {key, "./a.txt"},
+      {key, "../" + key + "/a.txt"},
+      {key, "/etc/passwd"},
+      {key, std::string("a.txt\0", 6)},
+      {key, "a.txt/"},
+      {upper + "x", "a.txt"},
+      {"", "a.txt"},
+      {key.substr(0, 31), "a.txt"},
+      {key + "0", "a.txt"},
+      {std::string(32, '.'), "a.txt"},
+      {std::string(32, '0'), "a.txt"},
+      {"../files/" + key.substr(0, 23), "a.txt"},
+  };
+  for (const auto& [wrong_key, name] : wrong) {
+    const auto file = store_->open_file(wrong_key, name);
+    ASSERT_FALSE(file) << wrong_key << "/" << name;
+    EXPECT_EQ(file.error().code, ErrorCode::not_found);
+    EXPECT_FALSE(store_->find_path(wrong_key, name));
+  }
+}
+
+TEST_F(Serving, TellsTypeLengthAndTimeOfAFile) {
+  put("a.json", "[1]");
+  const Output output = adopt("a.json");
+
+  const auto file = store_->open_file(output.file_key, output.file_name);
+
+  ASSERT_TRUE(file);
+  const FileDescriptor fd(file->fd);
+  EXPECT_EQ(file->bytes, 3U);
+  EXPECT_EQ(file->content_type, "application/json");
+  EXPECT_LT(machine_time() - file->modified, 1h);
+}
+
+TEST_F(Serving, AsksTheContentWhereTheTypeWasNotKept) {
+  put("a.json", "[1]");
+  const Output output = adopt("a.json");
+  const fs::path path = *store_->find_path(output.file_key, output.file_name);
+  ::removexattr(path.c_str(), "user.quern.content_type");
+
+  const auto file = store_->open_file(output.file_key, output.file_name);
+
+  ASSERT_TRUE(file);
+  const FileDescriptor fd(file->fd);
+  EXPECT_EQ(file->content_type, "application/json");
+  EXPECT_EQ(read_all(fd.get()), "[1]");
+}
+
+TEST_F(Serving, HasAStrongETagThatIsStableAndChangesWithTheFile) {
+  const std::string key(32, 'a');
+  std::set<std::string> tags;
+  for (int i = 0; i < 50; ++i) {
+    upload("a.txt", i % 2 == 0 ? "even" : "odd!", key);
+    const auto first = store_->open_file(key, "a.txt");
+    const auto again = store_->open_file(key, "a.txt");
+    ASSERT_TRUE(first && again);
+    const FileDescriptor one(first->fd);
+    const FileDescriptor two(again->fd);
+    EXPECT_EQ(first->etag, again->etag);
+    EXPECT_TRUE(first->etag.starts_with('"') && first->etag.ends_with('"'));
+    tags.insert(first->etag);
+  }
+  EXPECT_EQ(tags.size(), 50U);
+}
+
+TEST_F(Serving, AFileStaysReadableForWhoHasItOpen) {
+  put("a.txt", "still here");
+  const Output output = adopt("a.txt");
+  const auto file = store_->open_file(output.file_key, output.file_name);
+  ASSERT_TRUE(file);
+  const FileDescriptor fd(file->fd);
+
+  store_->remove(std::span(&output, 1));
+
+  EXPECT_FALSE(store_->open_file(output.file_key, output.file_name));
+  EXPECT_EQ(read_all(fd.get()), "still here");
+}
+
+TEST_F(Uploads, AreFoundLikeOutputsAfterTheyAreFinished) {
+  auto started = store_->start_upload("../photo", kBytesMax);
+  ASSERT_TRUE(started);
+  ASSERT_TRUE((*started)->write("hello "));
+  ASSERT_TRUE((*started)->write("world"));
+
+  const auto output = (*started)->finish();
+
+  ASSERT_TRUE(output);
+  EXPECT_EQ(output->file_name, "photo.txt");
+  EXPECT_EQ(output->file_bytes, 11U);
+  EXPECT_EQ(content(*output), "hello world");
+  reopen();
+  EXPECT_EQ(content(*output), "hello world");
+}
+
+TEST_F(Uploads, OfAFixedKeyKeepTheirName) {
+  const std::string key(32, 'b');
+  const Output output = upload("photo", "x", key);
+  EXPECT_EQ(output.file_key, key);
+  EXPECT_EQ(output.file_name, "photo");
+  EXPECT_EQ(content(output), "x");
+}
+
+TEST_F(Uploads, EndAtTheirLimitAndLeaveNothing) {
+  auto started = store_->start_upload("a.txt", 5);
+  ASSERT_TRUE(started);
+  ASSERT_TRUE((*started)->write("12345"));
+
+  const auto written = (*started)->write("6");
+
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, ErrorCode::too_large);
+  EXPECT_FALSE((*started)->write("7"));
+  EXPECT_FALSE((*started)->finish());
+  started->reset();
+  EXPECT_EQ(count_temp_files(), 0U);
+}
+
+TEST_F(Uploads, ThatAreNotFinishedAreNeverSeen) {
+  const std::string key(32, 'c');
+  upload("a.txt", "first", key);
+  {
+    auto started = store_->start_upload("a.txt", kBytesMax, key);
+    ASSERT_TRUE(started && (*started)->write("second"));
+    EXPECT_EQ(content({.file_key = key, .file_name = "a.txt"}), "first");
+  }
+  EXPECT_EQ(content({.file_key = key, .file_name = "a.txt"}), "first");
+  EXPECT_EQ(count_temp_files(), 0U);
+}
+
+TEST_F(Uploads, OfTheSameKeyReplaceTheEarlierOneWhole) {
+  const std::string key(32, 'd');
+  upload("old.txt", "old", key);
+  const Output output = upload("new.txt", "new", key);
+
+  EXPECT_EQ(content(output), "new");
+  EXPECT_FALSE(store_->open_file(key, "old.txt"));
+}
+
+TEST_F(Uploads, FinishOnce) {
+  auto started = store_->start_upload("a.txt", kBytesMax);
+  ASSERT_TRUE(started && (*started)->write("x"));
+  EXPECT_TRUE((*started)->finish());
+  EXPECT_FALSE((*started)->finish());
+  EXPECT_FALSE((*started)->write("y"));
+}
+
+TEST_F(Uploads, RefuseMalformedKeys) {
+  for (const char* key : {"", "../..", "0123", "ABCDEFABCDEFABCDEFABCDEFABCDEFAB"}) {
+    const auto started = store_->start_upload("a.txt", kBytesMax, key);
+    ASSERT_FALSE(started) << key;
+    EXPECT_EQ(started.error().code, ErrorCode::invalid_argument);
+  }
+}
+
+TEST_F(Uploads, OfOneKeyRaceWithoutMixing) {
+  const std::string key(32, 'e');
+  std::vector<std::jthread> writers;
+  for (int writer = 0; writer < 4; ++writer) {
+    writers.emplace_back([this, key, writer] {
+      SeededRandom random(static_cast<std::uint64_t>(writer));
+      for (int round = 0; round < 20; ++round) {
+        const std::string name = std::to_string(random.next_u64() % 2) + ".txt";
+        upload(name, "from " + std::to_string(writer), key);
+      }
+    });
+  }
+  writers.clear();
+
+  const bool has_zero = content({.file_key = key, .file_name = "0.txt"}).starts_with("from ");
+  const bool has_one = content({.file_key = key, .file_name = "1.txt"}).starts_with("from ");
+  EXPECT_NE(has_zero, has_one);
+}
+
+TEST_F(Folders, AreEmptyAndTheOwnersOnly) {
+  put("left.txt", "x");
+  const auto again = store_->make_folders(task_, 1);
+
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(fs::is_empty(again->output));
+  EXPECT_TRUE(fs::is_empty(again->input));
+  EXPECT_TRUE(again->output.is_absolute());
+  EXPECT_EQ(fs::status(again->root).permissions(), fs::perms::owner_all);
+  EXPECT_EQ(again->root.filename(), task_.to_string() + "-1");
+}
+
+TEST_F(Folders, OfAnEarlierRunAreGoneAtTheNextStart) {
+  put("left.txt", "x");
+  auto unfinished = store_->start_upload("a.txt", kBytesMax);
+  ASSERT_TRUE(unfinished);
+  const fs::path left = temp_.path() / "data" / "temp" / "left";
+  std::ofstream(left) << "x";
+
+  auto next = ArtifactStore::open(temp_.path() / "data", random_);
+
+  ASSERT_TRUE(next);
+  EXPECT_FALSE(fs::exists(folders_.root));
+  EXPECT_FALSE(fs::exists(left));
+}
+
+TEST_F(Folders, GoWithAllThatIsInThem) {
+  fs::create_directories(folders_.output / "a" / "b");
+  put("a/b/c", "x");
+  store_->remove_folders(folders_);
+  EXPECT_FALSE(fs::exists(folders_.root));
+  store_->remove_folders({});  // of executors that use none
+  EXPECT_TRUE(fs::exists(temp_.path() / "data" / "work"));
+}
+
+TEST_F(Expiry, RemovesInStepsWhatIsOlderAndNothingElse) {
+  std::vector<Output> uploads;
+  for (int i = 0; i < 10; ++i) uploads.push_back(upload("a.txt", std::to_string(i)));
+  put("a.txt", "output");
+  const Output output = adopt("a.txt");
+
+  EXPECT_EQ(store_->sweep_uploads(machine_time() - 1h, kMany), 0U);
+  EXPECT_EQ(store_->sweep_uploads(machine_time() + 1h, 4), 4U);
+  EXPECT_EQ(store_->sweep_uploads(machine_time() + 1h, 4), 4U);
+  EXPECT_EQ(store_->sweep_uploads(machine_time() + 1h, 4), 2U);
+  EXPECT_EQ(store_->sweep_uploads(machine_time() + 1h, 4), 0U);
+  for (const Output& gone : uploads) EXPECT_FALSE(store_->find_path(gone.file_key, gone.file_name));
+  EXPECT_EQ(content(output), "output");
+
+  EXPECT_EQ(store_->sweep_outputs(machine_time() - 1h, kMany), 0U);
+  EXPECT_EQ(store_->sweep_outputs(machine_time() + 1h, kMany), 1U);
+  EXPECT_EQ(content(output), "(no such file)");
+}
+
+TEST_F(Expiry, AFileThatItsRunnerDatedBackIsNew) {
+  put("a.txt", "x");
+  fs::last_write_time(folders_.output / "a.txt", fs::file_time_type::clock::now() - 1000h);
+  const Output output = adopt("a.txt");
+
+  EXPECT_EQ(store_->sweep_outputs(machine_time() - 1h, kMany), 0U);
+  const auto file = store_->open_file(output.file_key, output.file_name);
+  ASSERT_TRUE(file);
+  const FileDescriptor fd(file->fd);
+  EXPECT_LT(machine_time() - file->modified, 1h);
+}
+
+TEST_F(Expiry, RemovesOutputsAndPassesOverMissingOnes) {
+  put("a.txt", "a");
+  put("b.txt", "b");
+  const std::vector<Output> outputs = {
+      adopt("a.txt"), Output{.file_key = std::string(32, '0'), .file_name = "x"},
+      Output{.text = "no file"}, Output{.file_key = "../..", .file_name = "x"}, adopt("b.txt")};
+  const fs::path folder = store_->find_path(outputs[0].file_key, "a.txt")->parent_path();
+
+  store_->remove(outputs);
+  store_->remove(outputs);
+
+  EXPECT_FALSE(fs::exists(folder));
+  EXPECT_FALSE(store_->find_path(outputs[4].file_key, "b.txt"));
+}
+
+TEST(ArtifactStoreOpen, SaysWhichFolderCannotBeMade) {
+  const TempFolder temp;
+  SeededRandom random(1);
+  std::ofstream(temp.path() / "file") << "x";
+
+  const auto store = ArtifactStore::open(temp.path() / "file" / "data", random);
+
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, ErrorCode::unavailable);
+  EXPECT_NE(store.error().message.find((temp.path() / "file" / "data").string()),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace quern
