@@ -44,6 +44,7 @@ enum class Sql : std::uint8_t {
   find_logs,
   find_expired,
   oldest_ended,
+  oldest_idempotency,
   count,
 };
 
@@ -62,7 +63,7 @@ constexpr auto kSql = std::to_array<std::string_view>({
     "DELETE FROM ended WHERE seq = ?",
     "INSERT INTO attempt (seq, token, number, started, ended, result, reason, retried,"
     " retry_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    "INSERT INTO log (seq, " QUERN_LOG_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?)",
+    "INSERT OR REPLACE INTO log (seq, " QUERN_LOG_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?)",
     "DELETE FROM log WHERE seq = ? AND number < ?",
     "INSERT OR REPLACE INTO idempotency (seq, chance, key, name, fingerprint, created)"
     " VALUES (?, ?, ?, ?, ?, ?)",
@@ -79,10 +80,19 @@ constexpr auto kSql = std::to_array<std::string_view>({
     "SELECT " QUERN_LOG_COLUMNS " FROM log WHERE seq = ? ORDER BY number",
     "SELECT seq, chance, outputs FROM ended WHERE ended < ? ORDER BY ended LIMIT ?",
     "SELECT ended FROM ended ORDER BY ended LIMIT 1",
+    "SELECT created FROM idempotency ORDER BY seq LIMIT 1",
 });
 static_assert(kSql.size() == static_cast<std::size_t>(Sql::count));
 
 Error read_error(int code) { return sqlite_error(code, kReading); }
+
+Result<std::optional<WallTime>> read_first_time(Statement& query) {
+  const StatementReset reset(query);
+  const int code = query.step();
+  if (code == kSqliteDone) return std::nullopt;
+  if (code != kSqliteRow) return std::unexpected(read_error(code));
+  return wall_time(query.integer(0));
+}
 
 /// Creates the tables of an empty file; refuses a file of a newer version.
 Result<void> prepare_schema(Connection& connection) {
@@ -406,12 +416,11 @@ Result<std::vector<ExpiredTask>> Journal::expired(WallTime ended_before, std::si
 }
 
 Result<std::optional<WallTime>> Journal::oldest_ended() {
-  Statement& sql = impl_->sql(Sql::oldest_ended);
-  const StatementReset reset(sql);
-  const int code = sql.step();
-  if (code == kSqliteDone) return std::nullopt;
-  if (code != kSqliteRow) return std::unexpected(read_error(code));
-  return wall_time(sql.integer(0));
+  return read_first_time(impl_->sql(Sql::oldest_ended));
+}
+
+Result<std::optional<WallTime>> Journal::oldest_idempotency() {
+  return read_first_time(impl_->sql(Sql::oldest_idempotency));
 }
 
 }  // namespace quern

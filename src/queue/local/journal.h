@@ -67,6 +67,7 @@ class Journal {
   /// Takes the row back from the ended tasks to the live ones.
   void revive_task(const TaskRow& row);
   void insert_attempt(const AttemptRecord& attempt);
+  /// A line of the same number is replaced.
   void insert_log(const TaskId& id, std::uint64_t number, const LogEntry& entry);
   /// Forgets lines before `first_kept`.
   void drop_logs(const TaskId& id, std::uint64_t first_kept);
@@ -91,6 +92,7 @@ class Journal {
   /// Tasks that ended before `ended_before`, the oldest first, at most `count_max`.
   Result<std::vector<ExpiredTask>> expired(WallTime ended_before, std::size_t count_max);
   Result<std::optional<WallTime>> oldest_ended();
+  Result<std::optional<WallTime>> oldest_idempotency();
 
   /// Tests only: moves the limit that stands for a full disk; 0 lifts it.
   Result<void> set_pages_max(std::int64_t pages);

@@ -66,7 +66,8 @@ std::string where_of(const TaskFilter& filter) {
 /// A walk ended early: the page may go no further back than it came.
 Result<void> cut_short(ListedPage& page, std::size_t rows_before) {
   if (page.tasks.size() == rows_before) {
-    return fail(ErrorCode::unavailable, "the search took too long: narrow it, or page with `before`");
+    return fail(ErrorCode::unavailable,
+                "the search took too long: narrow it, or page with `before`");
   }
   page.oldest = std::max(page.oldest, page.tasks.back().row.id.sequence());
   page.more = true;
@@ -226,7 +227,8 @@ Result<void> JournalReader::Impl::list_both(const TaskFilter& filter,
 Result<ListedPage> JournalReader::list(const TaskFilter& filter,
                                        std::optional<WallTime> submitted_before) {
   ListedPage page;
-  // One read transaction: a task that ends meanwhile is in one of the tables, not in both or neither.
+  // One read transaction: a task that ends meanwhile is in one of the tables, not in both or
+  // neither.
   if (Result<void> done = impl_->connection.execute("BEGIN"); !done) return fail(std::move(done));
   Result<void> listed = impl_->list_both(filter, submitted_before, page);
   if (Result<void> done = impl_->connection.execute("COMMIT"); !done) return fail(std::move(done));

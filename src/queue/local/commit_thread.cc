@@ -1,0 +1,90 @@
+#include "queue/local/commit_thread.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace quern {
+
+void CommitThread::start() {
+  const std::scoped_lock lock(mutex_);
+  if (thread_.joinable() || stopping_) return;
+  waiting_.reserve(kBatchCommandsMax);
+  thread_ = std::thread([this] { loop(); });
+}
+
+void CommitThread::stop() {
+  std::thread thread;
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_ = true;
+    thread.swap(thread_);
+  }
+  wake_.notify_all();
+  if (thread.joinable()) return thread.join();
+  // Never started, or stopped already: there may still be commands of before.
+  std::vector<Command> left;
+  {
+    const std::scoped_lock lock(mutex_);
+    left.swap(waiting_);
+  }
+  if (!left.empty()) committer_.run(left);
+}
+
+const char* CommitThread::push(Command&& command) {
+  bool notify = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (stopping_) return "the queue is stopped";
+    if (waiting_.size() >= kCommandsWaitingMax) return "too many commands wait for the store";
+    waiting_.push_back(std::move(command));
+    notify = std::exchange(idle_, false);
+  }
+  if (notify) wake_.notify_one();
+  return nullptr;
+}
+
+void CommitThread::wake() {
+  {
+    const std::scoped_lock lock(mutex_);
+    woken_ = true;
+  }
+  wake_.notify_one();
+}
+
+void CommitThread::loop() {
+  std::vector<Command> commands;
+  commands.reserve(kBatchCommandsMax);
+  while (take(commands)) {
+    committer_.run(commands);
+    commands.clear();
+  }
+  committer_.close();
+}
+
+bool CommitThread::take(std::vector<Command>& commands) {
+  std::unique_lock lock(mutex_);
+  if (waiting_.empty() && !woken_ && !stopping_) wait(lock);
+  if (waiting_.empty() && stopping_) return false;
+  woken_ = false;
+  commands.swap(waiting_);
+  return true;
+}
+
+void CommitThread::wait(std::unique_lock<std::mutex>& lock) {
+  const auto ready = [this] { return !waiting_.empty() || woken_ || stopping_; };
+  const std::optional<SteadyTime> due = committer_.next_due();
+  idle_ = true;
+  if (due) {
+    // At most an hour at a time keeps the sum inside the clock's range.
+    const auto left = *due - clock_.now().steady;
+    using std::chrono::microseconds;
+    const auto longest = std::chrono::duration_cast<microseconds>(std::chrono::hours{1});
+    wake_.wait_for(lock, std::clamp<microseconds>(left, microseconds{0}, longest), ready);
+  } else {
+    wake_.wait(lock, ready);
+  }
+  idle_ = false;
+}
+
+}  // namespace quern

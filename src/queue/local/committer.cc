@@ -1,0 +1,442 @@
+#include "queue/local/committer.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "queue/local/task_views.h"
+
+namespace quern {
+namespace {
+
+/// Commands applied before the lock is let go, so that a poll never waits long.
+constexpr std::size_t kCommandsPerLock = 32;
+constexpr std::size_t kTicksMax = 256;
+constexpr std::size_t kEndUnservedMax = 500;
+
+std::string replay_name(const IdempotencyKey& key) {
+  std::string name;
+  name.reserve(key.key.size() + 1 + key.name.size());
+  return name.append(key.key).append(1, '\0').append(key.name);
+}
+
+std::size_t bytes_of(const Command& command) {
+  const auto* submit = std::get_if<SubmitCommand>(&command);
+  return submit == nullptr ? 0 : submit->submission.input.size();
+}
+
+/// How many of the commands, from the first on, share the next transaction.
+std::size_t batch_size(std::span<const Command> commands) {
+  std::size_t count = 0;
+  std::size_t bytes = 0;
+  while (count < commands.size() && count < kBatchCommandsMax && bytes < kBatchBytesMax &&
+         !is_alone(commands[count])) {
+    bytes += bytes_of(commands[count++]);
+  }
+  return count;
+}
+
+}  // namespace
+
+Committer::Committer(const Parts& parts, const Options& options)
+    : state_(parts.state),
+      journal_(parts.journal),
+      clock_(parts.clock),
+      random_(parts.random),
+      results_(parts.results),
+      running_(parts.running),
+      watches_(parts.watches),
+      metrics_(parts.metrics),
+      options_(options),
+      bodies_(options.body_cache_bytes),
+      retention_(options.retention) {}
+
+void Committer::run(std::span<Command> commands) {
+  std::vector<Command> own;
+  own.swap(own_);
+  if (!own.empty()) run_batch(own);
+  if (commands.empty()) run_batch({});
+  while (!commands.empty()) {
+    if (is_alone(commands.front())) {
+      run_alone(commands.front());
+      commands = commands.subspan(1);
+      continue;
+    }
+    const std::size_t count = batch_size(commands);
+    run_batch(commands.first(count));
+    commands = commands.subspan(count);
+  }
+  if (!watches_.is_empty()) watches_.flush(clock_.now().steady);
+}
+
+std::optional<SteadyTime> Committer::next_due() const {
+  std::optional<SteadyTime> due;
+  const auto at = [&](std::optional<SteadyTime> time) {
+    if (time) due = std::min(due.value_or(*time), *time);
+  };
+  at(watches_.next_due());
+  if (state_.write_failure) {
+    if (state_.write_failure->code != ErrorCode::data_loss) at(next_probe_);
+    return due;
+  }
+  if (!configured_) return due;
+  if (!own_.empty() || !unserved_.empty() || !resumed_) at(SteadyTime{});
+  at(state_.core.next_due());
+  at(retention_.due());
+  at(logs_due_);
+  return due;
+}
+
+void Committer::close() {
+  if (state_.write_failure || !running_.has_unsaved()) return;
+  begin_journal();
+  running_.write_unsaved(journal_);
+  if (commit_journal()) running_.mark_saved();
+}
+
+// ---- one batch
+// -----------------------------------------------------------------------------------
+
+std::optional<Error> Committer::blocked() const {
+  if (state_.write_failure && state_.write_failure->code == ErrorCode::data_loss) {
+    return state_.write_failure;
+  }
+  if (!configured_) {
+    return Error{ErrorCode::unavailable, "the queue does not know its models yet",
+                 std::chrono::seconds{1}};
+  }
+  return std::nullopt;
+}
+
+void Committer::run_batch(std::span<Command> commands) {
+  if (const std::optional<Error> error = blocked()) {
+    for (Command& command : commands) {
+      if (auto* heartbeat = std::get_if<HeartbeatCommand>(&command)) {
+        heartbeat->answer = std::unexpected(*error);
+      }
+    }
+    return refuse(commands, *error);
+  }
+  // With nothing asked for, a store that takes no writes is only looked at.
+  if (commands.empty() && state_.write_failure) return probe();
+
+  Batch batch{.now = clock_.now()};
+  look_up_replays(commands, batch);
+  apply(commands, batch);
+  append_logs(commands);
+  find_expired(batch, commands.size());
+  if (is_worth_writing(batch)) {
+    if (!commands.empty()) metrics_.batch_commands.observe(static_cast<double>(commands.size()));
+    begin_journal();
+    write(batch);
+    if (const Result<void> done = commit_journal(); !done) {
+      {
+        const std::scoped_lock lock(state_.mutex);
+        state_.core.rollback();
+      }
+      return refuse(commands, done.error());
+    }
+  }
+  publish(batch);
+  answer(commands);
+  tell(batch);
+}
+
+void Committer::look_up_replays(std::span<Command> commands, Batch& batch) {
+  for (const Command& command : commands) {
+    if (const auto* submit = std::get_if<SubmitCommand>(&command)) {
+      if (submit->submission.idempotency) look_up_replay(*submit->submission.idempotency, batch);
+    } else if (const auto* replay = std::get_if<ReplayCommand>(&command)) {
+      look_up_replay(replay->key, batch);
+    }
+  }
+}
+
+void Committer::look_up_replay(const IdempotencyKey& key, Batch& batch) {
+  const std::optional<KeyIndex> index = state_.keys.find(key.key);
+  if (!index) return;
+  Result<std::optional<IdempotencyRecord>> found = journal_.find_idempotency(*index, key.name);
+  if (!found) {
+    batch.lookup_error = std::move(found).error();
+  } else if (*found && batch.now.wall - (*found)->created < kIdempotencyTtl) {
+    const IdempotencyRecord& record = **found;
+    batch.replays.try_emplace(replay_name(key),
+                              Replay{record.fingerprint, Submitted{record.id, 0, true}, false});
+  }
+}
+
+void Committer::apply(std::span<Command> commands, Batch& batch) {
+  while (!commands.empty()) {
+    const std::size_t count = std::min(commands.size(), kCommandsPerLock);
+    const std::scoped_lock lock(state_.mutex);
+    for (Command& command : commands.first(count)) {
+      std::visit([&](auto& one) { apply_one(one, batch); }, command);
+    }
+    commands = commands.subspan(count);
+  }
+  const std::scoped_lock lock(state_.mutex);
+  apply_due(batch);
+}
+
+void Committer::apply_due(Batch& batch) {
+  if (!resumed_) {
+    state_.core.resume(batch.now);
+    batch.resumes = true;
+    return;
+  }
+  const std::optional<SteadyTime> due = state_.core.next_due();
+  if (due && *due <= batch.now.steady) state_.core.tick(batch.now, random_.next_u64(), kTicksMax);
+  std::erase_if(unserved_, [&](ModelIndex model) {
+    return state_.core.end_unserved(model, kEndUnservedMax, batch.now) == 0;
+  });
+}
+
+// ---- applying the commands, under the lock
+// -------------------------------------------------------
+
+Result<std::optional<Submitted>> Committer::replay_of(const IdempotencyKey& key,
+                                                      const Batch& batch) const {
+  if (batch.lookup_error) return std::unexpected(*batch.lookup_error);
+  const auto found = batch.replays.find(replay_name(key));
+  if (found == batch.replays.end()) return std::nullopt;
+  if (found->second.fingerprint != key.fingerprint) {
+    return fail(ErrorCode::conflict, "the idempotency key was used with a different request");
+  }
+  Submitted submitted = found->second.submitted;
+  submitted.replayed = true;
+  if (!found->second.is_new) {
+    const std::optional<LiveTask> live = state_.core.find(submitted.id);
+    submitted.position = live ? live->position : 0;
+  }
+  return submitted;
+}
+
+void Committer::apply_one(SubmitCommand& command, Batch& batch) {
+  const Submission& submission = command.submission;
+  const std::optional<ModelIndex> model = state_.models.find(submission.model);
+  if (!model || !state_.model_flags[static_cast<std::size_t>(*model)].served) {
+    command.answer = fail(ErrorCode::invalid_argument, "no such model: " + submission.model);
+    return;
+  }
+  if (submission.idempotency) {
+    Result<std::optional<Submitted>> replay = replay_of(*submission.idempotency, batch);
+    if (!replay) {
+      command.answer = fail(std::move(replay));
+      return;
+    }
+    if (*replay) {
+      command.answer = **replay;
+      return;
+    }
+  }
+  const NewTask task{.id = ids_->next(batch.now.wall),
+                     .key = intern_key(submission.key),
+                     .model = *model,
+                     .priority = submission.priority,
+                     .no_retry = submission.no_retry,
+                     .start_timeout = submission.start_timeout,
+                     .model_queued_max = submission.model_queued_max};
+  Result<std::uint64_t> position = state_.core.submit(task, batch.now);
+  if (!position) {
+    command.answer = fail(std::move(position));
+    return;
+  }
+  const Submitted submitted{task.id, *position, false};
+  command.answer = submitted;
+  batch.made.push_back(&command);
+  if (submission.idempotency) {
+    batch.replays.insert_or_assign(replay_name(*submission.idempotency),
+                                   Replay{submission.idempotency->fingerprint, submitted, true});
+  }
+}
+
+void Committer::apply_one(ReplayCommand& command, Batch& batch) {
+  command.answer = replay_of(command.key, batch);
+}
+
+void Committer::apply_one(ClaimCommand& command, Batch& batch) {
+  const std::optional<ModelIndex> model = state_.models.find(command.request.model);
+  if (!model) return;
+  state_.core.claim(*model, command.request.count_max, command.request.lease_ttl, batch.now,
+                    command.claimed);
+  for (const Claimed& claimed : command.claimed) {
+    if (claimed.lease.token > std::max(reserved_tokens_, batch.lease_tokens)) {
+      constexpr std::uint64_t kReserve = 1'000'000;
+      batch.lease_tokens = claimed.lease.token + kReserve;
+    }
+  }
+}
+
+void Committer::apply_one(HeartbeatCommand& command, Batch& batch) {
+  Result<bool> canceled = state_.core.heartbeat(command.lease, command.beat.progress, batch.now);
+  if (canceled) {
+    command.answer = BeatAnswer{*canceled};
+  } else {
+    command.answer = fail(std::move(canceled));
+  }
+}
+
+void Committer::apply_one(FinishCommand& command, Batch& batch) {
+  const AttemptReport report{command.outcome.end, command.outcome.error_type,
+                             command.outcome.retryable};
+  command.answer = state_.core.finish(command.lease, report, batch.now, random_.next_u64());
+  if (command.answer) batch.finishes.emplace(command.lease.token, &command);
+}
+
+void Committer::apply_one(CancelCommand& command, Batch& batch) {
+  const std::optional<LiveTask> live = state_.core.find(command.ref.id);
+  if (!live) return;
+  if (!state_.is_visible(live->row, command.ref)) {
+    command.answer = fail(ErrorCode::not_found, "no such task");
+    return;
+  }
+  // Live as committed, but it may have ended in this very batch.
+  const Result<TaskState> state = state_.core.cancel(command.ref.id, batch.now);
+  command.answer = state ? CancelAnswer::requested : CancelAnswer::already_completed;
+}
+
+void Committer::append_logs(std::span<Command> commands) {
+  for (Command& command : commands) {
+    auto* heartbeat = std::get_if<HeartbeatCommand>(&command);
+    if (heartbeat == nullptr || !heartbeat->answer || heartbeat->beat.logs.empty()) continue;
+    const TaskId& id = heartbeat->lease.task;
+    running_.append(id, std::move(heartbeat->beat.logs), [&] {
+      // Logs that cannot be read are not worth failing a heartbeat.
+      return journal_.logs(id).value_or(std::vector<NumberedLog>{});
+    });
+    if (!logs_due_) logs_due_ = clock_.now().steady + kLogFlushInterval;
+  }
+}
+
+// ---- publishing and answering
+// --------------------------------------------------------------------
+
+bool Committer::is_worth_writing(const Batch& batch) const {
+  return !state_.core.changes().empty() || !batch.expired.empty() || batch.drop_records ||
+         (logs_due_ && *logs_due_ <= batch.now.steady);
+}
+
+void Committer::publish(Batch& batch) {
+  note_changes(batch);
+  note_expired(batch);
+  if (batch.resumes) resumed_ = true;
+  if (batch.lease_tokens != 0) reserved_tokens_ = batch.lease_tokens;
+  for (SubmitCommand* command : batch.made) {
+    bodies_.put(command->answer->id, std::move(command->submission.input));
+  }
+  metrics_.submitted.add(batch.made.size());
+  for (auto& [row, result] : batch.ended) {
+    metrics_.count_ended(row.state);
+    results_.put(view_of(row, std::move(result), state_));
+  }
+  const std::scoped_lock lock(state_.mutex);
+  state_.core.commit();
+}
+
+void Committer::answer(std::span<Command> commands) {
+  for (Command& command : commands) {
+    std::visit([&](auto& one) { answer_one(one); }, command);
+  }
+}
+
+void Committer::answer_one(SubmitCommand& command) { command.reply(std::move(command.answer)); }
+void Committer::answer_one(ReplayCommand& command) { command.reply(std::move(command.answer)); }
+void Committer::answer_one(HeartbeatCommand& command) { command.reply(std::move(command.answer)); }
+void Committer::answer_one(FinishCommand& command) { command.reply(std::move(command.answer)); }
+void Committer::answer_one(AfterCommand& command) { command.then(); }
+
+void Committer::answer_one(CancelCommand& command) {
+  if (!command.answer) {
+    Result<EndedTask> ended = find_ended(command.ref);
+    if (ended) {
+      command.answer = CancelAnswer::already_completed;
+    } else {
+      command.answer = fail(std::move(ended));
+    }
+  }
+  command.reply(*std::move(command.answer));
+}
+
+void Committer::answer_one(ClaimCommand& command) {
+  std::vector<Claim> claims;
+  claims.reserve(command.claimed.size());
+  for (const Claimed& claimed : command.claimed) {
+    std::optional<std::string> body = bodies_.take(claimed.lease.task);
+    if (!body) {
+      Result<std::string> input = journal_.input(claimed.lease.task);
+      if (!input) {
+        fail_unreadable(claimed, input.error());
+        continue;
+      }
+      body = *std::move(input);
+    }
+    claims.push_back(make_claim(claimed, command.request.model, *std::move(body)));
+  }
+  command.reply(std::move(claims));
+}
+
+Claim Committer::make_claim(const Claimed& claimed, std::string model, std::string input) {
+  return {.lease = claimed.lease,
+          .key = state_.keys.name(claimed.key),
+          .model = std::move(model),
+          .attempt = claimed.attempt,
+          .submitted = claimed.submitted,
+          .input = std::move(input)};
+}
+
+/// The attempt has begun, so it ends like any other that fails; the next one may be able to read.
+void Committer::fail_unreadable(const Claimed& claimed, const Error& error) {
+  log_error("the input of a task cannot be read",
+            {{"task", claimed.lease.task.to_string()}, {"error", error.message}});
+  Outcome outcome;
+  outcome.end = AttemptEnd::failed;
+  outcome.error_type = ErrorType::internal_server_error;
+  outcome.retryable = true;
+  outcome.reason = "its input could not be read";
+  own_.emplace_back(FinishCommand{claimed.lease, std::move(outcome), [](Result<TaskState>) {}});
+}
+
+void Committer::refuse(std::span<Command> commands, const Error& error) {
+  for (Command& command : commands) {
+    if (auto* submit = std::get_if<SubmitCommand>(&command)) {
+      submit->reply(std::unexpected(error));
+    } else if (auto* replay = std::get_if<ReplayCommand>(&command)) {
+      replay->reply(std::unexpected(error));
+    } else if (auto* claim = std::get_if<ClaimCommand>(&command)) {
+      claim->reply(std::unexpected(error));
+    } else if (auto* finish = std::get_if<FinishCommand>(&command)) {
+      finish->reply(std::unexpected(error));
+    } else if (auto* cancel = std::get_if<CancelCommand>(&command)) {
+      cancel->reply(std::unexpected(error));
+    } else if (auto* heartbeat = std::get_if<HeartbeatCommand>(&command)) {
+      // A heartbeat needs no disk: it goes by the committed state and no rollback undoes it.
+      answer_one(*heartbeat);
+    } else if (auto* after = std::get_if<AfterCommand>(&command)) {
+      after->then();
+    }
+  }
+}
+
+void Committer::tell(const Batch& batch) {
+  if (QueueObserver* const observer = observer_.load()) {
+    for (const Lease& lease : batch.lost) observer->on_stop(lease, false);
+    for (const Lease& lease : batch.canceled) observer->on_stop(lease, true);
+    for (const ExpiredTask& task : batch.expired) {
+      if (!task.outputs.empty()) observer->on_expired(task.outputs);
+    }
+  }
+  tell_claimable(batch.claimable);
+  for (const auto& [id, queued_in] : batch.touched) watches_.task_changed(id, queued_in);
+}
+
+void Committer::tell_claimable(std::span<const ModelIndex> models) {
+  QueueObserver* const observer = observer_.load();
+  if (observer == nullptr) return;
+  for (const ModelIndex model : models) {
+    const auto index = static_cast<std::size_t>(model);
+    if (state_.model_flags[index].served) observer->on_claimable(state_.models.name(model));
+  }
+}
+
+}  // namespace quern

@@ -1,0 +1,183 @@
+// What one batch writes, and what follows from it once it is written.
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "queue/local/committer.h"
+#include "task/task_state.h"
+
+namespace quern {
+
+void Committer::begin_journal() {
+  journal_.begin();
+  for (std::size_t i = state_.keys.stored(); i < state_.keys.size(); ++i) {
+    const auto key = static_cast<KeyIndex>(i);
+    journal_.insert_key(key, state_.keys.name(key));
+  }
+  for (std::size_t i = state_.models.stored(); i < state_.models.size(); ++i) {
+    const auto model = static_cast<ModelIndex>(i);
+    journal_.insert_model(model, state_.models.name(model));
+  }
+}
+
+Result<void> Committer::commit_journal() {
+  const SteadyTime started = clock_.now().steady;
+  Result<void> done = journal_.commit();
+  const SteadyTime ended = clock_.now().steady;
+  metrics_.commit_seconds.observe(std::chrono::duration<double>(ended - started).count());
+  if (done) {
+    state_.keys.set_stored(state_.keys.size());
+    state_.models.set_stored(state_.models.size());
+    if (!state_.write_failure) return done;
+    log_info("the store can be written again");
+    const std::scoped_lock lock(state_.mutex);
+    state_.write_failure.reset();
+    return done;
+  }
+  metrics_.commit_failures.add();
+  next_probe_ = ended + kProbeInterval;
+  if (!state_.write_failure) log_error("a commit failed", {{"error", done.error().message}});
+  const std::scoped_lock lock(state_.mutex);
+  state_.write_failure = done.error();
+  return done;
+}
+
+// ---- before the commit
+// ---------------------------------------------------------------------------
+
+void Committer::write(Batch& batch) {
+  std::size_t next_made = 0;
+  running_.write_unsaved(journal_);
+  for (const Change& change : state_.core.changes()) write_change(change, batch, next_made);
+  QUERN_ASSERT(next_made == batch.made.size());
+  if (batch.lease_tokens != 0) journal_.reserve_lease_tokens(batch.lease_tokens);
+  for (const ExpiredTask& task : batch.expired) journal_.remove_ended(task.id);
+  if (batch.drop_records) {
+    journal_.remove_idempotency(retention_.made_before(kIdempotencyTtl), kExpireIdleMax);
+  }
+}
+
+void Committer::write_change(const Change& change, Batch& batch, std::size_t& next_made) {
+  const auto found = batch.finishes.find(change.attempt_token);
+  FinishCommand* const finish = found == batch.finishes.end() ? nullptr : found->second;
+  if (!change.attempt_result.empty()) write_attempt(change, finish, batch);
+  switch (change.kind) {
+    case Change::Kind::submitted:
+      QUERN_ASSERT(next_made < batch.made.size());
+      return write_submit(change.row, *batch.made[next_made++], batch);
+    case Change::Kind::started:
+      return journal_.update_task(change.row, batch.now.wall);
+    case Change::Kind::attempt_ended:
+      return journal_.update_task(change.row, std::nullopt);
+    case Change::Kind::cancel_marked:
+      return journal_.update_task(change.row, running_.started(change.row.id));
+    case Change::Kind::ended:
+      batch.ended.emplace_back(change.row, result_of(change, finish, batch));
+      return journal_.end_task(change.row, batch.ended.back().second);
+    case Change::Kind::requeued:
+      return journal_.revive_task(change.row);
+  }
+}
+
+void Committer::write_submit(const TaskRow& row, const SubmitCommand& command, Batch& batch) {
+  QUERN_ASSERT(row.id == command.answer->id);
+  journal_.insert_task(row);
+  journal_.insert_input(row.id, command.submission.input);
+  if (!command.submission.idempotency) return;
+  const IdempotencyKey& idempotency = *command.submission.idempotency;
+  journal_.insert_idempotency(row.key, idempotency.name,
+                              IdempotencyRecord{row.id, idempotency.fingerprint, batch.now.wall});
+}
+
+void Committer::write_attempt(const Change& change, const FinishCommand* finish, Batch& batch) {
+  AttemptRecord attempt;
+  attempt.sequence = change.row.id.sequence();
+  attempt.token = change.attempt_token;
+  attempt.retried = change.row.state == TaskState::queued;
+  attempt.retry_at = change.row.not_before;
+  // A released attempt was given back, so the row no longer counts it.
+  attempt.number = change.row.attempts_started + (change.attempt_result == "released" ? 1U : 0U);
+  attempt.started = running_.started(change.row.id).value_or(batch.now.wall);
+  attempt.ended = batch.now.wall;
+  attempt.result = change.attempt_result;
+  if (finish != nullptr) {
+    attempt.reason =
+        finish->outcome.reason.empty() ? finish->outcome.error : finish->outcome.reason;
+  }
+  journal_.insert_attempt(attempt);
+  metrics_.count_attempt(change.attempt_result);
+}
+
+TaskResult Committer::result_of(const Change& change, FinishCommand* finish, const Batch& batch) {
+  TaskResult result;
+  if (finish != nullptr) {
+    result.run_time = finish->outcome.run_time;
+  } else if (const std::optional<WallTime> started = running_.started(change.row.id)) {
+    result.run_time = std::max(batch.now.wall - *started, std::chrono::microseconds{0});
+  }
+  if (change.row.state == TaskState::succeeded) {
+    QUERN_ASSERT(finish != nullptr);
+    result.outputs = std::move(finish->outcome.outputs);
+    result.metadata_json = std::move(finish->outcome.metadata_json);
+  } else if (!change.error.empty()) {
+    result.error = change.error;
+  } else if (finish != nullptr && !finish->outcome.error.empty()) {
+    result.error = finish->outcome.error;
+  } else {
+    result.error = default_error_text(change.row.error_type);
+  }
+  return result;
+}
+
+void Committer::find_expired(Batch& batch, std::size_t commands) {
+  if (!retention_.is_due(batch.now)) return;
+  const std::size_t count_max =
+      commands == 0 ? kExpireIdleMax
+                    : std::min(kExpireIdleMax, std::max(kExpireBusyMin, 2 * commands));
+  const WallTime ended_before = retention_.ended_before(batch.now);
+  Result<std::vector<ExpiredTask>> expired = journal_.expired(ended_before, count_max);
+  if (expired) batch.expired = *std::move(expired);
+  const Result<std::optional<WallTime>> oldest = journal_.oldest_idempotency();
+  batch.drop_records = oldest && *oldest && **oldest < retention_.made_before(kIdempotencyTtl);
+  const bool has_more = batch.drop_records || batch.expired.size() == count_max;
+  // A failed read is tried again after a while, like a look that found nothing.
+  retention_.plan(batch.now, has_more, journal_.oldest_ended().value_or(std::nullopt));
+}
+
+// ---- after the commit
+// ----------------------------------------------------------------------------
+
+void Committer::note_changes(Batch& batch) {
+  const QueueCore& core = state_.core;
+  batch.claimable.assign(core.claimable().begin(), core.claimable().end());
+  batch.lost.assign(core.lost().begin(), core.lost().end());
+  if (is_worth_writing(batch)) {
+    running_.mark_saved();
+    logs_due_.reset();
+  }
+  const bool watched = !watches_.is_empty();
+  for (const Change& change : core.changes()) {
+    const TaskRow& row = change.row;
+    if (change.kind == Change::Kind::started) {
+      running_.start(row.id, row.attempts_started, batch.now.wall);
+    } else if (change.kind == Change::Kind::cancel_marked) {
+      batch.canceled.push_back({row.id, row.lease_token});
+    } else if (!change.attempt_result.empty()) {
+      running_.end(row.id);
+    } else if (change.kind == Change::Kind::ended) {
+      bodies_.take(row.id);
+    }
+    if (!watched) continue;
+    const bool queued = row.state == TaskState::queued;
+    batch.touched.emplace_back(row.id, queued ? std::optional(row.model) : std::nullopt);
+    watches_.positions_changed(row.model);
+  }
+}
+
+void Committer::note_expired(const Batch& batch) {
+  for (const ExpiredTask& task : batch.expired) results_.erase(task.id);
+  metrics_.expired.add(batch.expired.size());
+}
+
+}  // namespace quern

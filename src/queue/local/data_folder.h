@@ -1,0 +1,36 @@
+#pragma once
+// The folder that a queue lives in, held by one process at a time.
+
+#include <filesystem>
+#include <utility>
+
+#include "base/result.h"
+
+namespace quern {
+
+/// Holds the folder until it goes; the operating system lets go of it when the process dies.
+class DataFolder {
+ public:
+  /// Makes the folder, readable by its owner only, if it is not there.
+  /// Errors: unavailable (cannot be made), conflict ("data folder … is in use by process N").
+  static Result<DataFolder> lock(const std::filesystem::path& path);
+
+  DataFolder(DataFolder&& other) noexcept
+      : path_(std::move(other.path_)), file_(std::exchange(other.file_, -1)) {}
+  DataFolder& operator=(DataFolder&& other) noexcept {
+    std::swap(path_, other.path_);
+    std::swap(file_, other.file_);
+    return *this;
+  }
+  ~DataFolder();
+
+  [[nodiscard]] std::filesystem::path database() const { return path_ / "queue.sqlite"; }
+
+ private:
+  DataFolder(std::filesystem::path path, int file) : path_(std::move(path)), file_(file) {}
+
+  std::filesystem::path path_;
+  int file_ = -1;  // the lock file's descriptor
+};
+
+}  // namespace quern
