@@ -14,6 +14,9 @@ if(QUERN_TESTS)
   find_package(GTest REQUIRED)
   include(GoogleTest)
 endif()
+if(QUERN_BENCH)
+  find_package(benchmark REQUIRED)
+endif()
 
 # What one module alone needs is linked to that module alone.
 set(QUERN_LIBS_base Threads::Threads Boost::json fmt::fmt spdlog::spdlog OpenSSL::Crypto)

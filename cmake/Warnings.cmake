@@ -8,8 +8,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(quern_flags INTERFACE -Wno-maybe-uninitialized -Wno-restrict
                                                -Wno-stringop-overflow -Wno-array-bounds)
 endif()
-target_compile_definitions(quern_flags INTERFACE QUERN_VERSION="${PROJECT_VERSION}"
-                                                 QUERN_SOURCE="${CMAKE_SOURCE_DIR}")
+target_compile_definitions(quern_flags INTERFACE QUERN_VERSION="${PROJECT_VERSION}")
 target_include_directories(quern_flags INTERFACE "${CMAKE_SOURCE_DIR}/src" "${CMAKE_SOURCE_DIR}/include")
 if(QUERN_SANITIZE)
   target_compile_options(quern_flags INTERFACE -fsanitize=${QUERN_SANITIZE} -fno-omit-frame-pointer)
