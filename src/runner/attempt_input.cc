@@ -1,0 +1,62 @@
+#include "runner/attempt_input.h"
+
+#include <fmt/format.h>
+
+#include <span>
+#include <utility>
+
+#include "base/json.h"
+
+namespace quern {
+namespace {
+
+struct Parsed {
+  json::object object;
+  std::string prompt;
+};
+
+Result<Parsed> parse_input(const Model& model, std::string_view input) {
+  Result<json::value> value = parse_json(input);
+  if (!value) return fail(std::move(value));
+  if (!value->is_object())
+    return fail(ErrorCode::internal, "an input that is no object was accepted");
+  Parsed parsed{.object = std::move(value->get_object())};
+  if (const json::value* prompt = parsed.object.if_contains("prompt")) {
+    parsed.prompt = json::serialize(*prompt);
+  }
+  if (model.schema) model.schema->fill_defaults(parsed.object);
+  return parsed;
+}
+
+}  // namespace
+
+Result<AttemptInput> make_input(const Model& model, std::string_view input) {
+  Result<Parsed> parsed = parse_input(model, input);
+  if (!parsed) return fail(std::move(parsed));
+  return AttemptInput{.json = json::serialize(parsed->object), .prompt = std::move(parsed->prompt)};
+}
+
+Result<AttemptInput> make_input_with_files(const Model& model, std::string_view input,
+                                           const AttemptFolders& folders,
+                                           const ArtifactStore& store,
+                                           const InputFileOptions& options, std::stop_token stop) {
+  Result<Parsed> parsed = parse_input(model, input);
+  if (!parsed) return fail(std::move(parsed));
+  std::span<const std::string> properties;
+  if (model.schema) properties = model.schema->file_properties();
+  Result<json::object> prepared = prepare_input(std::move(parsed->object), properties, folders,
+                                                store, options, std::move(stop));
+  if (!prepared) return fail(std::move(prepared));
+  return AttemptInput{.json = json::serialize(*prepared), .prompt = std::move(parsed->prompt)};
+}
+
+std::string add_prompt(std::string metadata, std::string_view prompt) {
+  if (prompt.empty()) return metadata;
+  if (metadata.empty()) return fmt::format(R"({{"prompt":{}}})", prompt);
+  Result<json::value> own = parse_json(metadata);
+  if (!own || !own->is_object() || own->get_object().contains("prompt")) return metadata;
+  if (own->get_object().empty()) return fmt::format(R"({{"prompt":{}}})", prompt);
+  return fmt::format(R"({{"prompt":{},{})", prompt, std::string_view(metadata).substr(1));
+}
+
+}  // namespace quern

@@ -1,0 +1,148 @@
+#include "runner/attempt_runner.h"
+
+#include <fmt/format.h>
+
+#include <exception>
+#include <utility>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "runner/attempt_input.h"
+
+namespace quern {
+namespace {
+
+class NoNews final : public ProgressSink {
+ public:
+  void progress(double /*fraction*/) override {}
+  void log(LogEntry /*entry*/) override {}
+};
+
+// What is wrong with the input is the caller's to know; what is wrong with us is not.
+Outcome input_failure(const Error& error) {
+  Outcome outcome{.end = AttemptEnd::failed};
+  switch (error.code) {
+    case ErrorCode::invalid_argument:
+      outcome.error_type = ErrorType::request_invalid;
+      outcome.error = error.message;
+      break;
+    case ErrorCode::unavailable:
+      outcome.error_type = ErrorType::inference_failure;
+      outcome.error = error.message;
+      outcome.retryable = true;
+      break;
+    default:
+      outcome.error_type = ErrorType::internal_server_error;
+      break;
+  }
+  outcome.reason = "input: " + error.message;
+  return outcome;
+}
+
+// An executor is ours and should not throw, but the libraries under it may, if only for lack of
+// memory.
+Executor::Ending run_safely(Executor& executor, const Run& run, ProgressSink& sink,
+                            std::stop_token stop) {
+  std::string what;
+  try {
+    return executor.run(run, sink, std::move(stop));
+  } catch (const std::exception& error) {
+    what = error.what();
+  }
+  log_error("an executor threw", {{"model", run.model.id}, {"what", what}});
+  return {.outcome = {.end = AttemptEnd::failed,
+                      .error_type = ErrorType::internal_server_error,
+                      .retryable = true,
+                      .reason = "the executor failed"}};
+}
+
+Outcome with_prompt(Outcome outcome, const std::string& prompt) {
+  if (outcome.end == AttemptEnd::succeeded) {
+    outcome.metadata_json = add_prompt(std::move(outcome.metadata_json), prompt);
+  }
+  return outcome;
+}
+
+}  // namespace
+
+Outcome AttemptRunner::stopped_outcome(const RunningAttempt& attempt) const {
+  Outcome outcome;
+  switch (attempt.stop_reason()) {
+    case StopReason::none:
+      break;
+    case StopReason::shutdown:
+      outcome = {.end = AttemptEnd::released, .reason = "the server stopped"};
+      break;
+    case StopReason::timeout:
+      outcome = {.end = AttemptEnd::failed,
+                 .error_type = ErrorType::inference_timeout,
+                 .reason = "timed out after " + format_duration(attempt.model().timeout)};
+      break;
+    case StopReason::canceled:
+      outcome = {
+          .end = AttemptEnd::canceled, .error_type = ErrorType::canceled, .reason = "canceled"};
+      break;
+    case StopReason::lost:
+      break;  // nobody asks any more
+  }
+  outcome.run_time = clock_.now().steady - attempt.started().steady;
+  return outcome;
+}
+
+AttemptRunner::Ran AttemptRunner::run(RunningAttempt& attempt, Executor& executor) const {
+  Ran ran;
+  if (executor.uses_files()) {
+    auto folders = store_.make_folders(attempt.lease().task, attempt.claim().attempt);
+    if (!folders) {
+      ran.store_full = true;
+      ran.outcome = {.end = AttemptEnd::released,
+                     .reason = "no folders: " + folders.error().message};
+      return ran;
+    }
+    ran.folders = std::move(*folders);
+  }
+  ran.outcome = run_in(ran.folders, attempt, executor);
+  return ran;
+}
+
+Outcome AttemptRunner::run_in(const AttemptFolders& folders, RunningAttempt& attempt,
+                              Executor& executor) const {
+  const Claim& claim = attempt.claim();
+  const Model& model = attempt.model();
+  auto input = executor.uses_files() ? make_input_with_files(model, claim.input, folders, store_,
+                                                             input_files_, attempt.stop_token())
+                                     : make_input(model, claim.input);
+  if (attempt.stop_reason() != StopReason::none) return stopped_outcome(attempt);
+  if (!input) return input_failure(input.error());
+
+  const Run run{.claim = claim,
+                .model = model,
+                .input_json = std::move(input->json),
+                .folders = folders,
+                .deadline = attempt.started().wall + model.timeout};
+  Executor::Ending ending = run_safely(executor, run, attempt, attempt.stop_token());
+  if (!ending.stopped) return with_prompt(std::move(ending.outcome), input->prompt);
+  QUERN_ASSERT(attempt.stop_reason() != StopReason::none);
+  return stopped_outcome(attempt);
+}
+
+Outcome AttemptRunner::run_instantly(const Claim& claim, const Model& model,
+                                     Executor& executor) const {
+  auto input = make_input(model, claim.input);
+  if (!input) return input_failure(input.error());
+  const Now now = clock_.now();
+  const Run run{.claim = claim,
+                .model = model,
+                .input_json = std::move(input->json),
+                .folders = {},
+                .deadline = now.wall + model.timeout};
+  NoNews nobody;
+  return with_prompt(run_safely(executor, run, nobody, {}).outcome, input->prompt);
+}
+
+void AttemptRunner::clean_up(const Ran& ran) const {
+  if (!ran.folders.root.empty()) store_.remove_folders(ran.folders);
+}
+
+}  // namespace quern

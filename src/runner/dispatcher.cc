@@ -1,0 +1,554 @@
+#include "runner/dispatcher.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "runner/attempt_runner.h"
+#include "runner/lane.h"
+#include "runner/running_attempt.h"
+#include "runner/worker_pool.h"
+
+namespace quern {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kRepeatMin{
+    100};  // waits before a claim or a finish that failed is repeated, doubling
+constexpr milliseconds kRepeatMax{5'000};
+constexpr milliseconds kFinishMax{
+    5'000};  // at the very end: for the queue to take the last outcomes
+constexpr milliseconds kIdleWait{3'600'000};
+
+constexpr std::array<double, 15> kRunBounds{0.001, 0.005, 0.01, 0.05, 0.1, 0.5,  1,   2,
+                                            5,     10,    30,   60,   300, 1800, 7200};
+
+milliseconds next_wait(milliseconds before) {
+  return std::clamp(before * 2, kRepeatMin, kRepeatMax);
+}
+
+LaneMetrics make_lane_metrics(Metrics& metrics, const std::string& model) {
+  const auto ended = [&](const char* outcome) -> Counter& {
+    return metrics.counter("quern_attempts_total", "Attempts that ended, by outcome",
+                           {{"model", model}, {"outcome", outcome}});
+  };
+  return {.succeeded = ended("succeeded"),
+          .failed = ended("failed"),
+          .canceled = ended("canceled"),
+          .released = ended("released"),
+          .lost = ended("lost"),
+          .running = metrics.gauge("quern_attempts_running", "Attempts that hold a slot",
+                                   {{"model", model}}),
+          .slots = metrics.gauge("quern_slots", "Configured slots", {{"model", model}}),
+          .seconds = metrics.histogram("quern_attempt_seconds", "How long executors ran",
+                                       kRunBounds, {{"model", model}})};
+}
+
+Counter& counter_of(const LaneMetrics& metrics, AttemptEnd end) {
+  switch (end) {
+    case AttemptEnd::succeeded:
+      return metrics.succeeded;
+    case AttemptEnd::failed:
+      return metrics.failed;
+    case AttemptEnd::canceled:
+      return metrics.canceled;
+    case AttemptEnd::released:
+      break;
+  }
+  return metrics.released;
+}
+
+using LanePtr = std::shared_ptr<Lane>;
+
+// An attempt with a thread of its own.
+struct Work {
+  Work(Claim claim, LanePtr its_lane, Now started)
+      : lane(std::move(its_lane)),
+        executor(lane->executor),
+        attempt(std::move(claim), lane->model, started) {}
+
+  const LanePtr lane;
+  const std::shared_ptr<Executor> executor;
+  RunningAttempt attempt;
+  // The dispatcher's lock guards these.
+  SteadyTime beat_at;  // when the lease is to be renewed
+  SteadyTime news_at;  // not before: news are worth a report of their own
+  bool timed_out = false;
+  bool holds_slot = true;
+};
+using WorkPtr = std::shared_ptr<Work>;
+
+}  // namespace
+
+class Dispatcher::Impl {
+ public:
+  Impl(Queue& queue, ArtifactStore& store, const Clock& clock, Metrics& metrics, Options options);
+  ~Impl();
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  Result<void> configure(std::shared_ptr<const Catalog> catalog);
+  void drain(milliseconds patience);
+  void on_claimable(const std::string& model);
+  void on_stop(const Lease& lease, bool canceled);
+
+ private:
+  struct Timer {
+    SteadyTime at;
+    std::move_only_function<void()> call;
+  };
+  // What a round of the beat thread found to do.
+  struct Due {
+    std::vector<WorkPtr> beats;
+    std::vector<WorkPtr> timeouts;
+    std::vector<Timer> timers;
+    [[nodiscard]] bool empty() const { return beats.empty() && timeouts.empty() && timers.empty(); }
+  };
+
+  // Claims
+  void pump(const LanePtr& lane);
+  void on_claimed(const LanePtr& lane, std::uint32_t asked, Result<std::vector<Claim>> claims);
+  void hold(const LanePtr& lane, std::string_view reason);
+  void hand_back(const Claim& claim);
+
+  // Attempts with a thread
+  void start(const LanePtr& lane, std::vector<Claim> claims);
+  void work(const WorkPtr& work);
+  void free_slot(Work& work);
+  void finish(const WorkPtr& work, Outcome outcome);
+  void send_finish(const WorkPtr& work, std::shared_ptr<const Outcome> outcome, milliseconds wait);
+  void settle(const WorkPtr& work, const Outcome& outcome, bool accepted);
+  void send_beat(const WorkPtr& work);
+
+  // Instant ones
+  void run_instantly(const LanePtr& lane, std::vector<Claim> claims);
+  void run_one_instantly(const LanePtr& lane, std::shared_ptr<const Model> model, Claim claim,
+                         milliseconds wait);
+
+  // Time
+  void beat_loop();
+  SteadyTime collect_due(SteadyTime now, Due& due);
+  void after(milliseconds wait, std::move_only_function<void()> call);
+  void wake();
+
+  void begin_call();
+  void end_call();
+  [[nodiscard]] bool is_idle() const { return calls_ == 0 && works_.empty(); }
+
+  Queue& queue_;
+  ArtifactStore& store_;
+  const Clock& clock_;
+  Metrics& metrics_;
+  const Options options_;
+  const AttemptRunner runner_;
+
+  std::mutex mutex_;  // guards all below
+  std::condition_variable wake_;
+  std::condition_variable settled_;
+  std::unordered_map<std::string, LanePtr> lanes_;
+  std::unordered_map<std::uint64_t, WorkPtr>
+      works_;  // by lease token, until their finish is accepted
+  std::vector<Timer> timers_;
+  std::size_t calls_ = 0;  // of the queue's functions, whose reply has not come
+  std::size_t busy_ = 0;   // works whose thread still runs them
+  bool woken_ = false;
+  bool draining_ = false;
+  bool ending_ = false;
+
+  WorkerPool pool_;
+  std::thread beat_thread_;
+};
+
+Dispatcher::Impl::Impl(Queue& queue, ArtifactStore& store, const Clock& clock, Metrics& metrics,
+                       Options options)
+    : queue_(queue),
+      store_(store),
+      clock_(clock),
+      metrics_(metrics),
+      options_(std::move(options)),
+      runner_(store, clock, options_.input_files),
+      beat_thread_([this] { beat_loop(); }) {}
+
+Dispatcher::Impl::~Impl() {
+  {
+    std::unique_lock lock(mutex_);
+    ending_ = true;
+    wake_.notify_all();
+  }
+  beat_thread_.join();
+  std::unique_lock lock(mutex_);
+  timers_.clear();
+  settled_.wait(lock, [this] { return calls_ == 0 && busy_ == 0; });
+}
+
+Result<void> Dispatcher::Impl::configure(std::shared_ptr<const Catalog> catalog) {
+  for (const Model& model : catalog->models()) {
+    if (!options_.executors.contains(model.executor.kind)) {
+      return fail(ErrorCode::invalid_argument, fmt::format("model {}: there is no executor \"{}\"",
+                                                           model.id, model.executor.kind));
+    }
+  }
+  std::vector<LanePtr> served;
+  {
+    const std::scoped_lock lock(mutex_);
+    for (auto& [id, lane] : lanes_) lane->served = false;
+    for (const Model& model : catalog->models()) {
+      LanePtr& lane = lanes_[model.id];
+      if (!lane)
+        lane = std::make_shared<Lane>(Lane{.metrics = make_lane_metrics(metrics_, model.id)});
+      lane->model = std::shared_ptr<const Model>(catalog, &model);
+      lane->executor = options_.executors.find(model.executor.kind)->second;
+      lane->served = lane->has_tasks = true;
+      lane->metrics.slots.set(model.concurrency);
+      served.push_back(lane);
+    }
+  }
+  for (const LanePtr& lane : served) pump(lane);
+  return {};
+}
+
+// ---- claims
+// --------------------------------------------------------------------------------------
+
+void Dispatcher::Impl::on_claimable(const std::string& model) {
+  LanePtr lane;
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto found = lanes_.find(model);
+    if (found == lanes_.end()) return;
+    lane = found->second;
+    lane->has_tasks = true;
+  }
+  pump(lane);
+}
+
+// A reply may come before claim() returns: the loop, and not a call from the reply, then goes on.
+void Dispatcher::Impl::pump(const LanePtr& lane) {
+  std::unique_lock lock(mutex_);
+  if (lane->pumping) return;
+  lane->pumping = true;
+  while (!draining_) {
+    const std::uint32_t count = lane->claim_count(options_.instant_batch);
+    if (count == 0) break;
+    lane->claiming = true;
+    lane->has_tasks = false;
+    ++calls_;
+    ClaimRequest request{
+        .model = lane->model->id, .count_max = count, .lease_ttl = options_.lease_ttl};
+    lock.unlock();
+    queue_.claim(std::move(request), [this, lane, count](Result<std::vector<Claim>> claims) {
+      on_claimed(lane, count, std::move(claims));
+      end_call();
+    });
+    lock.lock();
+  }
+  lane->pumping = false;
+}
+
+void Dispatcher::Impl::on_claimed(const LanePtr& lane, std::uint32_t asked,
+                                  Result<std::vector<Claim>> claims) {
+  bool instant = false;
+  bool draining = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    lane->claiming = false;
+    if (!claims || claims->size() == asked) lane->has_tasks = true;
+    if (claims) lane->hold = {};
+    instant = lane->executor->is_instant();
+    draining = draining_;
+  }
+  if (!claims) {
+    hold(lane, claims.error().message);
+  } else if (draining) {
+    for (const Claim& claim : *claims) hand_back(claim);
+  } else if (instant) {
+    run_instantly(lane, std::move(*claims));
+  } else {
+    start(lane, std::move(*claims));
+  }
+  pump(lane);
+}
+
+void Dispatcher::Impl::hold(const LanePtr& lane, std::string_view reason) {
+  milliseconds wait{};
+  std::string model;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (lane->held) return;
+    lane->held = true;
+    if (lane->hold == milliseconds{0}) model = lane->model->id;
+    wait = lane->hold = next_wait(lane->hold);
+  }
+  if (!model.empty()) {
+    log_warn("no tasks can be started for now",
+             {{"model", model}, {"reason", std::string(reason)}});
+  }
+  after(wait, [this, lane] {
+    {
+      const std::scoped_lock lock(mutex_);
+      lane->held = false;
+      lane->has_tasks = true;
+    }
+    pump(lane);
+  });
+}
+
+// If this fails too, the lease runs out.
+void Dispatcher::Impl::hand_back(const Claim& claim) {
+  begin_call();
+  queue_.finish(claim.lease, {.end = AttemptEnd::released, .reason = "the server stopped"},
+                [this](Result<TaskState>) { end_call(); });
+}
+
+// ---- attempts with a thread
+// ------------------------------------------------------------------------
+
+void Dispatcher::Impl::start(const LanePtr& lane, std::vector<Claim> claims) {
+  const Now now = clock_.now();
+  for (Claim& claim : claims) {
+    WorkPtr work;
+    {
+      const std::scoped_lock lock(mutex_);
+      work = std::make_shared<Work>(std::move(claim), lane, now);
+      work->beat_at = now.steady + options_.lease_ttl / 3;
+      works_.emplace(work->attempt.lease().token, work);
+      ++busy_;
+      ++lane->unfinished;
+      lane->metrics.running.set(++lane->working);
+    }
+    work->attempt.set_hooks({.on_news = [this] { wake(); },
+                             .on_work_ended = [this, raw = work.get()] { free_slot(*raw); }});
+    pool_.run([this, work] { this->work(work); });
+  }
+  wake();
+}
+
+void Dispatcher::Impl::work(const WorkPtr& work) {
+  AttemptRunner::Ran ran = runner_.run(work->attempt, *work->executor);
+  if (ran.store_full) hold(work->lane, ran.outcome.reason);
+  if (work->attempt.has_news()) send_beat(work);
+  finish(work, std::move(ran.outcome));
+  work->attempt.work_ended();
+  runner_.clean_up(ran);
+  const std::scoped_lock lock(mutex_);
+  if (--busy_ == 0) settled_.notify_all();
+}
+
+void Dispatcher::Impl::free_slot(Work& work) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!std::exchange(work.holds_slot, false)) return;
+    work.lane->metrics.running.set(--work.lane->working);
+  }
+  pump(work.lane);
+}
+
+void Dispatcher::Impl::finish(const WorkPtr& work, Outcome outcome) {
+  const RunningAttempt& attempt = work->attempt;
+  const bool failed = outcome.end == AttemptEnd::failed;
+  log(failed ? LogLevel::warn : LogLevel::info, failed ? "attempt failed" : "attempt ended",
+      {{"task", attempt.lease().task.to_string()},
+       {"key", attempt.claim().key},
+       {"model", attempt.model().id},
+       {"attempt", std::to_string(attempt.claim().attempt)},
+       {"reason", outcome.reason}});
+  send_finish(work, std::make_shared<const Outcome>(std::move(outcome)), kRepeatMin);
+}
+
+void Dispatcher::Impl::send_finish(const WorkPtr& work, std::shared_ptr<const Outcome> outcome,
+                                   milliseconds wait) {
+  if (work->attempt.stop_reason() == StopReason::lost) return settle(work, *outcome, false);
+  begin_call();
+  queue_.finish(work->attempt.lease(), *outcome,
+                [this, work, outcome, wait](Result<TaskState> state) {
+                  if (state || state.error().code != ErrorCode::unavailable) {
+                    settle(work, *outcome, state.has_value());
+                  } else {
+                    // The store is full or busy. The lease is kept meanwhile, and with it the
+                    // result.
+                    after(wait, [=, this] { send_finish(work, outcome, next_wait(wait)); });
+                  }
+                  end_call();
+                });
+}
+
+void Dispatcher::Impl::settle(const WorkPtr& work, const Outcome& outcome, bool accepted) {
+  Lane& lane = *work->lane;
+  {
+    const std::scoped_lock lock(mutex_);
+    works_.erase(work->attempt.lease().token);
+    --lane.unfinished;
+    settled_.notify_all();
+  }
+  (accepted ? counter_of(lane.metrics, outcome.end) : lane.metrics.lost).add();
+  lane.metrics.seconds.observe(std::chrono::duration<double>(outcome.run_time).count());
+  if (!accepted && !outcome.outputs.empty()) {
+    pool_.run([this, outputs = outcome.outputs] { store_.remove(outputs); });
+  }
+  pump(work->lane);
+}
+
+void Dispatcher::Impl::send_beat(const WorkPtr& work) {
+  begin_call();
+  work->attempt.send_news([&](Beat beat) {
+    queue_.heartbeat(work->attempt.lease(), std::move(beat),
+                     [this, work](Result<BeatAnswer> answer) {
+                       if (answer && answer->cancel_requested)
+                         work->attempt.stop(StopReason::canceled);
+                       if (!answer && answer.error().code == ErrorCode::lease_lost) {
+                         work->attempt.stop(StopReason::lost);
+                       }
+                       end_call();
+                     });
+  });
+}
+
+void Dispatcher::Impl::on_stop(const Lease& lease, bool canceled) {
+  WorkPtr work;
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto found = works_.find(lease.token);
+    if (found == works_.end() || found->second->attempt.lease() != lease) return;
+    work = found->second;
+  }
+  work->attempt.stop(canceled ? StopReason::canceled : StopReason::lost);
+}
+
+// ---- instant attempts
+// ------------------------------------------------------------------------------
+
+void Dispatcher::Impl::run_instantly(const LanePtr& lane, std::vector<Claim> claims) {
+  std::shared_ptr<const Model> model;
+  {
+    const std::scoped_lock lock(mutex_);
+    model = lane->model;
+  }
+  for (Claim& claim : claims) run_one_instantly(lane, model, std::move(claim), kRepeatMin);
+}
+
+// The claim is kept until the finish is accepted: running it again is cheaper than a copy of every
+// outcome.
+void Dispatcher::Impl::run_one_instantly(const LanePtr& lane, std::shared_ptr<const Model> model,
+                                         Claim claim, milliseconds wait) {
+  Outcome outcome = runner_.run_instantly(claim, *model, *lane->executor);
+  Counter& counter = counter_of(lane->metrics, outcome.end);
+  const Lease lease = claim.lease;
+  begin_call();
+  queue_.finish(lease, std::move(outcome),
+                [this, lane, model = std::move(model), &counter, claim = std::move(claim),
+                 wait](Result<TaskState> state) mutable {
+                  if (state) {
+                    counter.add();
+                  } else if (state.error().code == ErrorCode::unavailable) {
+                    after(wait, [this, lane, model, claim = std::move(claim), wait]() mutable {
+                      run_one_instantly(lane, std::move(model), std::move(claim), next_wait(wait));
+                    });
+                  } else {
+                    lane->metrics.lost.add();
+                  }
+                  end_call();
+                });
+}
+
+// ---- time
+// ------------------------------------------------------------------------------------------
+
+void Dispatcher::Impl::wake() {
+  const std::scoped_lock lock(mutex_);
+  woken_ = true;
+  wake_.notify_one();
+}
+
+void Dispatcher::Impl::after(milliseconds wait, std::move_only_function<void()> call) {
+  {
+    const std::scoped_lock lock(mutex_);
+    timers_.push_back({clock_.now().steady + wait, std::move(call)});
+  }
+  wake();
+}
+
+void Dispatcher::Impl::beat_loop() {
+  std::unique_lock lock(mutex_);
+  while (!ending_) {
+    Due due;
+    woken_ = false;
+    const SteadyTime now = clock_.now().steady;
+    const SteadyTime next = collect_due(now, due);
+    if (due.empty()) {
+      wake_.wait_for(lock, next - now, [this] { return woken_ || ending_; });
+      continue;
+    }
+    lock.unlock();
+    for (const WorkPtr& work : due.timeouts) work->attempt.stop(StopReason::timeout);
+    for (const WorkPtr& work : due.beats) send_beat(work);
+    for (Timer& timer : due.timers) timer.call();
+    lock.lock();
+  }
+}
+
+// Answers when there is something to do again.
+SteadyTime Dispatcher::Impl::collect_due(SteadyTime now, Due& due) {
+  SteadyTime next = now + kIdleWait;
+  for (const auto& [token, work] : works_) {
+    if (!work->timed_out && work->attempt.deadline() <= now) {
+      work->timed_out = true;
+      due.timeouts.push_back(work);
+    }
+    if (!work->timed_out) next = std::min(next, work->attempt.deadline());
+
+    SteadyTime when = work->beat_at;
+    if (work->attempt.has_news()) when = std::min(when, work->news_at);
+    if (when <= now) {
+      work->beat_at = when = now + options_.lease_ttl / 3;
+      work->news_at = now + options_.news_interval;
+      due.beats.push_back(work);
+    }
+    next = std::min(next, when);
+  }
+  const auto later = std::partition(timers_.begin(), timers_.end(),
+                                    [&](const Timer& timer) { return timer.at > now; });
+  due.timers.assign(std::make_move_iterator(later), std::make_move_iterator(timers_.end()));
+  timers_.erase(later, timers_.end());
+  for (const Timer& timer : timers_) next = std::min(next, timer.at);
+  return next;
+}
+
+// ---- the end
+// ---------------------------------------------------------------------------------------
+
+void Dispatcher::Impl::begin_call() {
+  const std::scoped_lock lock(mutex_);
+  ++calls_;
+}
+
+void Dispatcher::Impl::end_call() {
+  const std::scoped_lock lock(mutex_);
+  if (--calls_ == 0) settled_.notify_all();
+}
+
+void Dispatcher::Impl::drain(milliseconds patience) {
+  std::vector<WorkPtr> left;
+  std::unique_lock lock(mutex_);
+  draining_ = true;
+  settled_.wait_for(lock, patience, [this] { return is_idle(); });
+  for (const auto& [token, work] : works_) left.push_back(work);
+  lock.unlock();
+  for (const WorkPtr& work : left) work->attempt.stop(StopReason::shutdown);
+  lock.lock();
+  settled_.wait(lock, [this] { return busy_ == 0; });
+  if (!settled_.wait_for(lock, kFinishMax, [this] { return is_idle(); })) {
+    log_error("the queue took no more outcomes; these attempts count as crashed",
+              {{"attempts", std::to_string(works_.size())}});
+  }
+}
+
+}  // namespace quern

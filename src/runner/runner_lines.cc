@@ -1,0 +1,152 @@
+#include "runner/runner_lines.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+namespace quern {
+namespace {
+
+template <typename T>
+using Names = std::pair<std::string_view, T>;
+
+constexpr std::array<Names<OutputType>, 6> kOutputTypes{{{"image", OutputType::image},
+                                                         {"video", OutputType::video},
+                                                         {"audio", OutputType::audio},
+                                                         {"model3d", OutputType::model3d},
+                                                         {"text", OutputType::text},
+                                                         {"file", OutputType::file}}};
+
+constexpr std::array<Names<LogSeverity>, 7> kSeverities{{{"STDERR", LogSeverity::stderr_},
+                                                         {"STDOUT", LogSeverity::stdout_},
+                                                         {"ERROR", LogSeverity::error},
+                                                         {"INFO", LogSeverity::info},
+                                                         {"WARN", LogSeverity::warn},
+                                                         {"WARNING", LogSeverity::warn},
+                                                         {"DEBUG", LogSeverity::debug}}};
+
+// CANCELED is not among them: only the queue knows whether a cancel was asked for.
+constexpr std::array<Names<ErrorType>, 5> kErrorTypes{
+    {{"REQUEST_INVALID", ErrorType::request_invalid},
+     {"CONTENT_BLOCKED", ErrorType::content_blocked},
+     {"INFERENCE_FAILURE", ErrorType::inference_failure},
+     {"INFERENCE_TIMEOUT", ErrorType::inference_timeout},
+     {"INTERNAL_SERVER_ERROR", ErrorType::internal_server_error}}};
+
+template <typename T, std::size_t N>
+std::optional<T> find_name(const std::array<Names<T>, N>& names, std::string_view name) {
+  const auto found = std::ranges::find(names, name, &Names<T>::first);
+  if (found == names.end()) return std::nullopt;
+  return found->second;
+}
+
+std::optional<std::string_view> find_string(const json::object& object, std::string_view name) {
+  const json::value* value = object.if_contains(name);
+  if (value == nullptr || !value->is_string()) return std::nullopt;
+  return std::string_view(value->get_string());
+}
+
+std::optional<double> decode_progress(const json::value& value) {
+  if (!value.is_number()) return std::nullopt;
+  const double fraction = value.to_number<double>();
+  if (!std::isfinite(fraction)) return std::nullopt;
+  return std::clamp(fraction, 0.0, 1.0);
+}
+
+std::optional<RunnerLog> decode_log(const json::object& message, const json::value& text) {
+  if (!text.is_string()) return std::nullopt;
+  const std::string_view level = find_string(message, "level").value_or("INFO");
+  return RunnerLog{.severity = find_name(kSeverities, level).value_or(LogSeverity::info),
+                   .message = std::string(text.get_string())};
+}
+
+std::optional<RunnerError> decode_error(const json::object& message, const json::value& text) {
+  if (!text.is_string()) return std::nullopt;
+  const std::string_view type = find_string(message, "error_type").value_or("INFERENCE_FAILURE");
+  const json::value* retryable = message.if_contains("retryable");
+  return RunnerError{
+      .type = find_name(kErrorTypes, type).value_or(ErrorType::inference_failure),
+      .text = std::string(log_text(std::string_view(text.get_string()), kErrorTextBytesMax)),
+      .retryable = retryable != nullptr && retryable->is_bool() && retryable->get_bool()};
+}
+
+std::string decode_output_metadata(const json::object& output) {
+  const json::value* metadata = output.if_contains("metadata");
+  if (metadata == nullptr || !metadata->is_object() || metadata->get_object().empty()) return {};
+  return json::serialize(*metadata);
+}
+
+Result<RunnerOutput> decode_output(const json::value& value) {
+  const auto wrong = [](std::string_view what) {
+    return fail(ErrorCode::invalid_argument, std::string(what));
+  };
+  if (!value.is_object()) return wrong("is not an object");
+  const json::object& object = value.get_object();
+
+  const auto type = find_name(kOutputTypes, find_string(object, "type").value_or(""));
+  if (!type) return wrong("has no type out of image, video, audio, model3d, text and file");
+  const auto text = find_string(object, "text");
+  const auto path = find_string(object, "path");
+  if (text && *type != OutputType::text) return wrong("has a text, but is not of type text");
+  if (text.has_value() == path.has_value()) {
+    return wrong(*type == OutputType::text ? "needs either a text or a path" : "has no path");
+  }
+  if (path && path->empty()) return wrong("has an empty path");
+  if (text && text->size() > kOutputTextBytesMax) return wrong("has a text of more than 1 MiB");
+
+  RunnerOutput output{.type = *type, .metadata_json = decode_output_metadata(object)};
+  if (text) output.text.emplace(*text);
+  if (path) output.path = *path;
+  return output;
+}
+
+}  // namespace
+
+std::optional<RunnerMessage> decode_runner_line(std::string_view line) {
+  const std::size_t start = line.find_first_not_of(" \t");
+  if (start == std::string_view::npos || line[start] != '{') return std::nullopt;
+  Result<json::value> parsed = parse_json(line);
+  if (!parsed || !parsed->is_object()) return std::nullopt;
+  json::object& object = parsed->get_object();
+
+  RunnerMessage message;
+  if (const auto* value = object.if_contains("progress"))
+    message.progress = decode_progress(*value);
+  if (const auto* value = object.if_contains("log")) message.log = decode_log(object, *value);
+  if (const auto* value = object.if_contains("error")) message.error = decode_error(object, *value);
+  if (const auto* value = object.if_contains("output")) message.output = decode_output(*value);
+  if (auto* value = object.if_contains("metadata"); value != nullptr && value->is_object()) {
+    message.metadata = std::move(value->get_object());
+  }
+  const bool known =
+      message.progress || message.log || message.error || message.output || message.metadata;
+  if (!known) return std::nullopt;
+  return message;
+}
+
+std::string_view log_text(std::string_view text, std::size_t bytes_max) {
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  if (text.size() <= bytes_max) return text;
+  std::size_t end = bytes_max;
+  // At most three continuation bytes stand before the end of a character.
+  for (int i = 0; i < 3 && end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U;
+       ++i) {
+    --end;
+  }
+  return text.substr(0, end);
+}
+
+void LineSplitter::hold(std::string_view piece) {
+  if (!holding_) {
+    holding_ = true;
+    held_.clear();
+  }
+  const std::size_t room = limit(held_.empty() ? piece : std::string_view(held_)) - held_.size();
+  if (piece.size() > room) cut_ = true;
+  held_.append(piece.substr(0, room));
+}
+
+}  // namespace quern

@@ -1,0 +1,155 @@
+#include "runner/runner_lines.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace quern {
+namespace {
+
+using Lines = std::vector<std::pair<std::string, bool>>;
+
+Lines split(LineSplitter& splitter, std::vector<std::string> chunks) {
+  Lines lines;
+  const auto each = [&](std::string_view line, bool cut) { lines.emplace_back(line, cut); };
+  for (const std::string& chunk : chunks) splitter.feed(chunk, each);
+  splitter.finish(each);
+  return lines;
+}
+
+TEST(LineSplitter, JoinsALineThatComesInPieces) {
+  LineSplitter splitter(100);
+
+  EXPECT_EQ(split(splitter, {"on", "e\ntw", "o\n", "\nlast"}),
+            (Lines{{"one", false}, {"two", false}, {"", false}, {"last", false}}));
+}
+
+TEST(LineSplitter, KeepsAnEmptyLineWhoseNewlineComesLater) {
+  LineSplitter splitter(100);
+
+  EXPECT_EQ(split(splitter, {"a\n", "\n"}), (Lines{{"a", false}, {"", false}}));
+}
+
+TEST(LineSplitter, CutsALongTextLineAndGoesOnWithTheNext) {
+  LineSplitter splitter(4);
+
+  EXPECT_EQ(split(splitter, {"abcdefgh\nij\nklm", "nopq\nr"}),
+            (Lines{{"abcd", true}, {"ij", false}, {"klmn", true}, {"r", false}}));
+}
+
+TEST(LineSplitter, KeepsALongMessageWhole) {
+  LineSplitter splitter(4);
+
+  EXPECT_EQ(split(splitter, {"{\"log\":", "\"x\"}\n"}), (Lines{{R"({"log":"x"})", false}}));
+}
+
+TEST(LineSplitter, CutsAMessageThatHasNoEnd) {
+  LineSplitter splitter(4);
+  const std::string endless = "{" + std::string(kRunnerMessageBytesMax, 'x');
+
+  const Lines lines = split(splitter, {endless, endless, "\nnext\n"});
+
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_EQ(lines[0].first.size(), kRunnerMessageBytesMax);
+  EXPECT_TRUE(lines[0].second);
+  EXPECT_EQ(lines[1].first, "next");
+}
+
+TEST(RunnerLine, ClampsProgress) {
+  EXPECT_EQ(decode_runner_line(R"({"progress":0.4})")->progress, 0.4);
+  EXPECT_EQ(decode_runner_line(R"({"progress":7})")->progress, 1.0);
+  EXPECT_EQ(decode_runner_line(R"({"progress":-1})")->progress, 0.0);
+}
+
+TEST(RunnerLine, ReadsALogWithItsLevel) {
+  const auto plain = decode_runner_line(R"({"log":"hi"})");
+  const auto warning = decode_runner_line(R"({"log":"hot","level":"WARN"})");
+  const auto odd = decode_runner_line(R"({"log":"odd","level":"LOUD"})");
+
+  EXPECT_EQ(plain->log->message, "hi");
+  EXPECT_EQ(plain->log->severity, LogSeverity::info);
+  EXPECT_EQ(warning->log->severity, LogSeverity::warn);
+  EXPECT_EQ(odd->log->severity, LogSeverity::info);
+}
+
+TEST(RunnerLine, ReadsOutputsByPathAndByText) {
+  const auto image =
+      decode_runner_line(R"({"output":{"type":"image","path":"a.png","metadata":{"seed":7}}})");
+  const auto text = decode_runner_line(R"({"output":{"type":"text","text":""}})");
+
+  ASSERT_TRUE(image->output->has_value());
+  EXPECT_EQ(image->output->value().type, OutputType::image);
+  EXPECT_EQ(image->output->value().path, "a.png");
+  EXPECT_EQ(image->output->value().metadata_json, R"({"seed":7})");
+  ASSERT_TRUE(text->output->has_value());
+  EXPECT_EQ(text->output->value().text, "");
+}
+
+TEST(RunnerLine, SaysWhatIsWrongWithAnOutput) {
+  const auto fault = [](const char* line) {
+    const auto message = decode_runner_line(line);
+    return message && message->output && !message->output->has_value()
+               ? message->output->error().message
+               : "no fault";
+  };
+
+  EXPECT_EQ(fault(R"({"output":"a.png"})"), "is not an object");
+  EXPECT_EQ(fault(R"({"output":{"type":"painting","path":"a"}})"),
+            "has no type out of image, video, audio, model3d, text and file");
+  EXPECT_EQ(fault(R"({"output":{"type":"image"}})"), "has no path");
+  EXPECT_EQ(fault(R"({"output":{"type":"image","path":""}})"), "has an empty path");
+  EXPECT_EQ(fault(R"({"output":{"type":"image","text":"x"}})"),
+            "has a text, but is not of type text");
+  EXPECT_EQ(fault(R"({"output":{"type":"text","text":"x","path":"y"}})"),
+            "needs either a text or a path");
+  const std::string huge =
+      R"({"output":{"type":"text","text":")" + std::string(kOutputTextBytesMax + 1, 'x') + R"("}})";
+  EXPECT_EQ(fault(huge.c_str()), "has a text of more than 1 MiB");
+}
+
+TEST(RunnerLine, ReadsErrorsAndTakesUnknownTypesForFailures) {
+  const auto invalid = decode_runner_line(R"({"error":"no face","error_type":"REQUEST_INVALID"})");
+  const auto unknown = decode_runner_line(R"({"error":"?","error_type":"MELTDOWN"})");
+  const auto canceled = decode_runner_line(R"({"error":"?","error_type":"CANCELED"})");
+  const auto again = decode_runner_line(R"({"error":"busy","retryable":true})");
+
+  EXPECT_EQ(invalid->error->type, ErrorType::request_invalid);
+  EXPECT_EQ(invalid->error->text, "no face");
+  EXPECT_FALSE(invalid->error->retryable);
+  EXPECT_EQ(unknown->error->type, ErrorType::inference_failure);
+  EXPECT_EQ(canceled->error->type, ErrorType::inference_failure);
+  EXPECT_TRUE(again->error->retryable);
+}
+
+TEST(RunnerLine, TakesEverythingElseForALog) {
+  for (const char* line : {"", "  ", "hello", "{", "[1]", "{}", R"({"unknown":1})", R"("text")",
+                           R"({"progress":"much"})", R"({"log":7})", R"({"error":null})",
+                           R"({"metadata":[]})", "{\"log\":\"\xff\"}", R"({"log":"\ud800"})"}) {
+    EXPECT_FALSE(decode_runner_line(line)) << line;
+  }
+}
+
+TEST(RunnerLine, PassesOverMembersThatItDoesNotKnow) {
+  const auto message = decode_runner_line(R"(  {"error":"x","hint":"y"})");
+
+  ASSERT_TRUE(message);
+  EXPECT_EQ(message->error->text, "x");
+}
+
+TEST(RunnerLine, SurvivesDeepNesting) {
+  const std::string deep = R"({"metadata":)" + std::string(200'000, '[');
+
+  EXPECT_FALSE(decode_runner_line(deep));
+}
+
+TEST(LogText, IsCutBetweenCharacters) {
+  EXPECT_EQ(log_text("plain\r", 100), "plain");
+  EXPECT_EQ(log_text("a\xC3\xA4z", 2), "a");
+  EXPECT_EQ(log_text("a\xC3\xA4z", 3), "a\xC3\xA4");
+  EXPECT_EQ(log_text("\xF0\x9F\x98\x80", 3), "");
+}
+
+}  // namespace
+}  // namespace quern
