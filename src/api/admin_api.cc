@@ -1,0 +1,248 @@
+// /admin: tasks of every key, for holders of an administrator's key. All others see an unknown
+// route.
+
+#include <atomic>
+
+#include "api/admin_filter.h"
+#include "api/body.h"
+#include "api/handlers.h"
+#include "api/query_params.h"
+#include "api/task_json.h"
+
+namespace quern::api {
+namespace {
+
+constexpr Fault kNotRetryable{409, "Only a failed or canceled task can be retried"};
+constexpr Fault kNotPurgeable{409, "Only a completed task can be purged"};
+
+std::string base_of(const Call& call) {
+  std::string base;
+  call.context.base_urls.append_to(base, call.request(), call.heads);
+  return base;
+}
+
+json::object task_object(const TaskView& view) {
+  json::object out{{"request_id", view.id.to_string()},
+                   {"key", view.key},
+                   {"model", view.model},
+                   {"state", state_name(view.state)},
+                   {"priority", view.priority == Priority::low ? "low" : "normal"},
+                   {"cancel_requested", view.cancel_requested},
+                   {"attempts_started", view.attempts_started},
+                   {"submitted", format_rfc3339(view.submitted)}};
+  if (view.state == TaskState::queued) out["queue_position"] = view.position;
+  if (view.progress) out["progress"] = *view.progress;
+  if (view.ended) out["ended"] = format_rfc3339(*view.ended);
+  if (view.state == TaskState::failed || view.state == TaskState::canceled) {
+    out["error"] = error_text(view);
+    out["error_type"] = wire_error_type(Dialect::queue, view.error_type);
+  }
+  return out;
+}
+
+json::object attempt_object(const Attempt& attempt) {
+  json::object out{{"number", attempt.number}, {"started", format_rfc3339(attempt.started)}};
+  if (attempt.ended) out["ended"] = format_rfc3339(*attempt.ended);
+  if (!attempt.result.empty()) out["result"] = attempt.result;
+  if (!attempt.reason.empty()) out["reason"] = attempt.reason;
+  return out;
+}
+
+// The task with its attempts, logs and outputs.
+std::string whole_task_json(const TaskView& view, std::string_view base) {
+  json::object facts = task_object(view);
+  json::array attempts;
+  for (const Attempt& attempt : view.attempts) attempts.emplace_back(attempt_object(attempt));
+  facts["attempts"] = std::move(attempts);
+
+  std::string out = json::serialize(facts);
+  out.pop_back();  // the brace: what follows is rendered as everywhere else
+  out += R"(,"logs":)";
+  append_logs(out, view.logs);
+  out += R"(,"outputs":[)";
+  for (std::size_t i = 0; i < view.outputs.size(); ++i) {
+    if (i > 0) out += ',';
+    append_output(out, base, view.outputs[i]);
+  }
+  out += R"(],"metadata":)";
+  out += view.metadata_json.empty() ? "{}" : view.metadata_json;
+  return out + '}';
+}
+
+void answer_bad_filter(CallPtr call, std::string_view place, const Error& error) {
+  const std::string_view message = error.message;
+  const std::string_view name = message.substr(0, message.find(':'));
+  answer_invalid_parameter(std::move(call), place, name, message, "value_error");
+}
+
+// The task id in the path, of whatever key; nullopt: the call was answered.
+std::optional<TaskRef> read_ref(CallPtr& call) {
+  const auto id = TaskId::parse(call->param(0));
+  if (id) return TaskRef{*id, "", ""};
+  answer_fault(std::move(call), kTaskNotFound);
+  return std::nullopt;
+}
+
+void answer_change_error(CallPtr call, const Error& error, const Fault& conflict) {
+  if (error.code == ErrorCode::conflict) return answer_fault(std::move(call), conflict);
+  if (error.code == ErrorCode::rate_limited)
+    return answer_queue_full(std::move(call), error.retry_after);
+  answer_look_up_error(std::move(call), error);
+}
+
+void log_act(const Call& call, std::string_view act, std::string_view what) {
+  log_info("administrator's act", {{"act", std::string(act)},
+                                   {"on", std::string(what)},
+                                   {"key", call.key->id},
+                                   {"trace", call.trace_id}});
+}
+
+// ---- cancel by filter
+// ----------------------------------------------------------------------------
+
+// Counts the answers to many cancels, and answers the call after the last.
+struct Cancels {
+  CallPtr call;
+  bool more = false;
+  std::atomic<std::size_t> open{0};
+  std::atomic<std::size_t> requested{0};
+  std::atomic<std::size_t> refused{0};
+
+  void count(const Result<CancelAnswer>& done) {
+    if (done && *done == CancelAnswer::requested)
+      requested.fetch_add(1);
+    else
+      refused.fetch_add(1);
+    leave();
+  }
+  void leave() {
+    if (open.fetch_sub(1) != 1) return;
+    const json::object body{{"cancellation_requested", requested.load()},
+                            {"not_canceled", refused.load()},
+                            {"has_more", more}};
+    log_act(*call, "cancel", json::serialize(body));
+    answer_json(std::move(call), 200, json::serialize(body));
+  }
+};
+
+void cancel_all(CallPtr call, const TaskPage& page) {
+  Queue& queue = call->context.deps.queue;
+  auto cancels = std::make_shared<Cancels>();
+  cancels->call = std::move(call);
+  cancels->more = page.more;
+  cancels->open.store(page.tasks.size() + 1);  // one for this loop
+  for (const TaskView& task : page.tasks) {
+    queue.cancel(TaskRef{task.id, "", ""},
+                 [cancels](Result<CancelAnswer> done) { guard([&] { cancels->count(done); }); });
+  }
+  cancels->leave();
+}
+
+std::optional<std::string> member_text(const json::object& body, std::string_view name) {
+  const json::value* value = body.if_contains(name);
+  if (value == nullptr || value->is_null()) return std::nullopt;
+  return value->is_string() ? std::string(value->get_string()) : json::serialize(*value);
+}
+
+void cancel_by_filter(CallPtr call) {
+  const auto body = parse_object_body(call);
+  if (!body) return;
+  auto filter = read_task_filter([&](std::string_view name) { return member_text(*body, name); });
+  if (!filter) return answer_bad_filter(std::move(call), "body", filter.error());
+  if (body->empty())
+    return answer_invalid(std::move(call),
+                          {InputFault{{},
+                                      "Say which tasks: {\"model\":\"…\"}, or {\"state\":"
+                                      "\"queued,running\"} for all",
+                                      "missing"}});
+  if (filter->states.empty()) filter->states = {TaskState::queued, TaskState::running};
+  if (!body->contains("limit")) filter->count_max = kAdminPageMax;
+  Queue& queue = call->context.deps.queue;
+  queue.list(*filter, reply_to<TaskPage>(std::move(call), [](CallPtr held, Result<TaskPage> page) {
+    if (!page) return answer_look_up_error(std::move(held), page.error());
+    cancel_all(std::move(held), *page);
+  }));
+}
+
+void set_paused(CallPtr call, bool paused) {
+  const std::string model(call->param(0));
+  if (call->snapshot->catalog->find(model) == nullptr)
+    return answer_model_not_found(std::move(call), call->match.params[0].raw);
+  log_act(*call, paused ? "pause" : "resume", model);
+  Queue& queue = call->context.deps.queue;
+  queue.pause(model, paused,
+              reply_to<bool>(std::move(call), [model, paused](CallPtr held, Result<bool> done) {
+                if (!done) return answer_look_up_error(std::move(held), done.error());
+                answer_json(std::move(held), 200,
+                            json::serialize(json::object{{"model", model}, {"paused", paused}}));
+              }));
+}
+
+void answer_page(CallPtr call, const TaskPage& page) {
+  json::array tasks;
+  for (const TaskView& view : page.tasks) tasks.emplace_back(task_object(view));
+  json::object out{{"tasks", std::move(tasks)}, {"has_more", page.more}};
+  if (page.more) out["next_before"] = page.tasks.back().id.to_string();
+  answer_json(std::move(call), 200, json::serialize(out));
+}
+
+}  // namespace
+
+void admin_list(CallPtr call) {
+  const auto filter =
+      read_task_filter([&](std::string_view name) { return find_param(call->query, name); });
+  if (!filter) return answer_bad_filter(std::move(call), "query", filter.error());
+  Queue& queue = call->context.deps.queue;
+  queue.list(*filter, reply_to<TaskPage>(std::move(call), [](CallPtr held, Result<TaskPage> page) {
+    if (!page) return answer_look_up_error(std::move(held), page.error());
+    answer_page(std::move(held), *page);
+  }));
+}
+
+void admin_get(CallPtr call) {
+  const auto ref = read_ref(call);
+  if (!ref) return;
+  TaskQuery query;
+  query.ref = *ref;
+  query.logs = query.attempts = query.result = true;
+  Queue& queue = call->context.deps.queue;
+  queue.find(query, reply_to<TaskView>(std::move(call), [](CallPtr held, Result<TaskView> view) {
+               if (!view) return answer_look_up_error(std::move(held), view.error());
+               std::string body = whole_task_json(*view, base_of(*held));
+               answer_json(std::move(held), 200, std::move(body), view->id.to_string());
+             }));
+}
+
+void admin_retry(CallPtr call) {
+  const auto ref = read_ref(call);
+  if (!ref) return;
+  log_act(*call, "retry", ref->id.to_string());
+  Queue& queue = call->context.deps.queue;
+  queue.retry(*ref, reply_to<TaskState>(std::move(call), [id = ref->id](CallPtr held,
+                                                                        Result<TaskState> done) {
+    if (!done) return answer_change_error(std::move(held), done.error(), kNotRetryable);
+    const json::object body{{"request_id", id.to_string()}, {"state", state_name(*done)}};
+    answer_json(std::move(held), 200, json::serialize(body), id.to_string());
+  }));
+}
+
+void admin_purge(CallPtr call) {
+  const auto ref = read_ref(call);
+  if (!ref) return;
+  log_act(*call, "purge", ref->id.to_string());
+  Queue& queue = call->context.deps.queue;
+  queue.purge(*ref,
+              reply_to<bool>(std::move(call), [id = ref->id](CallPtr held, Result<bool> done) {
+                if (!done) return answer_change_error(std::move(held), done.error(), kNotPurgeable);
+                const json::object body{{"request_id", id.to_string()}, {"purged", true}};
+                answer_json(std::move(held), 200, json::serialize(body), id.to_string());
+              }));
+}
+
+void admin_cancel(CallPtr call) { with_body(std::move(call), 1 << 16U, cancel_by_filter); }
+
+void admin_pause(CallPtr call) { set_paused(std::move(call), true); }
+
+void admin_resume(CallPtr call) { set_paused(std::move(call), false); }
+
+}  // namespace quern::api

@@ -1,0 +1,122 @@
+#include "api/api.h"
+
+#include <algorithm>
+
+#include "api/call.h"
+#include "api/errors.h"
+#include "limit/rate_limiter.h"
+
+namespace quern::api {
+namespace {
+
+constexpr std::size_t kTraceIdBytesMax = 128;
+constexpr std::size_t kTraceIdRandomBytes = 16;
+
+bool is_trace_id(std::string_view text) {
+  return !text.empty() && text.size() <= kTraceIdBytesMax && std::ranges::all_of(text, [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+           c == '_' || c == ':' || c == '-';
+  });
+}
+
+void answer_preflight(CallPtr call) {
+  http::Response response = make_response(*call, 204, "");
+  call->context.cors.add_preflight_to(response.head, call->heads);
+  answer(std::move(call), std::move(response));
+}
+
+// Authentication and rate limit come before anything else on what needs a key.
+// True: the caller was let in. False: it was answered.
+bool let_in(CallPtr& call) {
+  const AuthAnswer auth = call->snapshot->keys->authenticate(call->heads.authorization);
+  if (auth.key == nullptr) {
+    answer_unauthorized(std::move(call), auth.fault);
+    return false;
+  }
+  call->key = auth.key;
+  const RateLimit limit{auth.key->rate, auth.key->burst};
+  if (const auto wait = call->context.deps.limiter.take(auth.key->id, limit, call->started)) {
+    answer_rate_limited(std::move(call), *wait);
+    return false;
+  }
+  return true;
+}
+
+// Unknown to whoever may not see it.
+bool is_hidden(const Call& call) { return call.match.access == Access::admin && !call.key->admin; }
+
+void dispatch(CallPtr call) {
+  const http::Request& request = call->request();
+  call->snapshot = call->context.snapshots.load();
+  call->heads = read_heads(request.headers);
+  call->query = request.query;
+  call->trace_id = is_trace_id(call->heads.request_id)
+                       ? std::string(call->heads.request_id)
+                       : random_hex(call->context.deps.random, kTraceIdRandomBytes);
+  const bool valid = call->path.assign(request.path);
+  call->match = match_route(request.method, call->path, valid);
+
+  if (request.method == http::Method::options) return answer_preflight(std::move(call));
+  if (!call->context.base_urls.can_answer(call->heads))
+    return answer_fault(std::move(call), kBadHost);
+  if (call->match.access != Access::open && !let_in(call)) return;
+  if (call->match.access == Access::admin && is_hidden(*call)) {
+    call->match.route = nullptr;
+    return answer_fault(std::move(call), kNotFound);
+  }
+  if (call->match.route != nullptr) return call->match.route->handler(std::move(call));
+  if (!call->match.allow.empty()) return answer_method_not_allowed(std::move(call));
+  answer_fault(std::move(call), kNotFound);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Api>> Api::make(Options options, Deps deps,
+                                       std::shared_ptr<const KeyRing> keys,
+                                       std::shared_ptr<const Catalog> catalog) {
+  auto urls = BaseUrls::make(options.public_url, options.trusted_proxies);
+  if (!urls) return fail(std::move(urls));
+  auto context = std::make_unique<Context>(std::move(options), deps, std::move(*urls));
+  std::unique_ptr<Api> api(new Api(std::move(context)));
+  api->reload(std::move(keys), std::move(catalog));
+  return api;
+}
+
+Api::Api(std::unique_ptr<Context> context) : context_(std::move(context)) {}
+
+Api::~Api() { stop(); }
+
+void Api::handle(http::Exchange exchange) {
+  guard([&] {
+    auto call = std::make_unique<Call>(*context_, std::move(exchange));
+    call->started = context_->deps.clock.now().steady;
+    dispatch(std::move(call));
+  });
+}
+
+void Api::reload(std::shared_ptr<const KeyRing> keys, std::shared_ptr<const Catalog> catalog) {
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->keys = std::move(keys);
+  snapshot->catalog = std::move(catalog);
+  context_->snapshots.store(std::move(snapshot));
+}
+
+void Api::set_draining(bool draining) {
+  context_->draining.store(draining);
+  if (draining) context_->live.end_all();
+}
+
+void Api::stop() { context_->stop(); }
+
+http::Response Api::protocol_error(unsigned status, std::string_view reason) const {
+  const std::string trace_id = random_hex(context_->deps.random, kTraceIdRandomBytes);
+  http::Response response;
+  response.status = status;
+  response.head = "Content-Type: application/json\r\n";
+  response.add_header("X-Request-Id", trace_id).add_header("X-Fal-Request-Id", trace_id);
+  response.body = detail_body(reason.empty() ? http::reason_phrase(status) : reason);
+  context_->metrics.count(nullptr, status);
+  return response;
+}
+
+}  // namespace quern::api

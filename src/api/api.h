@@ -1,0 +1,51 @@
+#pragma once
+// Everything between the HTTP server and the queue: both dialects, files, uploads, the catalog for
+// machines, health, and the administrators' routes. The wire is described in docs/API.md.
+//
+//   auto api = api::Api::make(options, {queue, artifacts, limiter, clock, random, metrics}, keys,
+//   catalog); http::Server server(server_options, [&](http::Exchange e) {
+//   (*api)->handle(std::move(e)); }, metrics);
+//
+// Ends in this order: set_draining(true), server.stop_accepting(), …, server.stop(), api->stop(),
+// the queue. The Api itself must outlive the server and every reply that the queue still owes.
+
+#include <memory>
+#include <string_view>
+
+#include "api/options.h"
+#include "auth/api_key.h"
+#include "base/result.h"
+#include "catalog/catalog.h"
+#include "http/server.h"
+
+namespace quern::api {
+
+struct Context;
+
+/// Threads: any.
+class Api {
+ public:
+  /// Errors: invalid_argument (public_url, trusted_proxies).
+  static Result<std::unique_ptr<Api>> make(Options options, Deps deps,
+                                           std::shared_ptr<const KeyRing> keys,
+                                           std::shared_ptr<const Catalog> catalog);
+  ~Api();
+
+  /// The server's handler. Never blocks.
+  void handle(http::Exchange exchange);
+  /// Requests from now on see these; those under way keep what they began with.
+  void reload(std::shared_ptr<const KeyRing> keys, std::shared_ptr<const Catalog> catalog);
+  /// While draining, creates are 503 and nothing is held open: waits are answered, streams end.
+  void set_draining(bool draining);
+  /// Ends what is held open and the threads for timers and files. Idempotent.
+  void stop();
+
+  /// For ServerOptions::protocol_error: the same error body as everywhere.
+  [[nodiscard]] http::Response protocol_error(unsigned status, std::string_view reason) const;
+
+ private:
+  explicit Api(std::unique_ptr<Context> context);
+  std::unique_ptr<Context> context_;
+};
+
+}  // namespace quern::api

@@ -1,0 +1,104 @@
+#include "api/call.h"
+
+#include <fmt/format.h>
+
+#include "api/errors.h"
+
+namespace quern::api {
+
+Call::~Call() {
+  if (!exchange) return;
+  guard([this] {
+    log_error("a call ended without an answer",
+              {{"trace", trace_id}, {"route", match.route ? std::string(match.route->label) : ""}});
+    context.metrics.count(match.route, 500);
+    std::move(*exchange).send(make_json(*this, 500, detail_body(kInternalError)));
+  });
+}
+
+std::optional<std::string> endpoint_id(const Call& call) {
+  std::string id;
+  for (const Segment& segment : call.match.endpoint) {
+    if (segment.text.find('/') != std::string_view::npos) return std::nullopt;
+    if (!id.empty()) id += '/';
+    id += segment.text;
+  }
+  return id;
+}
+
+std::string_view endpoint_as_sent(const Call& call) {
+  if (call.match.endpoint.empty()) return {};
+  const std::string_view first = call.match.endpoint.front().raw;
+  const std::string_view last = call.match.endpoint.back().raw;
+  return {first.data(), static_cast<std::size_t>(last.data() + last.size() - first.data())};
+}
+
+http::Response make_response(const Call& call, unsigned status, std::string_view content_type,
+                             std::string_view task_id) {
+  http::Response response;
+  response.status = status;
+  std::string& head = response.head;
+  head.reserve(192);
+  if (!content_type.empty()) {
+    head += "Content-Type: ";
+    head += content_type;
+    head += "\r\n";
+  }
+  head += "X-Request-Id: ";
+  head += call.trace_id;
+  head += "\r\nX-Fal-Request-Id: ";
+  head += task_id.empty() ? std::string_view(call.trace_id) : task_id;
+  head += "\r\n";
+  call.context.cors.add_to(head, call.heads.origin);
+  return response;
+}
+
+http::Response make_json(const Call& call, unsigned status, std::string body,
+                         std::string_view task_id) {
+  http::Response response = make_response(call, status, "application/json", task_id);
+  response.body = std::move(body);
+  return response;
+}
+
+namespace {
+
+void count(Call& call, unsigned status) {
+  RouteMetrics& metrics = call.context.metrics;
+  if (!metrics.count(call.match.route, status)) return;
+  metrics.observe(call.match.route, status, call.context.deps.clock.now().steady - call.started);
+}
+
+http::Exchange take_exchange(Call& call) {
+  http::Exchange exchange = std::move(*call.exchange);
+  call.exchange.reset();
+  return exchange;
+}
+
+}  // namespace
+
+void answer(CallPtr call, http::Response response) {
+  count(*call, response.status);
+  take_exchange(*call).send(std::move(response));
+}
+
+void answer_json(CallPtr call, unsigned status, std::string body, std::string_view task_id) {
+  http::Response response = make_json(*call, status, std::move(body), task_id);
+  answer(std::move(call), std::move(response));
+}
+
+http::StreamWriter answer_stream(CallPtr call, http::Response head) {
+  count(*call, head.status);
+  return take_exchange(*call).stream(std::move(head));
+}
+
+void run_blocking(CallPtr call, std::move_only_function<void(CallPtr)> work) {
+  Context& context = call->context;
+  // Held here so that a full pool leaves the call to be answered.
+  auto held = std::make_shared<CallPtr>(std::move(call));
+  BlockingPool::Work piece = [held, work = std::move(work)]() mutable {
+    guard([&] { work(std::move(*held)); });
+  };
+  if (!context.blocking.try_run(piece)) answer_unavailable(std::move(*held));
+}
+
+}  // namespace quern::api

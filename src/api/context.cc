@@ -1,0 +1,21 @@
+#include "api/context.h"
+
+namespace quern::api {
+
+Context::Context(Options o, Deps d, BaseUrls urls)
+    : options(std::move(o)),
+      deps(d),
+      base_urls(std::move(urls)),
+      cors(options.cors_origins),
+      upload_links(options.upload_secret, deps.random),
+      metrics(deps.metrics),
+      blocking(options.blocking_threads, options.blocking_pending_max) {}
+
+void Context::stop() {
+  draining.store(true);
+  live.end_all();
+  timers.stop();
+  blocking.stop();
+}
+
+}  // namespace quern::api

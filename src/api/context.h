@@ -1,0 +1,39 @@
+#pragma once
+// What all handlers share: one per Api.
+
+#include <atomic>
+#include <memory>
+
+#include "api/base_url.h"
+#include "api/blocking_pool.h"
+#include "api/cors.h"
+#include "api/live_calls.h"
+#include "api/options.h"
+#include "api/route_metrics.h"
+#include "api/snapshot.h"
+#include "api/timers.h"
+#include "api/upload_links.h"
+
+namespace quern::api {
+
+/// Threads: any.
+struct Context {
+  Context(Options o, Deps d, BaseUrls urls);
+
+  const Options options;
+  const Deps deps;
+  const BaseUrls base_urls;
+  const Cors cors;
+  const UploadLinks upload_links;
+  SnapshotBox snapshots;
+  RouteMetrics metrics;
+  std::atomic<bool> draining{false};
+  LiveCalls live;
+  Timers timers;
+  BlockingPool blocking;
+
+  /// Ends held calls, then the threads. Idempotent.
+  void stop();
+};
+
+}  // namespace quern::api

@@ -1,0 +1,139 @@
+// GET …/status/stream of the fal dialect: the status object at once and after each change, until
+// COMPLETED.
+//
+// With logs=1 an event holds the entries that no event before it held: that is what fal's client
+// adds up.
+
+#include <algorithm>
+
+#include "api/errors.h"
+#include "api/handlers.h"
+#include "api/query_params.h"
+#include "api/task_calls.h"
+#include "api/task_json.h"
+#include "api/watched_task.h"
+
+namespace quern::api {
+namespace {
+
+class StatusStream final : public WatchedTask {
+ public:
+  StatusStream(Context& context, TaskQuery query, TaskPlace place)
+      : WatchedTask(context, std::move(query)), place_(std::move(place)) {}
+
+  void open(http::StreamWriter writer, TaskView first) {
+    {
+      const std::scoped_lock lock(stream_mutex_);
+      writer_ = std::move(writer);
+    }
+    on_view(std::move(first));
+    schedule_comment();
+    if (!begin() || context_.draining.load()) end();
+  }
+
+  void end() override {
+    {
+      const std::scoped_lock lock(stream_mutex_);
+      http::StreamWriter closing = std::move(writer_);
+      closed_ = true;
+      context_.timers.cancel(comment_);
+    }
+    finish();
+  }
+
+ private:
+  void on_view(Result<TaskView> view) override {
+    if (!view || !send(*view)) end();
+  }
+
+  // False: the stream is over.
+  bool send(TaskView& view) {
+    const Time now = std::chrono::steady_clock::now();
+    const std::scoped_lock lock(stream_mutex_);
+    if (closed_) return false;
+    const Time due = sent_at_ + context_.options.stream_interval_min;
+    const bool over = is_terminal(view.state);
+    if (now < due && !over) {
+      look_at(due);
+      return true;
+    }
+    std::string facts = status_json(place_, view, false);
+    drop_sent_logs(view);
+    if (facts == last_facts_ && view.logs.empty()) return !over;
+    last_facts_ = std::move(facts);
+    if (!view.logs.empty()) last_log_ = view.logs.back();
+    sent_at_ = now;
+    const std::string event = query_.logs ? status_json(place_, view, true) : last_facts_;
+    return writer_.write("data: " + event + "\n\n") && !over;
+  }
+
+  // Leaves the entries that were not sent yet. Old ones may have been dropped by the queue's limit,
+  // so they are told by the last one sent, not by their number.
+  void drop_sent_logs(TaskView& view) const {
+    if (!last_log_) return;
+    const auto sent =
+        std::ranges::find_if(view.logs.rbegin(), view.logs.rend(), [this](const LogEntry& entry) {
+          return entry.time == last_log_->time && entry.message == last_log_->message;
+        });
+    view.logs.erase(view.logs.begin(), sent.base());
+  }
+
+  void schedule_comment() {
+    const std::scoped_lock lock(stream_mutex_);
+    if (closed_) return;
+    comment_ = context_.timers.call_after(context_.options.stream_comment_every,
+                                          [weak = weak_from_this()] {
+                                            if (const auto self = weak.lock())
+                                              static_cast<StatusStream&>(*self).comment();
+                                          });
+  }
+
+  // Keeps proxies from closing the stream, and notices a caller that has left.
+  void comment() {
+    bool is_open = false;
+    {
+      const std::scoped_lock lock(stream_mutex_);
+      is_open = !closed_ && writer_.write(": waiting\n\n");
+    }
+    if (is_open)
+      schedule_comment();
+    else
+      end();
+  }
+
+  const TaskPlace place_;
+  std::mutex stream_mutex_;  // guards what follows
+  http::StreamWriter writer_;
+  bool closed_ = false;
+  std::string last_facts_;  // the last event, but for its logs
+  std::optional<LogEntry> last_log_;
+  Time sent_at_{};
+  Timers::Id comment_{};
+};
+
+void open_stream(CallPtr call, Result<TaskView> view) {
+  if (!view) return answer_look_up_error(std::move(call), view.error());
+  if (!is_endpoint_of(*call, *view)) return answer_fault(std::move(call), kTaskNotFound);
+  Context& context = call->context;
+  auto stream = std::make_shared<StatusStream>(context, *make_query(*call), place_of(*call));
+  call->exchange->on_disconnect([weak = std::weak_ptr<StatusStream>(stream)] {
+    if (const auto open = weak.lock()) open->end();
+  });
+  http::Response head =
+      make_response(*call, 200, "text/event-stream; charset=utf-8", view->id.to_string());
+  head.head += "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\n";
+  http::StreamWriter writer = answer_stream(std::move(call), std::move(head));
+  stream->open(std::move(writer), std::move(*view));
+}
+
+}  // namespace
+
+void stream_status(CallPtr call) {
+  call->wants_logs = find_flag(call->query, "logs");
+  const auto query = make_query(*call);
+  if (!query) return answer_fault(std::move(call), kTaskNotFound);
+  Queue& queue = call->context.deps.queue;
+  queue.find(*query, reply_to<TaskView>(std::move(call), open_stream));
+}
+
+}  // namespace quern::api

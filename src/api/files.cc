@@ -1,0 +1,133 @@
+// GET /files/<key>/<name>: outputs and uploads, to whoever knows the key.
+//
+// What is served was made by models or uploaded by callers, so a browser must never run it in this
+// origin: no sniffing, a sandbox, and a download for everything that is not plainly a picture, a
+// film, a sound or text.
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "api/byte_range.h"
+#include "api/errors.h"
+#include "api/handlers.h"
+#include "artifact/artifact_store.h"
+
+namespace quern::api {
+namespace {
+
+// Uploads may be replaced under the same URL, so copies are asked after now and then.
+constexpr std::string_view kFileHeaders =
+    "Accept-Ranges: bytes\r\n"
+    "Cache-Control: private, max-age=300\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Content-Security-Policy: sandbox; default-src 'none'; img-src 'self'; media-src 'self'; "
+    "style-src 'unsafe-inline'\r\n"
+    "Cross-Origin-Resource-Policy: cross-origin\r\n";
+
+bool is_shown_inline(std::string_view content_type) {
+  const std::string_view type = content_type.substr(0, content_type.find(';'));
+  if (type == "image/svg+xml") return false;  // can hold scripts
+  return type.starts_with("image/") || type.starts_with("video/") || type.starts_with("audio/") ||
+         type == "text/plain";
+}
+
+std::string http_date(WallTime time) {
+  static constexpr std::array kDays = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  static constexpr std::array kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  using namespace std::chrono;
+  const auto day = floor<days>(time);
+  const year_month_day date{day};
+  const hh_mm_ss clock{floor<seconds>(time - day)};
+  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDays[weekday{day}.c_encoding()],
+                     static_cast<unsigned>(date.day()),
+                     kMonths[static_cast<unsigned>(date.month()) - 1],
+                     static_cast<int>(date.year()), clock.hours().count(), clock.minutes().count(),
+                     clock.seconds().count());
+}
+
+// One of the listed tags, weak or strong, is `etag`.
+bool lists_etag(std::string_view list, std::string_view etag) {
+  if (list == "*") return true;
+  while (!list.empty()) {
+    std::string_view item = list.substr(0, list.find(','));
+    list.remove_prefix(std::min(item.size() + 1, list.size()));
+    const std::size_t begin = item.find_first_not_of(" \t");
+    if (begin == std::string_view::npos) continue;
+    item = item.substr(begin, item.find_last_not_of(" \t") - begin + 1);
+    if (item.starts_with("W/")) item.remove_prefix(2);
+    if (item == etag) return true;
+  }
+  return false;
+}
+
+http::Response file_head(const Call& call, unsigned status, const OpenFile& file) {
+  http::Response response = make_response(call, status, "");
+  response.add_header("ETag", file.etag).add_header("Last-Modified", http_date(file.modified));
+  response.head += kFileHeaders;
+  return response;
+}
+
+void add_content_headers(http::Response& response, const OpenFile& file, std::string_view name) {
+  response.add_header("Content-Type", file.content_type);
+  response.add_header("Content-Disposition",
+                      fmt::format("{}; filename*=UTF-8''{}",
+                                  is_shown_inline(file.content_type) ? "inline" : "attachment",
+                                  http::percent_encode(name)));
+}
+
+http::Response unsatisfiable(const Call& call, const OpenFile& file) {
+  http::Response response = make_json(call, 416, detail_body("Range Not Satisfiable"));
+  response.add_header("Content-Range", fmt::format("bytes */{}", file.bytes));
+  return response;
+}
+
+http::Response part_of(const Call& call, const OpenFile& file, const ByteRange& range) {
+  http::Response response = file_head(call, 206, file);
+  response.add_header("Content-Range", fmt::format("bytes {}-{}/{}", range.offset,
+                                                   range.offset + range.bytes - 1, file.bytes));
+  response.file = http::FileBody{file.fd, range.offset, range.bytes};
+  add_content_headers(response, file, call.param(1));
+  return response;
+}
+
+http::Response whole(const Call& call, const OpenFile& file) {
+  http::Response response = file_head(call, 200, file);
+  response.file = http::FileBody{file.fd, 0, file.bytes};
+  add_content_headers(response, file, call.param(1));
+  return response;
+}
+
+http::Response serve(const Call& call, const OpenFile& file) {
+  if (!call.heads.if_none_match.empty() && lists_etag(call.heads.if_none_match, file.etag))
+    return file_head(call, 304, file);
+  // A range of another version than the caller has would be spliced into nonsense.
+  const bool same_version = call.heads.if_range.empty() || call.heads.if_range == file.etag;
+  const ByteRange range = same_version ? parse_range(call.heads.range, file.bytes) : ByteRange{};
+  switch (range.kind) {
+    case ByteRange::Kind::part:
+      return part_of(call, file, range);
+    case ByteRange::Kind::unsatisfiable:
+      return unsatisfiable(call, file);
+    case ByteRange::Kind::whole:
+      return whole(call, file);
+  }
+  return whole(call, file);
+}
+
+void open_and_serve(CallPtr call) {
+  const Result<OpenFile> file =
+      call->context.deps.artifacts.open_file(call->param(0), call->param(1));
+  if (!file) return answer_fault(std::move(call), kNotFound);
+  http::Response response = serve(*call, *file);
+  if (!response.file) ::close(file->fd);
+  answer(std::move(call), std::move(response));
+}
+
+}  // namespace
+
+void get_file(CallPtr call) { run_blocking(std::move(call), open_and_serve); }
+
+}  // namespace quern::api

@@ -1,0 +1,32 @@
+#pragma once
+// Answers that are held open: event streams and ?wait=. A drain ends them all.
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+namespace quern::api {
+
+class LiveCall {
+ public:
+  virtual ~LiveCall() = default;
+  /// Answers, or ends the stream, now. May come more than once, and at any moment.
+  virtual void end() = 0;
+};
+
+/// Threads: any.
+class LiveCalls {
+ public:
+  /// False when `count_max` are open already.
+  bool add(const std::shared_ptr<LiveCall>& call, std::size_t count_max);
+  void remove(const LiveCall* call);
+  void end_all();
+  [[nodiscard]] std::size_t size() const;
+
+ private:
+  mutable std::mutex mutex_;  // guards calls_
+  std::unordered_map<const LiveCall*, std::weak_ptr<LiveCall>> calls_;
+};
+
+}  // namespace quern::api

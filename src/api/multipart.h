@@ -1,0 +1,56 @@
+#pragma once
+// multipart/form-data, read as its bytes come (RFC 7578): the file of one field goes on, everything
+// else is passed over.
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace quern::api {
+
+/// The boundary of a Content-Type header; nullopt if it is not multipart/form-data or has none.
+std::optional<std::string> multipart_boundary(std::string_view content_type);
+/// The value of a parameter of a header such as Content-Disposition, unquoted.
+std::optional<std::string> header_parameter(std::string_view header, std::string_view name);
+
+/// Threads: one at a time. Keeps at most a part's head and a delimiter of what it was fed.
+class MultipartReader {
+ public:
+  struct Target {
+    /// The field begins; `file_name` as the caller gave it, or empty.
+    std::function<Result<void>(std::string file_name)> begin;
+    std::function<Result<void>(std::string_view bytes)> write;
+  };
+
+  /// Of several parts with this field name the first counts.
+  MultipartReader(std::string_view boundary, std::string field, Target target);
+
+  /// Errors: invalid_argument (not a multipart body), and what the target says.
+  Result<void> feed(std::string_view bytes);
+  /// The last boundary has come.
+  [[nodiscard]] bool is_complete() const { return state_ == State::epilogue; }
+  [[nodiscard]] bool has_file() const { return has_file_; }
+
+ private:
+  enum class State : std::uint8_t { preamble, after_delimiter, head, content, epilogue };
+
+  Result<bool> step();  // false: more bytes are needed
+  Result<bool> find_first_delimiter();
+  Result<bool> read_after_delimiter();
+  Result<bool> read_head();
+  Result<bool> read_content();
+
+  const std::string delimiter_;  // CRLF, two dashes, the boundary
+  const std::string field_;
+  Target target_;
+  State state_ = State::preamble;
+  std::string pending_ =
+      "\r\n";  // so that a first delimiter at the very start looks like any other
+  bool has_file_ = false;
+  bool wanted_ = false;  // the part under way is the field
+};
+
+}  // namespace quern::api

@@ -1,0 +1,38 @@
+#include "api/webhook_guard.h"
+
+#include <algorithm>
+#include <array>
+
+#include "api/query_params.h"
+
+namespace quern::api {
+namespace {
+
+constexpr std::array<std::string_view, 9> kMembers = {
+    "webhook_url", "webhookUrl", "webhook",     "webhooks",   "callback_url",
+    "callbackUrl", "callback",   "fal_webhook", "notify_url",
+};
+constexpr std::array<std::string_view, 5> kParams = {
+    "fal_webhook", "webhook_url", "webhook", "callback_url", "callback",
+};
+
+bool is_absent(const json::value& value) {
+  return value.is_null() || (value.is_string() && value.get_string().empty());
+}
+
+}  // namespace
+
+bool has_webhook_member(const json::object& body, const Schema* schema) {
+  return std::ranges::any_of(kMembers, [&](std::string_view name) {
+    const json::value* value = body.if_contains(name);
+    return value != nullptr && !is_absent(*value) && !(schema != nullptr && schema->declares(name));
+  });
+}
+
+bool has_webhook_param(std::string_view query) {
+  if (query.empty()) return false;
+  return std::ranges::any_of(kParams,
+                             [&](std::string_view name) { return has_param_value(query, name); });
+}
+
+}  // namespace quern::api
