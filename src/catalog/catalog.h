@@ -14,12 +14,15 @@ namespace quern {
 /// Threads: any.
 class Catalog {
  public:
-  /// Errors: invalid_argument (bad or double id or alias).
+  /// Errors: invalid_argument (bad or double id or alias). An alias is two or more segments like
+  /// model ids, after `workflows/` or `comfy/` three or more in all; no segment is `requests`, the
+  /// first is neither `proxy` nor `storage`. `quern/<id>` is taken by the model with that id.
   static Result<std::shared_ptr<const Catalog>> make(std::vector<Model> models);
 
   [[nodiscard]] const Model* find(std::string_view id) const;
-  /// By full alias, `quern/<id>`, or the `owner/app` (first two segments; after `workflows/` or `comfy/`
-  /// three) of either. A prefix that stands for several models finds none; use `matches_alias`.
+  /// By full alias, `quern/<id>`, or the `owner/app` (first two segments; after `workflows/` or
+  /// `comfy/` three) of either. A prefix that stands for several models finds none; use
+  /// `matches_alias`.
   [[nodiscard]] const Model* find_alias(std::string_view alias) const;
   /// `endpoint` is an alias of the model, or the `owner/app` of one.
   [[nodiscard]] bool matches_alias(const Model& model, std::string_view endpoint) const;
@@ -28,13 +31,18 @@ class Catalog {
  private:
   struct Hash {
     using is_transparent = void;
-    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+    std::size_t operator()(std::string_view text) const {
+      return std::hash<std::string_view>{}(text);
+    }
   };
+  Result<void> add_aliases(const Model& model);
+
   using Index = std::unordered_map<std::string, const Model*, Hash, std::equal_to<>>;
 
   std::vector<Model> models_;  // in the order of the configuration
   Index by_id_;
-  Index by_alias_;             // full aliases only
+  Index by_alias_;   // full aliases only
+  Index by_prefix_;  // owner/app; null if several models share it
 };
 
 /// `[A-Za-z0-9_.-]+`, at most kModelIdBytesMax, and neither "." nor "..".

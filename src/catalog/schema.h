@@ -1,5 +1,9 @@
 #pragma once
 // A model's input schema: JSON Schema draft 7, with faults named as pydantic 2 names them.
+//
+// All of draft 7 is understood, with these limits: `$ref` stays within the document (no network)
+// and `$id` at its root; of `format` only `uri` is checked; patterns are ECMAScript 3
+// (catalog/text_pattern.h). Keywords of later drafts are refused, not passed over.
 
 #include <memory>
 #include <string>
@@ -13,10 +17,14 @@ namespace quern {
 
 /// One fault of an input: {"loc":["body",…],"msg":…,"type":…} on the wire.
 struct InputFault {
-  std::vector<json::value> loc;  // after "body": property names (strings) and array indexes (integers)
+  std::vector<json::value>
+      loc;  // after "body": property names (strings) and array indexes (integers)
   std::string msg;
-  std::string type;              // missing, string_type, greater_than_equal, enum, extra_forbidden, …
+  std::string type;  // missing, string_type, greater_than_equal, enum, extra_forbidden, …
 };
+
+/// A check stops there: more faults help nobody, and a hostile input must not cost much.
+inline constexpr std::size_t kInputFaultsMax = 1'000;
 
 /// Immutable. Threads: any.
 class Schema {
@@ -25,9 +33,11 @@ class Schema {
   static Result<std::shared_ptr<const Schema>> compile(json::object schema);
   ~Schema();
 
-  /// Every fault at once, in the order of the schema; empty: the input is valid.
+  /// Every fault at once (kInputFaultsMax at most), in the order of the schema; empty: the input is
+  /// valid.
   [[nodiscard]] std::vector<InputFault> check(const json::object& input) const;
-  /// Adds what the schema gives a default for and the input lacks, at every depth of objects.
+  /// Adds what the schema gives a default for and the input lacks, at every depth of objects (by
+  /// `properties`, `items`, `$ref` and `allOf`; alternatives give none).
   void fill_defaults(json::object& input) const;
   /// The schema declares this top-level property.
   [[nodiscard]] bool declares(std::string_view property) const;

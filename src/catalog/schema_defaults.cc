@@ -1,0 +1,110 @@
+#include "catalog/schema_defaults.h"
+
+#include <algorithm>
+
+namespace quern::schema {
+namespace {
+
+constexpr int kPresetDepthMax = 16;  // defaults inside defaults
+constexpr std::size_t kPresetGrowthMax =
+    1'000;  // values that completion may add to all defaults of a schema
+
+// A default beside a `$ref` is nearer than that of what it refers to.
+const json::value* preset_of(const Node& node) {
+  for (const Node* at = &node; at != nullptr; at = at->ref) {
+    if (at->preset != nullptr) return at->preset;
+  }
+  return nullptr;
+}
+
+void fill_value(const Node& node, json::value& value);
+
+void fill_object(const Node& node, json::object& object) {
+  if (node.ref != nullptr) return fill_object(*node.ref, object);
+  if (node.object) {
+    for (const Property& property : node.object->properties) {
+      if (json::value* present = object.if_contains(property.name)) {
+        fill_value(*property.node, *present);
+      } else if (property.preset) {
+        object.emplace(property.name, *property.preset);
+      }
+    }
+  }
+  if (node.combinations) {
+    for (const Node* each : node.combinations->all_of) fill_object(*each, object);
+  }
+}
+
+void fill_array(const Node& node, json::array& array) {
+  if (node.ref != nullptr) return fill_array(*node.ref, array);
+  if (node.array) {
+    for (std::size_t i = 0; i < array.size(); ++i) {
+      const ArrayRules& rules = *node.array;
+      const Node* item = i < rules.first_items.size() ? rules.first_items[i] : rules.additional;
+      if (rules.items != nullptr) item = rules.items;
+      if (item != nullptr) fill_value(*item, array[i]);
+    }
+  }
+  if (node.combinations) {
+    for (const Node* each : node.combinations->all_of) fill_array(*each, array);
+  }
+}
+
+void fill_value(const Node& node, json::value& value) {
+  if (json::object* object = value.if_object()) return fill_object(node, *object);
+  if (json::array* array = value.if_array()) return fill_array(node, *array);
+}
+
+std::size_t count_values(const json::value& value) {
+  std::size_t count = 1;
+  if (const json::object* object = value.if_object()) {
+    for (const json::key_value_pair& member : *object) count += count_values(member.value());
+  } else if (const json::array* array = value.if_array()) {
+    for (const json::value& item : *array) count += count_values(item);
+  }
+  return count;
+}
+
+std::vector<Property*> properties_with_default(NodeTree& tree) {
+  std::vector<Property*> found;
+  for (const std::unique_ptr<Node>& node : tree.nodes) {
+    if (!node->object) continue;
+    for (Property& property : node->object->properties) {
+      if (preset_of(*property.node) != nullptr) found.push_back(&property);
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+// Each round looks one level deeper into the defaults; when a round changes nothing, all are
+// complete.
+Result<void> complete_defaults(NodeTree& tree) {
+  const std::vector<Property*> properties = properties_with_default(tree);
+  std::size_t values_max = kPresetGrowthMax;
+  for (Property* property : properties) {
+    property->preset = *preset_of(*property->node);
+    values_max += count_values(*property->preset);
+  }
+  for (int round = 0; round < kPresetDepthMax; ++round) {
+    bool changed = false;
+    std::size_t values = 0;
+    for (Property* property : properties) {
+      json::value filled = *property->preset;
+      fill_value(*property->node, filled);
+      changed = changed || filled != *property->preset;
+      property->preset = std::move(filled);
+      values += count_values(*property->preset);
+      if (values > values_max) break;
+    }
+    if (!changed) return {};
+    if (values > values_max) break;
+  }
+  return fail(ErrorCode::invalid_argument,
+              "the defaults of the schema contain each other without an end");
+}
+
+void fill_defaults(const Node& node, json::object& input) { fill_object(node, input); }
+
+}  // namespace quern::schema

@@ -1,0 +1,65 @@
+#include "catalog/text_pattern.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace quern {
+namespace {
+
+bool matches(std::string_view pattern, std::string_view text) {
+  return TextPattern::compile(pattern).value().matches(text);
+}
+
+TEST(TextPattern, IsSearchedForAnywhereUnlessAnchored) {
+  EXPECT_TRUE(matches("b+", "abbc"));
+  EXPECT_TRUE(matches("", ""));
+  EXPECT_TRUE(matches("a|b", "xb"));
+  EXPECT_TRUE(matches("c", "\nab\nc"));
+  EXPECT_FALSE(matches("^b", "ab"));
+  EXPECT_FALSE(matches("b$", "bc"));
+  EXPECT_FALSE(matches("^a$", "a\n"));
+  EXPECT_FALSE(matches("^b$", "a\nb\nc"));
+  EXPECT_FALSE(matches("^a|b$", "xax"));
+}
+
+TEST(TextPattern, CountsCharactersNotBytes) {
+  EXPECT_TRUE(matches("^.{2}$", "\xC3\xA9\xF0\x9F\x98\x80"));
+  EXPECT_TRUE(matches("^[\xC3\xA4-\xC3\xBC]+$", "\xC3\xA9"));  // ä-ü holds é
+  EXPECT_TRUE(matches("^\\u00e9$", "\xC3\xA9"));
+  EXPECT_TRUE(matches("^\xF0\x9F\x98\x80*$", "\xF0\x9F\x98\x80\xF0\x9F\x98\x80"));
+}
+
+TEST(TextPattern, TakesTheZeroCharacterForAnyOther) {
+  EXPECT_TRUE(matches("^a.b$", std::string_view("a\0b", 3)));
+}
+
+TEST(TextPattern, IsRefusedWhenItCannotBeUnderstood) {
+  for (const std::string_view pattern : {"(", "a)(b", "[b-a]", "*", "a{2,1}", "(a)\\1", "\\p{L}",
+                                         "(?<n>a)", "(?<=a)b", "(a{1,1000}){1,1000}"}) {
+    const auto compiled = TextPattern::compile(pattern);
+    ASSERT_FALSE(compiled.has_value()) << pattern;
+    EXPECT_EQ(compiled.error().code, ErrorCode::invalid_argument);
+  }
+  EXPECT_FALSE(TextPattern::compile(std::string(1'001, 'a')).has_value());
+}
+
+TEST(TextPattern, NeverBlowsUp) {
+  // Each takes a backtracking matcher time exponential in the length of the text, or its whole
+  // stack.
+  const std::string many(kPatternTextMax, 'a');
+  EXPECT_FALSE(matches("^(a+)+$", many.substr(1) + "!"));
+  EXPECT_FALSE(matches("^(a|a)*b$", many));
+  EXPECT_FALSE(matches("a*a*a*a*b", many));
+  EXPECT_TRUE(matches("^(.|\\n)*$", many));
+}
+
+TEST(TextPattern, WithManyStatesStaysOnTheStack) { EXPECT_TRUE(matches("^(a?){4000}$", "aaa")); }
+
+TEST(TextPattern, MatchesNoTextBeyondItsLimit) {
+  EXPECT_TRUE(matches("a", std::string(kPatternTextMax, 'a')));
+  EXPECT_FALSE(matches("a", std::string(kPatternTextMax + 1, 'a')));
+}
+
+}  // namespace
+}  // namespace quern
