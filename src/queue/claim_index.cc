@@ -41,8 +41,7 @@ std::uint64_t Lane::hash_of(ModelIndex model, KeyIndex key) {
   return treap_height(name + 1);
 }
 
-// ---- models, keys and lanes
-// ----------------------------------------------------------------------
+// ---- models, keys and lanes --------------------------------------------------------------------
 
 Model& ClaimIndex::model(ModelIndex index) { return make_at(models_, std::to_underlying(index)); }
 
@@ -132,8 +131,7 @@ void ClaimIndex::update_limit(Key& key) {
   }
 }
 
-// ---- tasks
-// ---------------------------------------------------------------------------------------
+// ---- tasks -------------------------------------------------------------------------------------
 
 void ClaimIndex::attach(TaskIndex task) {
   Lane& lane = lane_of(task);
@@ -239,8 +237,7 @@ void ClaimIndex::sort_by_age() {
   }
 }
 
-// ---- answers
-// -------------------------------------------------------------------------------------
+// ---- answers -----------------------------------------------------------------------------------
 
 bool ClaimIndex::is_before(TaskIndex a, TaskIndex b) const {
   return is_claimed_before(tasks_[a].rank, tasks_[a].id, tasks_[b].rank, tasks_[b].id);
@@ -288,8 +285,7 @@ TaskIndex ClaimIndex::first_queued(const Model& model) const {
   return normal != kNoIndex ? normal : first_queued(model, Priority::low);
 }
 
-// ---- claimable models
-// ----------------------------------------------------------------------------
+// ---- claimable models --------------------------------------------------------------------------
 
 void ClaimIndex::list_claimable(Model& model) {
   if (model.paused || model.is_listed_claimable) return;

@@ -9,8 +9,7 @@ namespace quern {
 QueueCore::QueueCore() : impl_(std::make_unique<Impl>()) {}
 QueueCore::~QueueCore() = default;
 
-// ---- policies
-// ------------------------------------------------------------------------------------
+// ---- policies ----------------------------------------------------------------------------------
 
 void QueueCore::set_model(ModelIndex model, const ModelPolicy& policy) {
   Model& m = impl_->index.model(model);
@@ -26,8 +25,7 @@ void QueueCore::set_paused(ModelIndex model, bool paused) {
   impl_->index.set_paused(impl_->index.model(model), paused);
 }
 
-// ---- commands
-// ------------------------------------------------------------------------------------
+// ---- commands ----------------------------------------------------------------------------------
 
 void QueueCore::restore_last_token(std::uint64_t token) {
   impl_->last_token = std::max(impl_->last_token, token);
@@ -69,8 +67,7 @@ void QueueCore::tick(Now now, std::uint64_t chance, std::size_t count_max) {
 
 std::optional<SteadyTime> QueueCore::next_due() const { return impl_->timers.next_due(); }
 
-// ---- batch
-// ---------------------------------------------------------------------------------------
+// ---- batch -------------------------------------------------------------------------------------
 
 std::span<const Change> QueueCore::changes() const { return impl_->changes; }
 
@@ -82,8 +79,7 @@ void QueueCore::commit() { impl_->commit(); }
 
 void QueueCore::rollback() { impl_->rollback(); }
 
-// ---- looking
-// -------------------------------------------------------------------------------------
+// ---- looking -----------------------------------------------------------------------------------
 
 std::optional<LiveTask> QueueCore::find(const TaskId& id) const {
   const TaskIndex task = impl_->tasks.find(id);
@@ -125,8 +121,7 @@ std::uint64_t QueueCore::queued() const { return impl_->queued_committed; }
 
 std::uint64_t QueueCore::running() const { return impl_->running_committed; }
 
-// ---- inside
-// --------------------------------------------------------------------------------------
+// ---- inside ------------------------------------------------------------------------------------
 
 TaskRow QueueCore::Impl::row_of(TaskIndex task, const TaskData& data) const {
   const TaskRecord& record = tasks[task];

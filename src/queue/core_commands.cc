@@ -39,8 +39,7 @@ std::uint64_t mix(std::uint64_t chance, std::uint64_t n) {
 
 }  // namespace
 
-// ---- submit
-// --------------------------------------------------------------------------------------
+// ---- submit ------------------------------------------------------------------------------------
 
 Result<void> QueueCore::Impl::admit(const Model& model, const Key& key) const {
   if (!model.served) return unserved();
@@ -100,8 +99,7 @@ Result<void> QueueCore::Impl::requeue(const TaskRow& row) {
   return {};
 }
 
-// ---- claim
-// ---------------------------------------------------------------------------------------
+// ---- claim -------------------------------------------------------------------------------------
 
 void QueueCore::Impl::claim(Model& model, std::uint32_t count_max, milliseconds lease_ttl, Now now,
                             std::vector<Claimed>& out) {
@@ -148,8 +146,7 @@ Claimed QueueCore::Impl::start(TaskIndex task, milliseconds lease_ttl, Now now) 
           .submitted = record.submitted};
 }
 
-// ---- under a lease
-// -------------------------------------------------------------------------------
+// ---- under a lease -----------------------------------------------------------------------------
 
 Result<bool> QueueCore::Impl::heartbeat(const Lease& lease, std::optional<double> progress,
                                         Now now) {
@@ -244,8 +241,7 @@ void QueueCore::Impl::observe_run(TaskIndex task, AttemptFate fate, Now now) {
   mean = mean ? *mean + kRunSmoothing * (ran.count() - *mean) : ran.count();
 }
 
-// ---- cancel and other ends
-// -----------------------------------------------------------------------
+// ---- cancel and other ends ---------------------------------------------------------------------
 
 Result<TaskState> QueueCore::Impl::cancel(const TaskId& id, Now now) {
   const TaskIndex task = tasks.find(id);

@@ -56,8 +56,7 @@ History::History(std::uint64_t seed, Tally& tally)
   set_policies();
 }
 
-// ---- chance
-// --------------------------------------------------------------------------------------
+// ---- chance ------------------------------------------------------------------------------------
 
 std::uint64_t History::draw(std::uint64_t below) { return dice_() % below; }
 
@@ -83,8 +82,7 @@ Lease History::any_lease() {
   return leases_[leases_.size() - 1 - draw(recent)];
 }
 
-// ---- the world
-// -----------------------------------------------------------------------------------
+// ---- the world ---------------------------------------------------------------------------------
 
 void History::run() {
   const std::uint64_t steps = 20 + draw(kStepsMax - 20);
@@ -374,8 +372,7 @@ void History::live_out() {
   check(!core_->next_due().has_value(), "an empty core waits for nothing");
 }
 
-// ---- promises
-// ------------------------------------------------------------------------------------
+// ---- promises ----------------------------------------------------------------------------------
 
 void History::compare_all() {
   for (const TaskId& id : known_) compare_task(id);

@@ -24,8 +24,7 @@ bool is_terminal_type(ErrorType type) {
 
 }  // namespace
 
-// ---- recovery
-// ------------------------------------------------------------------------------------
+// ---- recovery ----------------------------------------------------------------------------------
 
 void NaiveQueue::restore(const TaskRow& row, Now now) {
   NaiveTask task{.row = row};
@@ -73,8 +72,7 @@ void NaiveQueue::resume(Now now) {
   for (const TaskId& id : crashed) end_attempt(working_.tasks[id], Fate::crashed, {}, now);
 }
 
-// ---- submit
-// --------------------------------------------------------------------------------------
+// ---- submit ------------------------------------------------------------------------------------
 
 bool NaiveQueue::is_full(ModelIndex model, KeyIndex key) {
   std::uint64_t of_key = 0;
@@ -135,8 +133,7 @@ bool NaiveQueue::requeue(const TaskRow& row) {
   return true;
 }
 
-// ---- claim
-// ---------------------------------------------------------------------------------------
+// ---- claim -------------------------------------------------------------------------------------
 
 std::uint64_t NaiveQueue::running_of(KeyIndex key) const {
   std::uint64_t running = 0;
@@ -196,8 +193,7 @@ std::vector<Claimed> NaiveQueue::claim(ModelIndex model, std::uint32_t count_max
   return out;
 }
 
-// ---- under a lease
-// -------------------------------------------------------------------------------
+// ---- under a lease -----------------------------------------------------------------------------
 
 NaiveTask* NaiveQueue::running_under(NaiveState& state, const Lease& lease) {
   const auto it = state.tasks.find(lease.task);
@@ -316,8 +312,7 @@ void NaiveQueue::end(TaskId id, TaskState state, ErrorType type, std::string_vie
                       .attempt_token = token});
 }
 
-// ---- cancel and other ends
-// -----------------------------------------------------------------------
+// ---- cancel and other ends ---------------------------------------------------------------------
 
 std::optional<TaskState> NaiveQueue::cancel(const TaskId& id, Now now) {
   const auto it = working_.tasks.find(id);
@@ -377,8 +372,7 @@ void NaiveQueue::on_timer(NaiveTask& task, Now now) {
   }
 }
 
-// ---- batch
-// ---------------------------------------------------------------------------------------
+// ---- batch -------------------------------------------------------------------------------------
 
 void NaiveQueue::commit() {
   committed_ = working_;
@@ -392,8 +386,7 @@ void NaiveQueue::rollback() {
   lost_.clear();
 }
 
-// ---- looking
-// -------------------------------------------------------------------------------------
+// ---- looking -----------------------------------------------------------------------------------
 
 std::uint64_t NaiveQueue::position(const NaiveState& state, const NaiveTask& task) {
   std::uint64_t before = 0;
