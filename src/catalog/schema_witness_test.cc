@@ -104,7 +104,7 @@ class Generator {
   }
 
   void add_keyword(json::object& schema, int depth) {
-    switch (pick(depth > 0 ? 26 : 12)) {
+    switch (pick(depth > 0 ? 25 : 12)) {
       case 0:
       case 1:
         schema["type"] = type();
@@ -163,21 +163,18 @@ class Generator {
         schema["patternProperties"] = json::object{{"[ab]", rules(depth - 1)}};
         return;
       case 19:
-        schema["propertyNames"] = json::object{{"pattern", "[abc]"}};
-        return;
-      case 20:
         schema["dependencies"] = json::object{{"a", json::array{"b"}}, {"b", rules(depth - 1)}};
         return;
-      case 21:
+      case 20:
         schema["allOf"] = list(depth - 1);
         return;
-      case 22:
+      case 21:
         schema["anyOf"] = list(depth - 1);
         return;
-      case 23:
+      case 22:
         schema["oneOf"] = list(depth - 1);
         return;
-      case 24:
+      case 23:
         schema["not"] = rules(depth - 1);
         return;
       default:
