@@ -1,0 +1,90 @@
+// node bench/main.mjs --binary QUERN --programs FOLDER --docs FOLDER --work FOLDER [--quick] [--ten_million]
+//                     [--only SECTION,…] [--peers NAME,…] [--rounds N]
+//
+// Measures, keeps the figures in WORK/results.json, and writes the report. scripts/bench gives the folders.
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+
+import { stop_all } from "./lib/child.mjs";
+import { Load } from "./lib/load.mjs";
+import { describe_machine } from "./lib/machine.mjs";
+import { write_report } from "./report.mjs";
+import { measure_connections } from "./sections/connections.mjs";
+import { measure_keys_and_models, measure_queue_length } from "./sections/growth.mjs";
+import { measure_latency } from "./sections/latency.mjs";
+import { measure_one_core } from "./sections/one_core.mjs";
+import { measure_peers, peer_names } from "./sections/peers.mjs";
+import { measure_slots } from "./sections/slots.mjs";
+
+const sections = {
+  one_core: measure_one_core,
+  peers: measure_peers,
+  growth: measure_queue_length,
+  spread_out: measure_keys_and_models,
+  connections: measure_connections,
+  latency: measure_latency,
+  slots: measure_slots,
+};
+
+const full = { rounds: 3, seconds: 3, queue_length: 1_000_000, slot_tasks: 300 };
+const quick = { rounds: 1, seconds: 1, queue_length: 50_000, slot_tasks: 50 };
+
+function read_flags() {
+  const text = { type: "string" };
+  const flag = { type: "boolean", default: false };
+  const options = { binary: text, programs: text, docs: text, work: text, only: text, peers: text, rounds: text, quick: flag, ten_million: flag };
+  const { values } = parseArgs({ options });
+  const pick = (list, all) => {
+    const wanted = list ? list.split(",") : all;
+    for (const name of wanted) if (!all.includes(name)) throw new Error(`unknown '${name}': choose of ${all.join(", ")}`);
+    return wanted;
+  };
+  const size = { ...(values.quick ? quick : full) };
+  if (values.ten_million) size.queue_length = 10_000_000;
+  if (values.rounds) size.rounds = Number(values.rounds);
+  const { quick: is_quick, ten_million, rounds, ...folders } = values;
+  return { ...folders, size, only: pick(values.only, Object.keys(sections)), wanted: pick(values.peers, peer_names) };
+}
+
+async function measure(flags, folder) {
+  const run = {
+    ...flags.size,
+    folder,
+    binary: flags.binary,
+    peers: new URL("./peers", import.meta.url).pathname,
+    wanted: flags.wanted,
+    load: new Load({ folder, programs: flags.programs }),
+    say: (words) => console.log(`${new Date().toTimeString().slice(0, 8)}  ${words}`),
+  };
+  const command = ["scripts/bench", ...process.argv.slice(2).filter((word, i, all) => !is_folder(word, all[i - 1]))].join(" ");
+  const results = { run: { ...flags.size, command }, machine: await describe_machine(run) };
+  for (const name of flags.only) results[name] = await sections[name](run);
+  return results;
+}
+
+const folder_flags = ["--binary", "--programs", "--docs", "--work"];
+const is_folder = (word, before) => folder_flags.includes(word) || folder_flags.includes(before);
+
+async function main() {
+  const flags = read_flags();
+  mkdirSync(flags.work, { recursive: true });
+  const folder = mkdtempSync(join(flags.work, "run-"));
+  const clean_up = async () => {
+    await stop_all();
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
+    process.once(signal, () => void clean_up().then(() => process.exit(130)));
+  try {
+    const results = await measure(flags, folder);
+    writeFileSync(join(flags.work, "results.json"), JSON.stringify(results, null, 1));
+    write_report(results, flags.docs);
+    console.log(`wrote ${join(flags.docs, "BENCHMARKS.md")}`);
+  } finally {
+    await clean_up();
+  }
+}
+
+await main();

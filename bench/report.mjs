@@ -1,0 +1,261 @@
+// node bench/report.mjs RESULTS.json DOCS_FOLDER: writes BENCHMARKS.md and its two plots. Nothing here measures.
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+import { median, mebibytes, milliseconds, ratio, round_count, summary } from "./lib/stats.mjs";
+import { bar_plot, line_plot } from "./lib/svg.mjs";
+
+const names = {
+  quern: "Quern",
+  "bullmq-everysec": "BullMQ, everysec",
+  "bullmq-always": "BullMQ, always",
+  "pg-boss": "pg-boss",
+};
+
+// The time of a commit cycle that the prototype of this design needed: about 3,000 batches a second.
+const prototype_cycle_ms = 1000 / 3000;
+
+const table = (head, rows) =>
+  [head, head.map((_, i) => (i === 0 ? "---" : "---:")), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
+
+const spread = (values) => {
+  const { median: middle, low, high } = summary(values);
+  return `${round_count(middle)} (${round_count(low)}–${round_count(high)})`;
+};
+
+// ---- goals
+
+const at_least = (goal) => ({ goal: `≥ ${goal}`, is_met: (value) => value >= goal });
+const at_most = (goal, words = String(goal)) => ({ goal: `≤ ${words}`, is_met: (value) => value <= goal });
+
+function goals({ one_core, peers, growth, spread_out, connections, latency, slots }) {
+  const rows = [];
+  const add = (what, value, words, limit) => rows.push([what, limit.goal, words, limit.is_met(value) ? "met" : "**missed**"]);
+  const to_nginx = (kind) => median(one_core[kind].quern) / median(one_core[kind].nginx);
+  const add_ratio = (what, value, goal) => add(what, value, ratio(value), at_least(goal));
+
+  if (one_core) {
+    add_ratio("durable creates, to nginx", to_nginx("create"), 0.4);
+    const p99 = median(one_core.create.quern_p99_ms);
+    add("their p99 at 64 connections", p99, milliseconds(p99), at_most(3 * prototype_cycle_ms, "1.0 ms"));
+    add_ratio("polls of waiting tasks, to nginx", to_nginx("poll of a waiting task"), 0.85);
+    add_ratio("polls of running tasks, to nginx", to_nginx("poll of a running task"), 0.85);
+    add_ratio("results of finished tasks, to nginx", to_nginx("result of a finished task"), 0.7);
+  }
+  if (one_core && peers) {
+    const value = median(peers.quern.life) / median(one_core.create.nginx);
+    add_ratio("tasks created, run by `echo` and seen finished on two cores, to nginx on one", value, 0.3);
+  }
+  if (peers?.["bullmq-everysec"]) {
+    const to_peer = (what) => median(peers.quern[what]) / median(peers["bullmq-everysec"][what]);
+    add("creates, to BullMQ on everysec", to_peer("create"), `${to_peer("create").toFixed(1)} ×`, at_least(4));
+    add("finished tasks, to BullMQ on everysec", to_peer("life"), `${to_peer("life").toFixed(1)} ×`, at_least(6));
+  }
+  if (growth) {
+    const length = growth.queue_length.toLocaleString("en-US");
+    for (const kind of ["create", "poll", "claim"])
+      add_ratio(`${kind}s with ${length} waiting, to an empty queue`, median(growth.full[kind]) / median(growth.empty[kind]), 0.8);
+    add("memory of a waiting task", growth.bytes_per_task, `${growth.bytes_per_task.toFixed(0)} B`, at_most(200, "200 B"));
+    const seconds = (5 * growth.queue_length) / 1e6;
+    const allowed = growth.queue_length > 1e6 ? 60 : Math.max(seconds, 5);
+    add(`restart after kill -9 with ${length} waiting`, growth.restart_seconds, `${growth.restart_seconds.toFixed(2)} s`, at_most(allowed, `${allowed} s`));
+  }
+  if (spread_out) {
+    const { "1 key, 1 model": one, ...others } = spread_out;
+    for (const [name, probes] of Object.entries(others)) {
+      const worst = Math.min(...["create", "poll", "claim"].map((kind) => median(probes[kind]) / median(one[kind])));
+      add_ratio(`${name}: the worst of creates, polls and claims, to one key and model`, worst, 0.8);
+    }
+  }
+  if (connections) {
+    const kept = median(connections.beside_idle) / median(connections.alone);
+    add_ratio("creates of 64 connections beside 10,000 idle ones, to alone", kept, 0.9);
+    const bytes = connections.bytes_per_connection[0];
+    add("memory of an idle connection", bytes, `${(bytes / 1024).toFixed(1)} KiB`, at_most(8192, "8 KiB"));
+  }
+  if (latency) {
+    const value = median(latency.create_p50_ms) / median(latency.fdatasync_p50_ms);
+    add("one create on an idle server, to one fdatasync (medians)", value, `${value.toFixed(2)} ×`, at_most(1.5, "1.5 ×"));
+  }
+  if (slots) {
+    const value = median(slots.p50_ms);
+    add("from a slot's coming free to the next process started (median)", value, milliseconds(value), at_most(1, "1 ms"));
+  }
+  return table(["goal", "asked for", "measured", ""], rows);
+}
+
+// ---- tables
+
+const one_core_table = (results) =>
+  table(
+    ["request", "nginx `return 200`, a second", "Quern, a second", "ratio", "Quern p50", "Quern p99"],
+    Object.entries(results).map(([kind, row]) => [
+      kind,
+      spread(row.nginx),
+      spread(row.quern),
+      ratio(median(row.quern) / median(row.nginx)),
+      milliseconds(median(row.quern_p50_ms)),
+      milliseconds(median(row.quern_p99_ms)),
+    ]),
+  );
+
+const peers_table = (results) =>
+  table(
+    ["", "creates/s", "p99", "polls of waiting tasks/s", "finished tasks/s", "time of a task, median", "on the disk before the answer"],
+    Object.entries(results).map(([name, row]) => [
+      names[name],
+      spread(row.create),
+      milliseconds(median(row.create_p99_ms)),
+      spread(row.poll),
+      spread(row.life),
+      milliseconds(median(row.life_p50_ms)),
+      row.durable ? "yes" : "no",
+    ]),
+  );
+
+const probes_table = (rows) =>
+  table(
+    ["", "creates/s", "polls/s", "claimed and finished/s"],
+    rows.map(([name, probes]) => [name, spread(probes.create), spread(probes.poll), spread(probes.claim)]),
+  );
+
+const machine_table = (machine) => {
+  const hardware = `${machine.cpu}, ${machine.cores} cores, ${machine.memory_gib} GiB of memory, Linux ${machine.kernel}, ${machine.file_system}`;
+  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
+  return `${hardware}. ${versions.join(", ")}. ${machine.date}.`;
+};
+
+// ---- plots
+
+function throughput_plot(peers) {
+  const panel = (title, kind) => ({
+    title,
+    rows: Object.entries(peers).map(([name, row]) => ({
+      label: row.durable ? names[name] : `${names[name]} *`,
+      value: median(row[kind]),
+      words: round_count(median(row[kind])),
+      strong: name === "quern",
+    })),
+  });
+  return bar_plot({
+    title: "A queue over HTTP: requests and tasks a second",
+    subtitle: "64 connections, all on one two-core machine. * answers before the task is on the disk.",
+    panels: [
+      panel("creates", "create"),
+      panel("polls of waiting tasks", "poll"),
+      panel("tasks created, run and seen finished", "life"),
+    ],
+  });
+}
+
+function growth_plot(growth) {
+  const curve = (value) => growth.fill.map((point) => [point.queued, value(point)]);
+  return line_plot({
+    title: "The queue grows, the cost of a task does not",
+    subtitle: "One core, 64 connections; each create is on the disk before its answer.",
+    x_title: "tasks waiting",
+    panels: [
+      { title: "durable creates a second", series: [{ label: "creates/s", points: curve((p) => p.rate), strong: true }] },
+      {
+        title: "memory of the server, MiB",
+        series: [{ label: "resident", points: curve((p) => p.resident_bytes / 1048576), strong: true }],
+      },
+    ],
+  });
+}
+
+// ---- the page
+
+const section = (title, ...paragraphs) => [`## ${title}`, ...paragraphs].join("\n\n");
+
+function page(results) {
+  const { run, machine, one_core, peers, growth, spread_out, connections, latency, slots } = results;
+  const parts = [
+    "# Benchmarks\n\nWritten by `make bench`; change nothing here by hand. " +
+      `Each figure is the median of ${run.rounds} round${run.rounds === 1 ? "" : "s"} of ${run.seconds} s, in brackets the lowest and the highest. ` +
+      "What is compared was measured in turn in the same run, so read the ratios: the figures themselves move with the machine.",
+    machine_table(machine),
+    section("Goals", goals(results)),
+  ];
+  if (one_core)
+    parts.push(
+      section(
+        "One core",
+        "The server has core 0 to itself, wrk core 1: `-t1 -c64`, keep-alive, no pipelining, a body of 180 bytes. nginx answers the very same requests " +
+          "with `return 200` and does no work. Quern checks the key and its rate, validates the body against a JSON schema, ranks the task fairly, counts its position, " +
+          "and has it on the disk before it answers.",
+        one_core_table(one_core),
+      ),
+    );
+  if (peers)
+    parts.push(
+      section(
+        "Against other queues",
+        "![Throughput against peers](bench_throughput.svg)",
+        "Server, store, workers and load share all cores. A peer is Fastify with the same routes, a key check, schemas for input and answers, two web and two worker processes " +
+          "(`bench/peers/`); Redis is set up as BullMQ's page on production advises, PostgreSQL has a quarter of the memory as shared buffers. " +
+          "A finished task was created over HTTP, run by a worker that echoes its input, and seen `COMPLETED` by the caller that created it.",
+        peers_table(peers),
+      ),
+    );
+  if (growth)
+    parts.push(
+      section(
+        "Growth",
+        "![Throughput and memory against queue length](bench_growth.svg)",
+        "One core. Claims are measured by letting a held-back model of `echo` go: each one is claimed, run and finished durably.",
+        probes_table([
+          ["empty queue", growth.empty],
+          [`${growth.queue_length.toLocaleString("en-US")} waiting`, growth.full],
+          ...Object.entries(spread_out ?? {}),
+        ]),
+        `The server took ${mebibytes(growth.empty_bytes)} when empty and ${growth.bytes_per_task.toFixed(0)} bytes more for each waiting task; ` +
+          `killed with all of them waiting, it served again after ${growth.restart_seconds.toFixed(2)} s.`,
+      ),
+    );
+  const rest = [];
+  if (connections)
+    rest.push(
+      `* **Connections**: ${spread(connections.alone)} creates/s alone, ${spread(connections.beside_idle)} beside ` +
+        `${connections.idle_count.toLocaleString("en-US")} idle keep-alive connections, which take ${(connections.bytes_per_connection[0] / 1024).toFixed(1)} KiB each.`,
+    );
+  if (latency)
+    rest.push(
+      `* **Latency**: one create at a time takes ${milliseconds(median(latency.create_p50_ms))} (p99 ${milliseconds(median(latency.create_p99_ms))}); ` +
+        `writing 4 KiB and one fdatasync takes ${milliseconds(median(latency.fdatasync_p50_ms))} (p99 ${milliseconds(median(latency.fdatasync_p99_ms))}) on the same disk.`,
+    );
+  if (slots)
+    rest.push(
+      `* **Slots**: from the last line of one process to the first line of the next in its slot ${milliseconds(median(slots.p50_ms))} in the median, ` +
+        `${milliseconds(median(slots.p90_ms))} at p90: its exit, a durable finish, a durable claim and the start of a process.`,
+    );
+  if (rest.length > 0) parts.push(section("Connections, latency, slots", rest.join("\n")));
+  parts.push(section("Commands", "```\n" + commands(run, machine) + "\n```"));
+  return parts.join("\n\n") + "\n";
+}
+
+const commands = ({ command, seconds }, { cores }) =>
+  [
+    command,
+    "",
+    "taskset -c 0 nginx -c nginx.conf                    # worker_processes 1; location / { return 200; }",
+    "taskset -c 0 quern serve --config quern.toml        # threads = 1; schema, key, rate and queue limits set",
+    `taskset -c 1 wrk -t1 -c64 -d${seconds}s -s bench/load/requests.lua URL -- REQUESTS`,
+    "redis-server --appendonly yes --appendfsync everysec|always --save '' --maxmemory-policy noeviction",
+    `node bench/peers/service.mjs bullmq redis://127.0.0.1:PORT ${cores} ${cores}`,
+    `quern_bench_life --connections 64 --window 32 --look_ms 20 --warm_seconds 1 --seconds ${seconds + 1} --url URL …`,
+  ].join("\n");
+
+/** Writes what `results` has; a part that was not measured is left out. */
+export function write_report(results, docs) {
+  writeFileSync(join(docs, "BENCHMARKS.md"), page(results));
+  if (results.peers) writeFileSync(join(docs, "bench_throughput.svg"), throughput_plot(results.peers));
+  if (results.growth) writeFileSync(join(docs, "bench_growth.svg"), growth_plot(results.growth));
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const [results, docs] = process.argv.slice(2);
+  write_report(JSON.parse(readFileSync(results, "utf8")), docs);
+}

@@ -1,0 +1,28 @@
+// What 10,000 idle keep-alive connections cost the 64 that are busy, and the memory.
+
+import { hold, resident_bytes } from "../lib/child.mjs";
+import { start_quern } from "../lib/servers.mjs";
+import { create_request } from "../lib/tasks.mjs";
+
+const idle_count = 10_000;
+
+/** @returns {{alone: number[], beside_idle: number[], bytes_per_connection: number[]}} */
+export async function measure_connections({ folder, binary, load, rounds, seconds, say }) {
+  const results = { idle_count, alone: [], beside_idle: [], bytes_per_connection: [] };
+  const server = await start_quern(folder, binary, { core: 0, threads: 1 });
+  const requests = [create_request("hold")];
+  await load.wrk(server.url, requests, { seconds: 1, core: 1 }); // what the first load needs is not the connections'
+  for (let round = 1; round <= rounds; ++round) {
+    say(`connections, round ${round} of ${rounds}`);
+    results.alone.push((await load.wrk(server.url, requests, { seconds, core: 1 })).rate);
+    const before = resident_bytes(server.pid);
+    const idle = await hold(load.program("idle"), ["--url", server.url, "--connections", String(idle_count)]);
+    // Later rounds reuse memory that the first one's connections gave back.
+    if (round === 1) results.bytes_per_connection.push((resident_bytes(server.pid) - before) / idle_count);
+    results.beside_idle.push((await load.wrk(server.url, requests, { seconds, core: 1 })).rate);
+    const { open } = JSON.parse(await idle.finish());
+    if (open !== idle_count) throw new Error(`${idle_count - open} of ${idle_count} idle connections were closed`);
+  }
+  await server.stop();
+  return results;
+}

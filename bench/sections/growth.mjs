@@ -1,0 +1,113 @@
+// Whether creates, polls and claims cost the same however long the queue and however many keys and models;
+// what a waiting task costs in memory; how long a restart takes.
+
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { resident_bytes } from "../lib/child.mjs";
+import { body, key, key_of, make_quern, model_of, start_quern } from "../lib/servers.mjs";
+import { create_request, create_tasks, ended_tasks, set_paused, status_request } from "../lib/tasks.mjs";
+
+const polled_count = 1000;
+const restart_patience_ms = 180_000;
+
+/**
+ * Fills one server to `queue_length`, then probes it and an empty one in turn, then kills and restarts it.
+ * @returns {{fill: object[], bytes_per_task: number, restart_seconds: number, empty: Probes, full: Probes}}
+ */
+export async function measure_queue_length(run) {
+  const { folder, binary, load, rounds, queue_length, say } = run;
+  const quern = make_quern(folder, binary, { threads: 1 });
+  const full = await quern.start({ core: 0 });
+  await set_paused(full.url, ["echo"], true);
+
+  say(`growth: filling to ${queue_length.toLocaleString("en-US")} waiting tasks`);
+  const empty_bytes = resident_bytes(full.pid);
+  const fill = await fill_up(full, load, queue_length);
+  const bytes_per_task = (resident_bytes(full.pid) - empty_bytes) / queue_length;
+
+  const probes = { empty: no_probes(), full: no_probes() };
+  for (let round = 1; round <= rounds; ++round) {
+    say(`growth, round ${round} of ${rounds}: an empty queue and a full one`);
+    const empty = await start_quern(folder, binary, { core: 0, threads: 1 });
+    await probe(empty, [{ model: "echo", key }], run, probes.empty);
+    await empty.stop();
+    await probe(full, [{ model: "echo", key }], run, probes.full);
+  }
+  return { queue_length, fill, empty_bytes, bytes_per_task, ...probes, ...(await restart(quern, full, say)) };
+}
+
+// Points of the curve: {queued, rate, resident_bytes}.
+async function fill_up(server, load, count) {
+  const points = [];
+  let last = { created: 0, seconds: 0 };
+  await load.fill(server.url, { model: "echo", key, body, count, core: 1, timeout_ms: 120_000 + count / 5 }, (now) => {
+    const rate = (now.created - last.created) / (now.seconds - last.seconds);
+    points.push({ queued: now.created, rate, resident_bytes: resident_bytes(server.pid) });
+    last = now;
+  });
+  return points;
+}
+
+async function restart(quern, server, say) {
+  say("growth: kill -9 and restart");
+  await server.stop("SIGKILL");
+  const begun = Date.now();
+  const again = await quern.start({ core: 0, patience_ms: restart_patience_ms });
+  const restart_seconds = (Date.now() - begun) / 1000;
+  const restart_bytes = resident_bytes(again.pid);
+  await again.stop();
+  return { restart_seconds, restart_bytes };
+}
+
+/** @returns {{[name]: Probes}} by number of keys and of models, each on a fresh server in each round */
+export async function measure_keys_and_models(run) {
+  const { folder, binary, rounds, say } = run;
+  const numbered = (count, make) => Array.from({ length: count }, (_, i) => make(i));
+  const cases = {
+    "1 key, 1 model": { places: [{ model: "echo", key }] },
+    "100 keys": { keys: 100, places: numbered(100, (i) => ({ model: "echo", key: key_of(i) })) },
+    "10,000 keys": { keys: 10_000, places: numbered(10_000, (i) => ({ model: "echo", key: key_of(i) })) },
+    "1,000 models": { models: 1000, places: numbered(1000, (i) => ({ model: model_of(i), key })) },
+  };
+  const results = {};
+  for (let round = 1; round <= rounds; ++round) {
+    for (const [name, { places, keys, models }] of Object.entries(cases)) {
+      say(`growth, round ${round} of ${rounds}: ${name}`);
+      const server = await start_quern(folder, binary, { core: 0, threads: 1, keys, models });
+      await probe(server, places, run, (results[name] ??= no_probes()));
+      await server.stop();
+    }
+  }
+  return results;
+}
+
+const no_probes = () => ({ create: [], poll: [], claim: [] });
+
+// Creates tasks while nothing runs, asks for some that wait, then lets them run: a task is claimed and
+// finished durably for each that ends.
+async function probe(server, places, { load, seconds }, into) {
+  const models = [...new Set(places.map(({ model }) => model))];
+  await set_paused(server.url, models, true);
+  const waiting = await create_tasks(server.url, Math.max(polled_count, places.length), places);
+  const creates = await load.wrk(server.url, places.map(({ model, key }) => create_request(model, key)), { seconds, core: 1 });
+  const polls = await load.wrk(server.url, waiting.map(status_request), { seconds, core: 1 });
+  await set_paused(server.url, models, false);
+  into.claim.push(await claims_a_second(server.url, creates.requests, seconds));
+  await set_paused(server.url, models, true);
+  into.create.push(creates.rate);
+  into.poll.push(polls.rate);
+}
+
+// Tasks ended a second while there are at least `available`; over `seconds` at most.
+async function claims_a_second(url, available, seconds) {
+  const begun = performance.now();
+  const before = await ended_tasks(url);
+  let point = { at: begun, ended: before };
+  while (performance.now() < begun + seconds * 1000) {
+    await sleep(50);
+    const ended = await ended_tasks(url);
+    if (ended - before >= available * 0.9) break; // the last ones may come slower
+    point = { at: performance.now(), ended };
+  }
+  return ((point.ended - before) * 1000) / (point.at - begun);
+}

@@ -1,0 +1,46 @@
+// Each kind of request on one core, beside nginx that answers the same requests without any work.
+
+import { create_tasks, create_request, result_request, status_request, until_all } from "../lib/tasks.mjs";
+import { start_nginx, start_quern } from "../lib/servers.mjs";
+
+const waiting_count = 1000;
+const running_count = 64;
+const finished_count = 1000;
+
+/** @returns {{[kind]: {nginx: number[], quern: number[], quern_p50_ms: number[], quern_p99_ms: number[]}}} */
+export async function measure_one_core({ folder, binary, load, rounds, seconds, say }) {
+  const results = {};
+  const nginx = await start_nginx(folder, { core: 0 });
+  for (let round = 1; round <= rounds; ++round) {
+    const quern = await start_quern(folder, binary, { core: 0, threads: 1 });
+    for (const [kind, requests] of Object.entries(await prepare(quern.url))) {
+      say(`one core, round ${round} of ${rounds}: ${kind}`);
+      const base = await load.wrk(nginx.url, requests, { seconds, core: 1 });
+      const own = await load.wrk(quern.url, requests, { seconds, core: 1 });
+      const row = (results[kind] ??= { nginx: [], quern: [], quern_p50_ms: [], quern_p99_ms: [] });
+      row.nginx.push(base.rate);
+      row.quern.push(own.rate);
+      row.quern_p50_ms.push(own.p50_ms);
+      row.quern_p99_ms.push(own.p99_ms);
+    }
+    await quern.stop();
+  }
+  await nginx.stop();
+  return results;
+}
+
+// Tasks in each state, and the requests about them. Creates come first: the queue is still short then.
+async function prepare(url) {
+  const running = await create_tasks(url, running_count, [{ model: "run" }]);
+  await until_all(url, running, "IN_PROGRESS");
+  const finished = await create_tasks(url, finished_count, [{ model: "echo" }]);
+  await until_all(url, finished, "COMPLETED");
+  // The first two of `hold` may be running or about to.
+  const waiting = (await create_tasks(url, waiting_count + 2, [{ model: "hold" }])).slice(2);
+  return {
+    create: [create_request("hold")],
+    "poll of a waiting task": waiting.map(status_request),
+    "poll of a running task": running.map(status_request),
+    "result of a finished task": finished.map(result_request),
+  };
+}

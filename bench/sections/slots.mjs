@@ -1,0 +1,35 @@
+// From the last line of one runner program to the first line of the next in the same slot: its exit, a durable
+// finish, a durable claim, and the start of a process.
+
+import { readFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { join } from "node:path";
+
+import { median } from "../lib/stats.mjs";
+import { start_quern } from "../lib/servers.mjs";
+import { create_tasks, until_all } from "../lib/tasks.mjs";
+
+/** @returns {{p50_ms: number[], p90_ms: number[]}} */
+export async function measure_slots({ folder, binary, load, rounds, slot_tasks, say }) {
+  const results = { p50_ms: [], p90_ms: [] };
+  for (let round = 1; round <= rounds; ++round) {
+    say(`slots, round ${round} of ${rounds}`);
+    const stamp = { program: load.program("stamp"), file: join(folder, `stamps-${round}`) };
+    const server = await start_quern(folder, binary, { threads: cpus().length, stamp });
+    const tasks = await create_tasks(server.url, slot_tasks, [{ model: "stamp" }]);
+    await until_all(server.url, tasks.slice(-1), "COMPLETED", 60_000);
+    await until_all(server.url, tasks, "COMPLETED");
+    await server.stop();
+    const gaps = gaps_of(readFileSync(stamp.file, "utf8"));
+    results.p50_ms.push(median(gaps));
+    results.p90_ms.push(gaps.sort((a, b) => a - b)[Math.floor(gaps.length * 0.9)]);
+  }
+  return results;
+}
+
+// Lines of "begin end" in nanoseconds, too large for exact numbers: differences are taken as integers.
+function gaps_of(text) {
+  const runs = text.trim().split("\n").map((line) => line.split(" ").map(BigInt));
+  runs.sort((a, b) => (a[0] < b[0] ? -1 : 1));
+  return runs.slice(1).map(([begun], i) => Number(begun - runs[i][1]) / 1e6);
+}
