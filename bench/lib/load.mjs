@@ -29,7 +29,7 @@ export class Load {
    * @param {Request[]} requests
    */
   async wrk(url, requests, { seconds, connections = 64, core }) {
-    const args = ["-t1", `-c${connections}`, `-d${seconds}s`, "-s", requests_script, url, "--", this.#list_of(requests)];
+    const args = ["-t1", `-c${connections}`, `-d${seconds}s`, "--timeout", "10s", "-s", requests_script, url, "--", this.#list_of(requests)];
     const out = await run("wrk", args, { core, timeout_ms: seconds * 1000 + 30_000 });
     const result = JSON.parse(out.trim().split("\n").pop());
     if (result.bad_answers > 0 || result.broken > 0 || result.requests === 0) {

@@ -3,7 +3,7 @@
 
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { chmodSync, chownSync, mkdtempSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
@@ -138,19 +138,30 @@ export async function start_bullmq(folder, peers, { fsync }) {
 
 /** Fastify and pg-boss on PostgreSQL with a quarter of the memory, up to 2 GiB, as shared buffers. */
 export async function start_pg_boss(folder, peers) {
-  const home = new_folder(folder, "postgres");
   const programs = (await run("pg_config", ["--bindir"])).trim();
-  // PostgreSQL refuses to be run by root.
+  // PostgreSQL refuses to be run by root, and its own user may not be let into our folder.
   const as_root = process.getuid() === 0;
+  const home = new_folder(as_root ? "/var/tmp" : folder, "quern-bench-postgres");
+  process.once("exit", () => rmSync(home, { recursive: true, force: true }));
   const [user, group] = as_root ? await ids_of("postgres") : [];
   if (as_root) chownSync(home, user, group);
   chmodSync(home, 0o700);
-  const command = (name, args) => (as_root ? ["setpriv", [`--reuid=${user}`, `--regid=${group}`, "--clear-groups", join(programs, name), ...args]] : [join(programs, name), args]);
+  const as_user = as_root ? ["setpriv", `--reuid=${user}`, `--regid=${group}`, "--clear-groups"] : [];
+  const command = (name, args) => {
+    const [first, ...rest] = [...as_user, join(programs, name), ...args];
+    return [first, rest];
+  };
   const data = join(home, "data");
   await run(...command("initdb", ["-D", data, "-U", "bench", "-A", "trust", "--no-sync"]));
   const port = await free_port();
   const buffers_mib = Math.min(2048, Math.floor(totalmem() / 4 / 1048576));
-  const settings = { listen_addresses: "127.0.0.1", port, unix_socket_directories: "", shared_buffers: `${buffers_mib}MB`, max_wal_size: "4GB" };
+  const settings = {
+    listen_addresses: "127.0.0.1",
+    port,
+    unix_socket_directories: "",
+    shared_buffers: `${buffers_mib}MB`,
+    max_wal_size: "4GB",
+  };
   const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
   const ready = () => run(join(programs, "pg_isready"), ["-h", "127.0.0.1", "-p", String(port)]);
   const postgres = await start_server(...command("postgres", ["-D", data, ...args]), { log: join(home, "stderr.log"), probe: ready });
