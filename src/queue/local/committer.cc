@@ -124,7 +124,7 @@ void Committer::run_batch(std::span<Command> commands) {
   Batch batch{.now = clock_.now()};
   look_up_replays(commands, batch);
   apply(commands, batch);
-  append_logs(commands);
+  note_beats(commands, batch);
   find_expired(batch, commands.size());
   if (is_worth_writing(batch)) {
     if (!commands.empty()) metrics_.batch_commands.observe(static_cast<double>(commands.size()));
@@ -139,8 +139,9 @@ void Committer::run_batch(std::span<Command> commands) {
     }
   }
   publish(batch);
-  answer(commands);
+  // Observers first: who has an answer may rely on their having been told.
   tell(batch);
+  answer(commands);
 }
 
 void Committer::look_up_replays(std::span<Command> commands, Batch& batch) {
@@ -296,17 +297,26 @@ void Committer::apply_one(CancelCommand& command, Batch& batch) {
   command.answer = state ? CancelAnswer::requested : CancelAnswer::already_completed;
 }
 
-void Committer::append_logs(std::span<Command> commands) {
+void Committer::note_beats(std::span<Command> commands, Batch& batch) {
+  const bool watched = !watches_.is_empty();
   for (Command& command : commands) {
     auto* heartbeat = std::get_if<HeartbeatCommand>(&command);
-    if (heartbeat == nullptr || !heartbeat->answer || heartbeat->beat.logs.empty()) continue;
+    if (heartbeat == nullptr || !heartbeat->answer) continue;
     const TaskId& id = heartbeat->lease.task;
-    running_.append(id, std::move(heartbeat->beat.logs), [&] {
-      // Logs that cannot be read are not worth failing a heartbeat.
-      return journal_.logs(id).value_or(std::vector<NumberedLog>{});
-    });
-    if (!logs_due_) logs_due_ = clock_.now().steady + kLogFlushInterval;
+    const bool has_logs = !heartbeat->beat.logs.empty();
+    if (has_logs) append_logs(id, std::move(heartbeat->beat.logs));
+    if (watched && (has_logs || heartbeat->beat.progress)) {
+      batch.touched.emplace_back(id, std::nullopt);
+    }
   }
+}
+
+void Committer::append_logs(const TaskId& id, std::vector<LogEntry> entries) {
+  running_.append(id, std::move(entries), [&] {
+    // Logs that cannot be read are not worth failing a heartbeat.
+    return journal_.logs(id).value_or(std::vector<NumberedLog>{});
+  });
+  if (!logs_due_) logs_due_ = clock_.now().steady + kLogFlushInterval;
 }
 
 // ---- publishing and answering

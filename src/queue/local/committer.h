@@ -103,7 +103,9 @@ class Committer {
   void look_up_replay(const IdempotencyKey& key, Batch& batch);
   void apply(std::span<Command> commands, Batch& batch);
   void apply_due(Batch& batch);
-  void append_logs(std::span<Command> commands);
+  /// Takes in logs, and tells watches of progress: heartbeats change nothing that is stored.
+  void note_beats(std::span<Command> commands, Batch& batch);
+  void append_logs(const TaskId& id, std::vector<LogEntry> entries);
   void apply_one(SubmitCommand& command, Batch& batch);
   void apply_one(ReplayCommand& command, Batch& batch);
   void apply_one(ClaimCommand& command, Batch& batch);
