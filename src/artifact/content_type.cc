@@ -117,12 +117,18 @@ bool is_head_of_json(std::string_view head) {
 /// libmagic guesses at programming languages from single words, which prose has too.
 bool is_guessed_language(std::string_view type) { return type.starts_with("text/x-"); }
 
+/// libmagic does not look at a single byte: an answer of "7" is a text all the same.
+bool is_one_letter(std::string_view head) {
+  return head.size() == 1 && head.front() >= ' ' && head.front() <= '~';
+}
+
 std::string correct(std::string type, std::string_view head, std::uint64_t file_bytes) {
   const bool is_cut = file_bytes > head.size();
   if (is_cut && type.starts_with("text/") && is_head_of_json(head)) type = "application/json";
   if (const std::string_view model = find_model_format(type, head, file_bytes); !model.empty()) {
     return std::string(model);
   }
+  if (type == kUnknown && is_one_letter(head)) return std::string(kPlainText);
   if (is_guessed_language(type)) return std::string(kPlainText);
   const bool may_be_svg = type == kPlainText || type == "text/xml" || type == "text/html";
   if (may_be_svg && is_svg(head)) return "image/svg+xml";

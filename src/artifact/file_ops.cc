@@ -75,6 +75,27 @@ bool flatten(int folder, int top, std::uint64_t& moved) {
   return all;
 }
 
+bool flatten_into(int top, const std::string& name, std::uint64_t& moved) {
+  const FileDescriptor folder = open_folder_to_clear(top, name);
+  return folder.is_open() && flatten(folder.get(), top, moved);
+}
+
+bool empty_tree(int parent, const std::string& name) {
+  const FileDescriptor top = open_folder_to_clear(parent, name);
+  if (!top.is_open()) return false;
+  std::uint64_t moved = 0;
+  std::vector<std::string> entries = list_folder(top.get());
+  while (!entries.empty()) {
+    for (const std::string& entry : entries) {
+      if (::unlinkat(top.get(), entry.c_str(), 0) == 0) continue;
+      if (!flatten_into(top.get(), entry, moved)) return false;
+      if (::unlinkat(top.get(), entry.c_str(), AT_REMOVEDIR) != 0) return false;
+    }
+    entries = list_folder(top.get());
+  }
+  return true;
+}
+
 }  // namespace
 
 std::unexpected<Error> io_failure(int error, std::string_view what) {
@@ -130,21 +151,7 @@ std::vector<std::string> list_folder(int folder) {
 
 bool remove_tree(int parent, const std::string& name) {
   if (::unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT) return true;
-  const FileDescriptor top = open_folder_to_clear(parent, name);
-  if (!top.is_open()) return false;
-
-  std::uint64_t moved = 0;
-  std::vector<std::string> entries = list_folder(top.get());
-  while (!entries.empty()) {
-    for (const std::string& entry : entries) {
-      if (::unlinkat(top.get(), entry.c_str(), 0) == 0) continue;
-      const FileDescriptor folder = open_folder_to_clear(top.get(), entry);
-      if (!folder.is_open() || !flatten(folder.get(), top.get(), moved)) return false;
-      if (::unlinkat(top.get(), entry.c_str(), AT_REMOVEDIR) != 0) return false;
-    }
-    entries = list_folder(top.get());
-  }
-  return ::unlinkat(parent, name.c_str(), AT_REMOVEDIR) == 0;
+  return empty_tree(parent, name) && ::unlinkat(parent, name.c_str(), AT_REMOVEDIR) == 0;
 }
 
 }  // namespace quern

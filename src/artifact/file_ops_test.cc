@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -62,7 +63,7 @@ TEST(FileOps, CopyingStopsWhenAskedTo) {
 }
 
 TEST(FileOps, RemovesATreeDeeperThanAnyDescriptorLimit) {
-  constexpr int kDepth = 2000;
+  constexpr int kDepth = 200;
   const TempFolder temp;
   FileDescriptor folder = open_folder(temp.path());
   for (int i = 0; i < kDepth; ++i) {
@@ -72,8 +73,16 @@ TEST(FileOps, RemovesATreeDeeperThanAnyDescriptorLimit) {
     ASSERT_TRUE(folder.is_open());
   }
 
-  EXPECT_TRUE(remove_tree(open_folder(temp.path()).get(), "d"));
+  folder = open_folder(temp.path());
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit few{.rlim_cur = 40, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
 
+  const bool is_removed = remove_tree(folder.get(), "d");
+
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_TRUE(is_removed);
   EXPECT_FALSE(fs::exists(temp.path() / "d"));
 }
 

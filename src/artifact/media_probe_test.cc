@@ -85,6 +85,7 @@ TEST_F(MediaProbe, TellsTheTypeFromTheContent) {
       {"nothing", "", "application/octet-stream"},
       {"noise", "\x01\x02\x03\xff\xfe\xfa"s, "application/octet-stream"},
       {"text", "Grüße aus dem Süden\n", "text/plain"},
+      {"one letter", "7", "text/plain"},
       {"C in prose", "#include <stdio.h>\nint main() {}\n", "text/plain"},
       {"a shell script", "#!/bin/sh\necho hi\n", "text/plain"},
       {"HTML", "<!DOCTYPE html><html><body>x</body></html>", "text/html"},

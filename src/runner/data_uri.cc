@@ -1,0 +1,135 @@
+#include "runner/data_uri.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "artifact/stored_file_url.h"
+
+namespace quern {
+
+namespace {
+
+constexpr std::size_t kHeadBytesMax = 256;  // between "data:" and the comma
+constexpr std::string_view kScheme = "data:";
+constexpr std::string_view kBase64 = ";base64";
+constexpr std::uint8_t kNoDigit = 0xff;
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+bool equal_ignoring_case(std::string_view a, std::string_view b) {
+  return std::ranges::equal(a, b, {}, lower, lower);
+}
+
+/// What a media type and its parameters are written with; "%" and quotes for odd parameters. No
+/// blanks: prose has them.
+bool is_head_character(char c) {
+  const char l = lower(c);
+  return (l >= 'a' && l <= 'z') || (l >= '0' && l <= '9') ||
+         std::string_view("/;=+-._!#$&^*'`|~%\"").find(c) != std::string_view::npos;
+}
+
+struct Parts {
+  bool is_base64 = false;
+  std::string_view body;
+};
+
+std::optional<Parts> split(std::string_view text) {
+  if (!equal_ignoring_case(text.substr(0, kScheme.size()), kScheme)) return std::nullopt;
+  text.remove_prefix(kScheme.size());
+  const std::size_t comma = text.substr(0, kHeadBytesMax + 1).find(',');
+  if (comma == std::string_view::npos) return std::nullopt;
+  const std::string_view head = text.substr(0, comma);
+  if (!std::ranges::all_of(head, is_head_character)) return std::nullopt;
+  const std::string_view type = head.substr(0, head.find(';'));
+  const std::size_t slash = type.find('/');
+  const bool is_type = slash != std::string_view::npos && slash > 0 && slash + 1 < type.size();
+  if (!type.empty() && !is_type) return std::nullopt;
+  const bool is_base64 = head.size() >= kBase64.size() &&
+                         equal_ignoring_case(head.substr(head.size() - kBase64.size()), kBase64);
+  return Parts{.is_base64 = is_base64, .body = text.substr(comma + 1)};
+}
+
+constexpr std::array<std::uint8_t, 256> make_digits() {
+  constexpr std::string_view kAlphabet =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::array<std::uint8_t, 256> digits{};
+  digits.fill(kNoDigit);
+  for (std::size_t i = 0; i < kAlphabet.size(); ++i) {
+    digits[static_cast<unsigned char>(kAlphabet[i])] = static_cast<std::uint8_t>(i);
+  }
+  return digits;
+}
+constexpr std::array<std::uint8_t, 256> kDigits = make_digits();
+
+bool is_blank(char c) { return std::string_view(" \t\n\f\r").find(c) != std::string_view::npos; }
+
+void strip_padding(std::string_view& text) {
+  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+  for (int i = 0; i < 2 && text.ends_with('='); ++i) {
+    text.remove_suffix(1);
+    while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+  }
+}
+
+/// Blanks are passed over; the padding may be missing, and bits left over are dropped.
+Result<std::string> base64_decode(std::string_view text) {
+  strip_padding(text);
+  std::string bytes;
+  bytes.reserve(text.size() / 4 * 3 + 2);
+  std::uint32_t bits = 0;
+  unsigned digits = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (is_blank(text[i])) continue;
+    const std::uint8_t digit = kDigits[static_cast<unsigned char>(text[i])];
+    if (digit == kNoDigit) {
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("broken base64 at character {} of the data", i + 1));
+    }
+    bits = bits << 6U | digit;
+    if (++digits % 4 != 0) continue;
+    bytes += static_cast<char>(bits >> 16U & 0xffU);
+    bytes += static_cast<char>(bits >> 8U & 0xffU);
+    bytes += static_cast<char>(bits & 0xffU);
+  }
+  switch (digits % 4) {
+    case 1:
+      return fail(ErrorCode::invalid_argument, "base64 data is cut short");
+    case 2:
+      bytes += static_cast<char>(bits >> 4U & 0xffU);
+      break;
+    case 3:
+      bytes += static_cast<char>(bits >> 10U & 0xffU);
+      bytes += static_cast<char>(bits >> 2U & 0xffU);
+      break;
+    default:
+      break;
+  }
+  return bytes;
+}
+
+}  // namespace
+
+bool is_data_uri(std::string_view text) { return split(text).has_value(); }
+
+Result<std::string> decode_data_uri(std::string_view text, std::uint64_t bytes_max) {
+  const std::optional<Parts> parts = split(text);
+  if (!parts) return fail(ErrorCode::invalid_argument, "not a data URI");
+  const bool has_escapes = parts->body.find('%') != std::string_view::npos;
+  Result<std::string> bytes;
+  if (!parts->is_base64) {
+    bytes = unescape_percent(parts->body);
+  } else if (has_escapes) {
+    bytes = base64_decode(unescape_percent(parts->body));
+  } else {
+    bytes = base64_decode(parts->body);
+  }
+  if (bytes && bytes->size() > bytes_max) {
+    return fail(ErrorCode::too_large, fmt::format("data larger than {} bytes", bytes_max));
+  }
+  return bytes;
+}
+
+}  // namespace quern

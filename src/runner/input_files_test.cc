@@ -1,0 +1,217 @@
+#include "runner/input_files.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "testing/path_server.h"
+#include "testing/seeded_random.h"
+#include "testing/temp_folder.h"
+
+namespace quern {
+namespace {
+
+namespace fs = std::filesystem;
+
+class InputFiles : public testing::Test {
+ protected:
+  InputFiles()
+      : store_(*ArtifactStore::open(temp_.path() / "data", random_)),
+        folders_(*store_->make_folders({.high = 1, .low = 1}, 1)) {
+    options_.fetch.address_rule = &is_any_address;
+  }
+
+  Result<json::object> prepare(std::string_view input, std::stop_token stop = {}) {
+    return prepare_input(parse_json(input)->get_object(), properties_, folders_, *store_, options_,
+                         std::move(stop));
+  }
+
+  /// The prepared input, with "<folder>/" cut off each path.
+  std::string prepared(std::string_view input) {
+    const auto done = prepare(input);
+    if (!done) return "(" + done.error().message + ")";
+    std::string text = json::serialize(*done);
+    const std::string folder = folders_.input.string() + "/";
+    for (auto at = text.find(folder); at != std::string::npos; at = text.find(folder)) {
+      text.erase(at, folder.size());
+    }
+    return text;
+  }
+
+  std::string refusal(std::string_view input, ErrorCode code = ErrorCode::invalid_argument) {
+    const auto done = prepare(input);
+    EXPECT_FALSE(done) << input;
+    if (done) return "prepared";
+    EXPECT_EQ(done.error().code, code);
+    return done.error().message;
+  }
+
+  std::string read(const std::string& name) const {
+    std::ifstream file(folders_.input / name, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  /// The path of the URL of a stored file.
+  std::string upload(const std::string& name, const std::string& content) {
+    auto started = store_->start_upload(name, 1000);
+    EXPECT_TRUE((*started)->write(content));
+    const Output output = *(*started)->finish();
+    return "/files/" + output.file_key + "/" + output.file_name;
+  }
+
+  [[nodiscard]] std::size_t count_input_files() const {
+    const fs::directory_iterator files(folders_.input);
+    return static_cast<std::size_t>(std::distance(fs::begin(files), fs::end(files)));
+  }
+
+  TempFolder temp_;
+  SeededRandom random_{1};
+  std::unique_ptr<ArtifactStore> store_;
+  AttemptFolders folders_;
+  PathServer server_;
+  std::vector<std::string> properties_{"image"};
+  InputFileOptions options_;
+};
+
+TEST_F(InputFiles, LeavesOrdinaryValuesAsTheyAre) {
+  constexpr const char* kInput =
+      R"({"prompt":"data: a list, sorted","n":1,"x":null,"list":["https://example.com/a.png",true],)"
+      R"("path":"/etc/passwd","page":"http://example.com/files/abc/a.png"})";
+  EXPECT_EQ(prepared(kInput), kInput);
+  EXPECT_EQ(count_input_files(), 0U);
+}
+
+TEST_F(InputFiles, PutsFilesInPlaceOfDataUrisAtAnyDepth) {
+  EXPECT_EQ(prepared(R"({"a":"data:text/plain;base64,aGVsbG8=",)"
+                     R"("b":{"c":[1,{"d":"data:application/json,%7B%22x%22:1%7D"}]}})"),
+            R"({"a":"input-1.txt","b":{"c":[1,{"d":"input-2.json"}]}})");
+  EXPECT_EQ(read("input-1.txt"), "hello");
+  EXPECT_EQ(read("input-2.json"), R"({"x":1})");
+}
+
+TEST_F(InputFiles, NamesFilesByTheirContentAndNotByWhatTheCallerSays) {
+  EXPECT_EQ(prepared(R"({"image":"data:image/png;base64,aGVsbG8="})"),
+            R"({"image":"input-1.txt"})");
+}
+
+TEST_F(InputFiles, CopiesStoredFilesWhateverTheHostOfTheirUrl) {
+  const std::string path = upload("my photo", "hello");
+  std::string escaped = path;
+  escaped.replace(escaped.find(' '), 1, "%20");
+
+  EXPECT_EQ(prepared(R"({"image":"https://quern.example)" + escaped +
+                     R"(","also":["http://127.0.0.1:1/prefix)" + escaped + R"(?x=1#y"]})"),
+            R"({"image":"input-1.txt","also":["input-2.txt"]})");
+  EXPECT_EQ(read("input-1.txt"), "hello");
+  EXPECT_EQ(read("input-2.txt"), "hello");
+}
+
+TEST_F(InputFiles, WhatARunnerDoesToItsInputLeavesTheStoredFileAlone) {
+  const std::string path = upload("a.txt", "hello");
+  const auto input = prepare(R"({"image":"http://q)" + path + R"("})");
+  ASSERT_TRUE(input);
+
+  std::ofstream(input->at("image").as_string().c_str()) << "changed";
+
+  prepared(R"({"image":"http://q)" + path + R"("})");
+  EXPECT_EQ(fs::file_size(*store_->find_path(path.substr(7, 32), "a.txt")), 5U);
+}
+
+TEST_F(InputFiles, AWrongKeyIsNoStoredFile) {
+  const std::string path = upload("a.txt", "hello");
+  std::string wrong = path;
+  wrong[10] = wrong[10] == '0' ? '1' : '0';
+  const std::string text = R"({"page":"http://q)" + wrong + R"("})";
+  EXPECT_EQ(prepared(text), text);
+
+  options_.fetch.address_rule = &is_public_address;
+  EXPECT_EQ(refusal(R"({"image":"http://127.0.0.1:1)" + wrong + R"("})"),
+            "image: could not fetch: the address is not public");
+}
+
+TEST_F(InputFiles, FetchesUrlsInPropertiesForFilesOnly) {
+  server_.answer("/a", http_answer("200 OK", "[1, 2]"));
+  const std::string url = server_.url("/a");
+
+  EXPECT_EQ(prepared(R"({"image":")" + url + R"(","page":")" + url + R"("})"),
+            R"({"image":"input-1.json","page":")" + url + R"("})");
+  EXPECT_EQ(read("input-1.json"), "[1, 2]");
+  EXPECT_EQ(server_.request_heads().size(), 1U);
+}
+
+TEST_F(InputFiles, FetchesEachUrlOfAnArray) {
+  server_.answer("/a", http_answer("200 OK", "a"));
+  server_.answer("/b", http_answer("200 OK", "b"));
+  EXPECT_EQ(prepared(R"({"image":[")" + server_.url("/a") + R"(","data:,c",")" + server_.url("/b") +
+                     R"(",null]})"),
+            R"({"image":["input-1.txt","input-2.txt","input-3.txt",null]})");
+  EXPECT_EQ(read("input-1.txt") + read("input-2.txt") + read("input-3.txt"), "acb");
+}
+
+TEST_F(InputFiles, NeverLetsACallerNameAPathOfThisMachine) {
+  const std::string expected =
+      "expected an http or https URL, a data: URI or the URL of an uploaded file";
+  for (const char* value : {"/etc/passwd", "file:///etc/passwd", "FILE:///etc/passwd",
+                            "../../secret", "secret.png", "", "ftp://example.com/a", "data:x"}) {
+    EXPECT_EQ(refusal(R"({"image":")" + std::string(value) + R"("})"), "image: " + expected);
+    EXPECT_EQ(refusal(R"({"image":["data:,x",")" + std::string(value) + R"("]})"),
+              "image[1]: " + expected);
+    fs::remove(folders_.input / "input-1.txt");
+  }
+}
+
+TEST_F(InputFiles, LeavesWhatIsNoStringInAPropertyForFiles) {
+  EXPECT_EQ(prepared(R"({"image":null})"), R"({"image":null})");
+  EXPECT_EQ(prepared(R"({"image":{"url":"data:,x","strength":"high"}})"),
+            R"({"image":{"url":"input-1.txt","strength":"high"}})");
+}
+
+TEST_F(InputFiles, NamesThePropertyAtFault) {
+  EXPECT_EQ(refusal(R"({"image":")" + server_.url("/missing") + R"("})"),
+            "image: could not fetch: HTTP 404 Not Found");
+  EXPECT_EQ(refusal(R"({"a":{"b":[0,"data:text/plain;base64,!"]}})"),
+            "a.b[1]: broken base64 at character 1 of the data");
+  EXPECT_EQ(count_input_files(), 0U);
+}
+
+TEST_F(InputFiles, TellsPassingTroubleApart) {
+  server_.answer("/busy", http_answer("503 x", ""));
+  EXPECT_EQ(refusal(R"({"image":")" + server_.url("/busy") + R"("})", ErrorCode::unavailable),
+            "image: could not fetch: HTTP 503 Service Unavailable");
+}
+
+TEST_F(InputFiles, RefusesPrivateAddressesByDefault) {
+  options_ = {};
+  EXPECT_EQ(refusal(R"({"image":")" + server_.url("/") + R"("})"),
+            "image: could not fetch: the address is not public");
+  EXPECT_TRUE(server_.request_heads().empty());
+}
+
+TEST_F(InputFiles, HoldsEveryFileToTheLimit) {
+  options_.file_bytes_max = 4;
+  server_.answer("/a", http_answer("200 OK", "12345"));
+  EXPECT_EQ(refusal(R"({"x":"data:,12345"})"), "x: data larger than 4 bytes");
+  EXPECT_EQ(refusal(R"({"image":")" + server_.url("/a") + R"("})"),
+            "image: could not fetch: the file is larger than 4 B");
+  EXPECT_EQ(prepared(R"({"x":"data:,1234"})"), R"({"x":"input-1.txt"})");
+}
+
+TEST_F(InputFiles, HoldsTheNumberOfFilesToTheLimit) {
+  options_.files_max = 2;
+  EXPECT_EQ(refusal(R"({"x":["data:,1","data:,2","data:,3"]})"),
+            "x[2]: more than 2 files in one input");
+}
+
+TEST_F(InputFiles, StopsWhenAskedTo) {
+  server_.hang("/silent");
+  std::stop_source stop;
+  const std::jthread stopper([&] {
+    server_.wait_for_request();
+    stop.request_stop();
+  });
+  EXPECT_FALSE(prepare(R"({"image":")" + server_.url("/silent") + R"("})", stop.get_token()));
+}
+
+}  // namespace
+}  // namespace quern
