@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
+import { body } from "./lib/servers.mjs";
 import { median, mebibytes, milliseconds, ratio, round_count, summary } from "./lib/stats.mjs";
 import { bar_plot, line_plot } from "./lib/svg.mjs";
 
@@ -12,6 +13,8 @@ const names = {
   "bullmq-everysec": "BullMQ, everysec",
   "bullmq-always": "BullMQ, always",
   "pg-boss": "pg-boss",
+  "beanstalkd-50ms": "beanstalkd, 50 ms",
+  beanstalkd: "beanstalkd, each",
 };
 
 // The time of a commit cycle that the prototype of this design needed: about 3,000 batches a second.
@@ -21,6 +24,7 @@ const table = (head, rows) =>
   [head, head.map((_, i) => (i === 0 ? "---" : "---:")), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
 
 const spread = (values) => {
+  if (values.length === 0) return "–";
   const { median: middle, low, high } = summary(values);
   return `${round_count(middle)} (${round_count(low)}–${round_count(high)})`;
 };
@@ -110,7 +114,7 @@ const peers_table = (results) =>
       milliseconds(median(row.create_p99_ms)),
       spread(row.poll),
       spread(row.life),
-      milliseconds(median(row.life_p50_ms)),
+      row.life_p50_ms.length > 0 ? milliseconds(median(row.life_p50_ms)) : "–",
       row.durable ? "yes" : "no",
     ]),
   );
@@ -132,16 +136,18 @@ const machine_table = (machine) => {
 function throughput_plot(peers) {
   const panel = (title, kind) => ({
     title,
-    rows: Object.entries(peers).map(([name, row]) => ({
-      label: row.durable ? names[name] : `${names[name]} *`,
-      value: median(row[kind]),
-      words: round_count(median(row[kind])),
-      strong: name === "quern",
-    })),
+    rows: Object.entries(peers)
+      .filter(([, row]) => row[kind].length > 0)
+      .map(([name, row]) => ({
+        label: row.durable ? names[name] : `${names[name]} *`,
+        value: median(row[kind]),
+        words: round_count(median(row[kind])),
+        strong: name === "quern",
+      })),
   });
   return bar_plot({
     title: "A queue over HTTP: requests and tasks a second",
-    subtitle: "64 connections, all on one two-core machine. * answers before the task is on the disk.",
+    subtitle: "64 connections; server, workers and load on one machine. * answers before the task is on the disk.",
     panels: [
       panel("creates", "create"),
       panel("polls of waiting tasks", "poll"),
@@ -153,7 +159,7 @@ function throughput_plot(peers) {
 function growth_plot(growth) {
   const curve = (value) => growth.fill.map((point) => [point.queued, value(point)]);
   return line_plot({
-    title: "The queue grows, the cost of a task does not",
+    title: "Throughput and memory as the queue grows",
     subtitle: "One core, 64 connections; each create is on the disk before its answer.",
     x_title: "tasks waiting",
     panels: [
@@ -183,7 +189,7 @@ function page(results) {
     parts.push(
       section(
         "One core",
-        "The server has core 0 to itself, wrk core 1: `-t1 -c64`, keep-alive, no pipelining, a body of 180 bytes. nginx answers the very same requests " +
+        `The server has core 0 to itself, wrk core 1: \`-t1 -c64\`, keep-alive, no pipelining, a body of ${Buffer.byteLength(body)} bytes. nginx answers the very same requests ` +
           "with `return 200` and does no work. Quern checks the key and its rate, validates the body against a JSON schema, ranks the task fairly, counts its position, " +
           "and has it on the disk before it answers.",
         one_core_table(one_core),
@@ -196,7 +202,8 @@ function page(results) {
         "![Throughput against peers](bench_throughput.svg)",
         "Server, store, workers and load share all cores. A peer is Fastify with the same routes, a key check, schemas for input and answers, two web and two worker processes " +
           "(`bench/peers/`); Redis is set up as BullMQ's page on production advises, PostgreSQL has a quarter of the memory as shared buffers. " +
-          "A finished task was created over HTTP, run by a worker that echoes its input, and seen `COMPLETED` by the caller that created it.",
+          "A finished task was created over HTTP, run by a worker that echoes its input, and seen `COMPLETED` by the caller that created it. " +
+          "beanstalkd speaks its own protocol, so it has no HTTP to pay for, no polls and no results: there a finished task was put, reserved and deleted.",
         peers_table(peers),
       ),
     );
@@ -244,6 +251,7 @@ const commands = ({ command, seconds }, { cores }) =>
     "taskset -c 0 quern serve --config quern.toml        # threads = 1; schema, key, rate and queue limits set",
     `taskset -c 1 wrk -t1 -c64 -d${seconds}s -s bench/load/requests.lua URL -- REQUESTS`,
     "redis-server --appendonly yes --appendfsync everysec|always --save '' --maxmemory-policy noeviction",
+    "beanstalkd -b FOLDER -f 50|0",
     `node bench/peers/service.mjs bullmq redis://127.0.0.1:PORT ${cores} ${cores}`,
     `quern_bench_life --connections 64 --window 32 --look_ms 20 --warm_seconds 1 --seconds ${seconds + 1} --url URL …`,
   ].join("\n");

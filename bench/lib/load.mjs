@@ -29,7 +29,8 @@ export class Load {
    * @param {Request[]} requests
    */
   async wrk(url, requests, { seconds, connections = 64, core }) {
-    const args = ["-t1", `-c${connections}`, `-d${seconds}s`, "--timeout", "10s", "-s", requests_script, url, "--", this.#list_of(requests)];
+    const load = ["-t1", `-c${connections}`, `-d${seconds}s`, "--timeout", "10s"];
+    const args = [...load, "-s", requests_script, url, "--", this.#list_of(requests)];
     const out = await run("wrk", args, { core, timeout_ms: seconds * 1000 + 30_000 });
     const result = JSON.parse(out.trim().split("\n").pop());
     if (result.bad_answers > 0 || result.broken > 0 || result.requests === 0) {
@@ -60,6 +61,13 @@ export class Load {
       on_line: (line) => line.includes('"finished"') || on_progress(JSON.parse(line)),
     });
     return JSON.parse(out.trim().split("\n").pop());
+  }
+
+  /** Puts jobs into beanstalkd; with `life` takes each out again. */
+  async beanstalk(port, { body, seconds, life, connections = 64 }) {
+    const given = flags({ port, body, seconds, connections, life: Number(life) });
+    const result = JSON.parse(await run(this.program("beanstalk"), given, { timeout_ms: seconds * 1000 + 30_000 }));
+    return { ...result, rate: (life ? result.finished : result.put) / result.seconds };
   }
 
   async fdatasync(folder, seconds) {

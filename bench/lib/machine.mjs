@@ -36,6 +36,7 @@ export async function describe_machine({ folder, binary, peers }) {
       nginx: await debian("nginx-light"),
       wrk: await debian("wrk"),
       Redis: await said_by("redis-server", ["--version"], /v=([\d.]+)/),
+      beanstalkd: await debian("beanstalkd"),
       PostgreSQL: await said_by("pg_config", ["--version"], /([\d.]+)/),
       Node: process.version.slice(1),
       Fastify: version_of_package(peers, "fastify"),

@@ -136,6 +136,15 @@ export async function start_bullmq(folder, peers, { fsync }) {
   return start_service(peers, home, "bullmq", `redis://127.0.0.1:${port}`, redis);
 }
 
+/** beanstalkd over its own protocol; fsync_ms: 0 for each change, 50 as it does by default. No HTTP, no polls. */
+export async function start_beanstalkd(folder, { fsync_ms }) {
+  const home = new_folder(folder, "beanstalkd");
+  const port = await free_port();
+  const args = ["-l", "127.0.0.1", "-p", String(port), "-b", home, "-f", String(fsync_ms)];
+  const server = await start_server("beanstalkd", args, { log: join(home, "stderr.log"), probe: () => can_connect(port) });
+  return { ...server, port };
+}
+
 /** Fastify and pg-boss on PostgreSQL with a quarter of the memory, up to 2 GiB, as shared buffers. */
 export async function start_pg_boss(folder, peers) {
   const programs = (await run("pg_config", ["--bindir"])).trim();

@@ -60,11 +60,11 @@ export function bar_plot({ title, subtitle, panels, width = 760 }) {
   return picture({ width, height: y, title, subtitle, parts });
 }
 
-/** Steps of 1, 2 or 5 times a power of ten that divide [0, top] into at most `count` parts. */
+/** Steps of 1, 2, 2.5 or 5 times a power of ten that divide [0, top] into at most `count` parts. */
 function ticks(top, count) {
   const rough = top / count;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
   return Array.from({ length: Math.floor(top / step + 1e-9) + 1 }, (_, i) => i * step);
 }
 

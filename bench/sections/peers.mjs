@@ -1,6 +1,6 @@
 // Quern and what teams use today, each with all cores, one after the other, again and again.
 
-import { body, key, start_bullmq, start_pg_boss, start_quern } from "../lib/servers.mjs";
+import { body, key, start_beanstalkd, start_bullmq, start_pg_boss, start_quern } from "../lib/servers.mjs";
 import { create_request, create_tasks, status_request } from "../lib/tasks.mjs";
 import { cpus } from "node:os";
 
@@ -12,25 +12,32 @@ const systems = {
   "bullmq-everysec": { durable: false, start: ({ folder, peers }) => start_bullmq(folder, peers, { fsync: "everysec" }) },
   "bullmq-always": { durable: true, start: ({ folder, peers }) => start_bullmq(folder, peers, { fsync: "always" }) },
   "pg-boss": { durable: true, start: ({ folder, peers }) => start_pg_boss(folder, peers) },
+  "beanstalkd-50ms": { durable: false, start: ({ folder }) => start_beanstalkd(folder, { fsync_ms: 50 }) },
+  beanstalkd: { durable: true, start: ({ folder }) => start_beanstalkd(folder, { fsync_ms: 0 }) },
 };
 
 export const peer_names = Object.keys(systems).filter((name) => name !== "quern");
 
-/** @returns {{[system]: {durable, create: number[], create_p99_ms: number[], poll: number[], life: number[], life_p50_ms: number[]}}} */
+/**
+ * @returns {{[system]: {durable, create: number[], create_p99_ms: number[], poll: number[], life: number[], life_p50_ms: number[]}}}
+ *          a list stays empty where a system has no such thing
+ */
 export async function measure_peers({ wanted, ...run }) {
   const results = {};
   for (let round = 1; round <= run.rounds; ++round) {
     for (const name of ["quern", ...wanted]) {
+      run.say(`all cores, round ${round} of ${run.rounds}: ${name}`);
       const { durable, start } = systems[name];
       const row = (results[name] ??= { durable, create: [], create_p99_ms: [], poll: [], life: [], life_p50_ms: [] });
-      await measure_system(name, await start(run), row, run, `round ${round} of ${run.rounds}`);
+      const server = await start(run);
+      await (server.url ? measure_service(server, row, run) : measure_beanstalkd(server, row, run));
+      await server.stop();
     }
   }
   return results;
 }
 
-async function measure_system(name, server, row, { load, seconds, say }, round) {
-  say(`all cores, ${round}: ${name}`);
+async function measure_service(server, row, { load, seconds }) {
   const create = [create_request("hold")];
   await load.wrk(server.url, create, { seconds: 1 }); // Node compiles what it sees often
   const waiting = (await create_tasks(server.url, waiting_count + 2, [{ model: "hold" }])).slice(2);
@@ -42,5 +49,12 @@ async function measure_system(name, server, row, { load, seconds, say }, round) 
   row.poll.push(polls.rate);
   row.life.push(lives.rate);
   row.life_p50_ms.push(lives.life_p50_ms);
-  await server.stop();
+}
+
+async function measure_beanstalkd({ port }, row, { load, seconds }) {
+  const puts = await load.beanstalk(port, { body, seconds, life: false });
+  const lives = await load.beanstalk(port, { body, seconds: seconds + 1, life: true });
+  row.create.push(puts.rate);
+  row.create_p99_ms.push(puts.put_p99_ms);
+  row.life.push(lives.rate);
 }
