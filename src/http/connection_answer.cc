@@ -206,16 +206,18 @@ void Connection::schedule_stream(std::unique_lock<std::mutex> lock) {
 }
 
 bool Connection::step_stream() {
-  if (writing_ || outbox_.size() >= kCoalesceBytesMax) return false;
+  const bool can_write = !writing_ && outbox_.size() < kCoalesceBytesMax;
   std::string bytes;
   bool ended = false;
   bool overrun = false;
   {
     const std::scoped_lock lock(stream_mutex_);
-    bytes.swap(stream_.pending);
-    ended = stream_.ended;
-    overrun = stream_.overrun;
     stream_.scheduled = false;
+    overrun = stream_.overrun;
+    if (can_write) {
+      bytes.swap(stream_.pending);
+      ended = stream_.ended;
+    }
   }
   if (overrun) {  // bytes are missing, so the body must not seem whole
     close();

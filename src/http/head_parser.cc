@@ -12,6 +12,7 @@ using beast::http::field;
 using beast::http::verb;
 
 constexpr Fault kBadRequestLine{400, "Malformed request line"};
+constexpr Fault kBadLineEnding{400, "Malformed line ending"};
 constexpr Fault kBadHeader{400, "Malformed header"};
 constexpr Fault kBadTarget{400, "Invalid request target"};
 constexpr Fault kBadHost{400, "Missing, repeated or invalid Host header"};
@@ -19,6 +20,8 @@ constexpr Fault kBadLength{400, "Invalid or ambiguous Content-Length"};
 constexpr Fault kBadCoding{400, "Invalid or ambiguous Transfer-Encoding"};
 constexpr Fault kUnknownCoding{501, "Transfer coding not supported"};
 constexpr Fault kUnknownExpectation{417, "Expectation not supported"};
+constexpr Fault kTargetTooLong{414, "Request target too long"};
+constexpr Fault kHeadTooLarge{431, "Request head too large"};
 constexpr Fault kTooManyHeaders{431, "Too many headers"};
 constexpr Fault kBadVersion{505, "HTTP version not supported"};
 
@@ -205,38 +208,35 @@ std::optional<Fault> take_target(RequestHead& head, const Collector& parser) {
 
 }  // namespace
 
-HeadScanner::Found HeadScanner::fail(unsigned status, std::string_view reason) {
-  fault_ = {status, reason};
+HeadScanner::Found HeadScanner::fail(const Fault& fault) {
+  fault_ = fault;
   return Found::fault;
 }
 
-HeadScanner::Found HeadScanner::check_size(std::size_t bytes, std::size_t head_bytes_max,
-                                           Found found) {
-  if (bytes < head_bytes_max || (bytes == head_bytes_max && found == Found::complete)) return found;
-  const bool target_alone = lines_ == 0 || first_line_bytes_ > head_bytes_max;
-  return target_alone ? fail(414, "Request target too long") : fail(431, "Request head too large");
-}
-
+/// Only the bytes within the limit are looked at, so that the answer does not depend on how they
+/// arrive.
 HeadScanner::Found HeadScanner::scan(std::string_view bytes, std::size_t head_bytes_max) {
   while (scanned_ < bytes.size()) {
-    const void* found = std::memchr(bytes.data() + scanned_, '\n', bytes.size() - scanned_);
+    const std::size_t end = std::min(bytes.size(), start_ + head_bytes_max);
+    const void* found = std::memchr(bytes.data() + scanned_, '\n', end - scanned_);
     if (found == nullptr) {
-      scanned_ = bytes.size();
+      scanned_ = end;
       break;
     }
     const auto at = static_cast<std::size_t>(static_cast<const char*>(found) - bytes.data());
-    if (at == 0 || bytes[at - 1] != '\r') return fail(400, "Malformed line ending");
+    if (at == 0 || bytes[at - 1] != '\r') return fail(kBadLineEnding);
     const bool is_empty = at - line_start_ == 1;
     line_start_ = scanned_ = at + 1;
     if (is_empty && lines_ == 0) {  // RFC 9112 §2.2: one before the request line is forgiven
-      if (start_ != 0) return fail(kBadRequestLine.status, kBadRequestLine.reason);
+      if (start_ != 0) return fail(kBadRequestLine);
       start_ = line_start_;
       continue;
     }
-    if (++lines_ == 1) first_line_bytes_ = line_start_ - start_;
-    if (is_empty) return check_size(line_start_ - start_, head_bytes_max, Found::complete);
+    ++lines_;
+    if (is_empty) return Found::complete;
   }
-  return check_size(bytes.size() - start_, head_bytes_max, Found::need_more);
+  if (bytes.size() - start_ < head_bytes_max) return Found::need_more;
+  return fail(lines_ == 0 ? kTargetTooLong : kHeadTooLarge);
 }
 
 std::optional<Fault> parse_head(std::string_view bytes, std::size_t lines, RequestHead& head) {

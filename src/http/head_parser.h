@@ -40,14 +40,12 @@ class HeadScanner {
   void reset() { *this = HeadScanner(); }
 
  private:
-  Found fail(unsigned status, std::string_view reason);
-  Found check_size(std::size_t bytes, std::size_t head_bytes_max, Found found);
+  Found fail(const Fault& fault);
 
   std::size_t start_ = 0;
   std::size_t scanned_ = 0;
   std::size_t line_start_ = 0;
   std::size_t lines_ = 0;
-  std::size_t first_line_bytes_ = 0;
   Fault fault_;
 };
 
