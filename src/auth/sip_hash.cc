@@ -1,5 +1,6 @@
 #include "auth/sip_hash.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 
@@ -33,8 +34,8 @@ struct State {
 // Up to eight bytes, the first the lowest.
 std::uint64_t read_word(std::span<const std::uint8_t> bytes) {
   std::uint64_t word = 0;
-  for (std::size_t i = 0; i < bytes.size(); ++i) word |= std::uint64_t{bytes[i]} << (8 * i);
-  return word;
+  std::ranges::copy(bytes, reinterpret_cast<std::uint8_t*>(&word));
+  return std::endian::native == std::endian::little ? word : std::byteswap(word);
 }
 
 }  // namespace

@@ -16,7 +16,9 @@ namespace quern::schema {
 namespace {
 
 // Alternatives inside alternatives can multiply; a check that has met so many schemas gives up.
-constexpr std::size_t kStepsMax = 20'000'000;
+constexpr std::size_t kStepsMax = 100'000;
+constexpr std::size_t kStepsMaxPerValue = 64;  // and more for a large input
+constexpr const char* kTooComplex = "Value error, too complex to check";
 constexpr std::size_t kLocBytesMax =
     1U << 20U;  // of all faults together, since names come from the caller
 
@@ -27,6 +29,23 @@ struct Place {
   std::size_t index = 0;
   bool is_index = false;
 };
+
+std::size_t count_values(const json::object& object);
+
+std::size_t count_values(const json::value& value) {
+  std::size_t count = 1;
+  if (const json::object* object = value.if_object()) return count_values(*object);
+  if (const json::array* array = value.if_array()) {
+    for (const json::value& item : *array) count += count_values(item);
+  }
+  return count;
+}
+
+std::size_t count_values(const json::object& object) {
+  std::size_t count = 1;
+  for (const json::key_value_pair& member : object) count += count_values(member.value());
+  return count;
+}
 
 std::vector<json::value> loc_of(const Place* place) {
   std::vector<json::value> loc;
@@ -91,10 +110,20 @@ class Instance {
 // fault, and ends at the first.
 class Checker {
  public:
-  explicit Checker(std::vector<InputFault>* faults) : faults_(faults) {}
+  Checker(const json::object& input, std::vector<InputFault>* faults)
+      : input_(input), faults_(faults) {}
 
+  bool check_root(const Node& root) {
+    const bool valid = check(root, Instance(input_), nullptr);
+    if (!gave_up_) return valid;
+    if (faults_ != nullptr)
+      faults_->push_back({.loc = {}, .msg = kTooComplex, .type = std::string(kValueError)});
+    return false;  // whatever a `not` made of it
+  }
+
+ private:
   bool check(const Node& node, const Instance& value, const Place* place) {
-    if (++steps_ > kStepsMax) return give_up(place);
+    if (++steps_ > steps_max_ && !may_go_on()) return false;
     if (node.ref != nullptr) return check(*node.ref, value, place);
     if (node.is_never) return fault(place, kValueError, "no value is allowed here");
     if (!check_identity(node, value, place)) return false;  // nothing else would be news
@@ -123,7 +152,13 @@ class Checker {
     return valid;
   }
 
- private:
+  // Most checks never come here, so only here is the size of the input worth knowing.
+  bool may_go_on() {
+    if (steps_max_ == kStepsMax) steps_max_ += kStepsMaxPerValue * count_values(input_);
+    if (steps_ > steps_max_) gave_up_ = is_full_ = true;
+    return !gave_up_;
+  }
+
   // ---- faults
 
   // Nothing more to find out.
@@ -135,15 +170,6 @@ class Checker {
     faults_->push_back({.loc = loc_of(place), .msg = std::move(msg), .type = std::string(type)});
     if (type == kValueError) faults_->back().msg.insert(0, kValueErrorPrefix);
     is_full_ = faults_->size() >= kInputFaultsMax || loc_bytes_ > kLocBytesMax;
-    return false;
-  }
-
-  bool give_up(const Place* place) {
-    if (!gave_up_) {
-      fault(place, kValueError, "too complex to check");
-      gave_up_ = faults_ != nullptr;
-      is_full_ = is_full_ || gave_up_;
-    }
     return false;
   }
 
@@ -429,8 +455,10 @@ class Checker {
     return !node.is_never && (node.types == 0 || (node.types & value.types()) != 0);
   }
 
+  const json::object& input_;
   std::vector<InputFault>* faults_;
   std::size_t steps_ = 0;
+  std::size_t steps_max_ = kStepsMax;
   std::size_t loc_bytes_ = 0;
   bool is_full_ = false;
   bool gave_up_ = false;
@@ -440,9 +468,9 @@ class Checker {
 
 std::vector<InputFault> check(const Node& root, const json::object& input) {
   // Nearly all inputs are valid, and finding that out alone is quicker.
-  if (Checker(nullptr).check(root, Instance(input), nullptr)) return {};
+  if (Checker(input, nullptr).check_root(root)) return {};
   std::vector<InputFault> faults;
-  Checker(&faults).check(root, Instance(input), nullptr);
+  Checker(input, &faults).check_root(root);
   return faults;
 }
 
