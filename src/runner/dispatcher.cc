@@ -551,4 +551,19 @@ void Dispatcher::Impl::drain(milliseconds patience) {
   }
 }
 
+Dispatcher::Dispatcher(Queue& queue, ArtifactStore& store, const Clock& clock, Metrics& metrics, Options options)
+    : impl_(std::make_unique<Impl>(queue, store, clock, metrics, std::move(options))) {}
+
+Dispatcher::~Dispatcher() = default;
+
+Result<void> Dispatcher::configure(std::shared_ptr<const Catalog> catalog) {
+  return impl_->configure(std::move(catalog));
+}
+
+void Dispatcher::drain(milliseconds patience) { impl_->drain(patience); }
+
+void Dispatcher::on_claimable(const std::string& model) { impl_->on_claimable(model); }
+
+void Dispatcher::on_stop(const Lease& lease, bool canceled) { impl_->on_stop(lease, canceled); }
+
 }  // namespace quern

@@ -134,9 +134,9 @@ struct App::Parts {
 
 // What may fail because of the machine: files, folders, other servers.
 Result<void> App::Parts::open() {
-  auto opened_queue = LocalQueue::open({.data = settings.data,
-                                        .results_ttl = settings.results_ttl,
-                                        .result_cache_bytes_max = settings.result_cache_bytes},
+  auto opened_queue = LocalQueue::open({.folder = settings.data,
+                                        .retention = settings.results_ttl,
+                                        .result_cache_bytes = settings.result_cache_bytes},
                                        clock, random, metrics);
   if (!opened_queue) return fail(std::move(opened_queue));
   queue = std::move(*opened_queue);
@@ -159,7 +159,7 @@ Result<void> App::Parts::begin() {
   runs.executors["process"] = std::make_shared<ProcessExecutor>(*artifacts, *guard, clock);
   runs.input_files.file_bytes_max = settings.input_file_bytes_max;
   runs.input_files.fetch.timeout = settings.fetch_timeout;
-  runs.input_files.fetch.allow_private = settings.allow_private_urls;
+  if (settings.allow_private_urls) runs.input_files.fetch.address_rule = &is_any_address;
   runs.lease_ttl = settings.lease_ttl;
   dispatcher = std::make_unique<Dispatcher>(*queue, *artifacts, clock, metrics, std::move(runs));
   observer = std::make_unique<Observer>(*dispatcher, *janitor);
