@@ -12,17 +12,16 @@ bool LiveCalls::add(const std::shared_ptr<LiveCall>& call, std::size_t count_max
 }
 
 void LiveCalls::remove(const LiveCall* call) {
+  decltype(calls_)::node_type gone;  // dies outside of the lock: its end may lead back here
   const std::scoped_lock lock(mutex_);
-  calls_.erase(call);
+  gone = calls_.extract(call);
 }
 
 void LiveCalls::end_all() {
   std::vector<std::shared_ptr<LiveCall>> open;
   {
     const std::scoped_lock lock(mutex_);
-    for (const auto& [key, weak] : calls_) {
-      if (auto call = weak.lock()) open.push_back(std::move(call));
-    }
+    for (const auto& [key, call] : calls_) open.push_back(call);
   }
   for (const auto& call : open) call->end();
 }

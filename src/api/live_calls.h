@@ -15,7 +15,7 @@ class LiveCall {
   virtual void end() = 0;
 };
 
-/// Threads: any.
+/// Owns them: a call lives from add() to remove(). Threads: any.
 class LiveCalls {
  public:
   /// False when `count_max` are open already.
@@ -26,7 +26,7 @@ class LiveCalls {
 
  private:
   mutable std::mutex mutex_;  // guards calls_
-  std::unordered_map<const LiveCall*, std::weak_ptr<LiveCall>> calls_;
+  std::unordered_map<const LiveCall*, std::shared_ptr<LiveCall>> calls_;
 };
 
 }  // namespace quern::api
