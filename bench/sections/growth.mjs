@@ -91,23 +91,27 @@ async function probe(server, places, { load, seconds }, into) {
   const waiting = await create_tasks(server.url, Math.max(polled_count, places.length), places);
   const creates = await load.wrk(server.url, places.map(({ model, key }) => create_request(model, key)), { seconds, core: 1 });
   const polls = await load.wrk(server.url, waiting.map(status_request), { seconds, core: 1 });
-  await set_paused(server.url, models, false);
-  into.claim.push(await claims_a_second(server.url, creates.requests, seconds));
+  const release = () => set_paused(server.url, models, false);
+  into.claim.push(await claims_a_second(server.url, release, creates.requests, seconds));
   await set_paused(server.url, models, true);
   into.create.push(creates.rate);
   into.poll.push(polls.rate);
 }
 
-// Tasks ended a second while there are at least `available`; over `seconds` at most.
-async function claims_a_second(url, available, seconds) {
-  const begun = performance.now();
-  const before = await ended_tasks(url);
-  let point = { at: begun, ended: before };
-  while (performance.now() < begun + seconds * 1000) {
+// Tasks ended a second once they are released and while there are more of them, over `seconds` at most.
+async function claims_a_second(url, release, available, seconds) {
+  const count = async () => ({ at: performance.now(), ended: await ended_tasks(url) });
+  const held = await count();
+  await release();
+  const released = await count();
+  let last = released;
+  while (last.at < released.at + seconds * 1000) {
     await sleep(50);
-    const ended = await ended_tasks(url);
-    if (ended - before >= available * 0.9) break; // the last ones may come slower
-    point = { at: performance.now(), ended };
+    const now = await count();
+    if (now.ended - held.ended >= available * 0.9) break; // the last ones may come slower
+    last = now;
   }
-  return ((point.ended - before) * 1000) / (point.at - begun);
+  // So few that they ended while a thousand models were released one by one.
+  const first = last === released ? held : released;
+  return ((last.ended - first.ended) * 1000) / (last.at - first.at);
 }
