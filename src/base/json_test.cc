@@ -1,8 +1,13 @@
 #include "base/json.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <random>
 #include <string>
 
 namespace quern {
@@ -82,6 +87,21 @@ TEST(Json, RefusesNumbersThatNoDoubleCanHold) {
   EXPECT_THAT(fault_of(std::string(400, '9')), HasSubstr("out of range"));
   EXPECT_TRUE(parse_json("1e-400").has_value());
   EXPECT_TRUE(parse_json("1.7976931348623157e308").has_value());
+}
+
+TEST(Json, ReadsDoublesToTheLastBit) {
+  EXPECT_EQ(parse_json("0.30000000000000004").value().as_double(), 0.1 + 0.2);
+  EXPECT_EQ(parse_json("1.7976931348623157e308").value().as_double(),
+            std::numeric_limits<double>::max());
+  EXPECT_EQ(parse_json("5e-324").value().as_double(), std::numeric_limits<double>::denorm_min());
+  EXPECT_EQ(parse_json("-0.0").value().as_double(), 0.0);
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 20'000; ++i) {
+    const auto value = std::bit_cast<double>(random());
+    if (!std::isfinite(value)) continue;
+    ASSERT_EQ(parse_json(fmt::format("{}", value)).value().to_number<double>(), value);
+    ASSERT_EQ(parse_json(json::serialize(json::value(value))).value().as_double(), value);
+  }
 }
 
 TEST(Json, LimitsNestingWithoutCrashing) {

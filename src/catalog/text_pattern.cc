@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <regex>
+#include <utility>
 
 #include "base/utf8.h"
 
@@ -13,6 +15,107 @@ namespace {
 // of it (an extension) advances all alternatives together instead.
 constexpr auto kLinear = std::regex_constants::ECMAScript | std::regex_constants::__polynomial;
 constexpr std::size_t kPatternBytesMax = 1'000;
+// The matcher has about a state for each character and recurses over them.
+constexpr std::size_t kWrittenOutMax = 5'000;
+
+// Looks a pattern over before the library does, which overflows on large numbers in it.
+class Preview {
+ public:
+  explicit Preview(std::string_view pattern) : rest_(pattern) {
+    while (!rest_.empty()) {
+      written_out_ = std::min(written_out_ + sequence(), kWrittenOutMax + 1);
+      if (!rest_.empty()) take();  // a stray ')', which the library refuses
+    }
+  }
+
+  /// How long the pattern is with (ab){3} written as (ab)(ab)(ab), at most kWrittenOutMax + 1.
+  [[nodiscard]] std::size_t written_out() const { return written_out_; }
+  [[nodiscard]] bool has_back_reference() const { return has_back_reference_; }
+
+ private:
+  char take() {
+    const char c = rest_.front();
+    rest_.remove_prefix(1);
+    return c;
+  }
+
+  // Up to the end of the pattern or of the group.
+  std::size_t sequence() {
+    std::size_t total = 0;
+    std::size_t atom = 0;  // what a repetition would repeat
+    while (!rest_.empty() && rest_.front() != ')') {
+      const char c = take();
+      if (c == '{') {
+        atom *= repetitions();
+      } else {
+        total += std::exchange(atom, 1);
+        if (c == '(') atom += group();
+        if (c == '\\') escape();
+        if (c == '[') bracket();
+      }
+      total = std::min(total, kWrittenOutMax + 1);
+      atom = std::min(atom, kWrittenOutMax + 1);
+    }
+    return total + atom;
+  }
+
+  std::size_t group() {
+    const std::size_t size = sequence();
+    if (!rest_.empty()) take();
+    return size;
+  }
+
+  void escape() {
+    if (rest_.empty()) return;
+    const char c = take();
+    has_back_reference_ = has_back_reference_ || (c >= '1' && c <= '9');
+  }
+
+  void bracket() {
+    while (!rest_.empty()) {
+      const char c = take();
+      if (c == ']') return;
+      if (c == '\\') escape();
+    }
+  }
+
+  // The larger number of "{n}", "{n,}" or "{n,m}".
+  std::size_t repetitions() {
+    std::size_t most = 1;
+    std::size_t number = 0;
+    while (!rest_.empty()) {
+      const char c = take();
+      const bool is_digit = c >= '0' && c <= '9';
+      number = is_digit
+                   ? std::min(number * 10 + static_cast<std::size_t>(c - '0'), kWrittenOutMax + 1)
+                   : 0;
+      most = std::max(most, number);
+      if (c == '}') break;
+    }
+    return most;
+  }
+
+  std::string_view rest_;
+  std::size_t written_out_ = 0;
+  bool has_back_reference_ = false;
+};
+
+Result<void> look_over(std::string_view pattern) {
+  if (pattern.size() > kPatternBytesMax) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("a pattern may have {} bytes at most", kPatternBytesMax));
+  }
+  const Preview preview(pattern);
+  if (preview.has_back_reference())
+    return fail(ErrorCode::invalid_argument, "back-references are not understood");
+  if (preview.written_out() > kWrittenOutMax) {
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("a pattern may have {} characters at most with its repetitions written out",
+                    kWrittenOutMax));
+  }
+  return {};
+}
 
 std::wstring widen(std::string_view text) {
   std::wstring wide;
@@ -38,10 +141,7 @@ TextPattern::TextPattern(TextPattern&&) noexcept = default;
 TextPattern& TextPattern::operator=(TextPattern&&) noexcept = default;
 
 Result<TextPattern> TextPattern::compile(std::string_view pattern) {
-  if (pattern.size() > kPatternBytesMax) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("a pattern may have {} bytes at most", kPatternBytesMax));
-  }
+  if (auto checked = look_over(pattern); !checked) return fail(std::move(checked));
   try {
     const std::wstring wide = widen(pattern);
     const std::wregex alone(wide, kLinear);  // so that "a)(b" is refused

@@ -1,5 +1,6 @@
 #include "catalog/text_pattern.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -54,7 +55,25 @@ TEST(TextPattern, NeverBlowsUp) {
   EXPECT_TRUE(matches("^(.|\\n)*$", many));
 }
 
-TEST(TextPattern, WithManyStatesStaysOnTheStack) { EXPECT_TRUE(matches("^(a?){4000}$", "aaa")); }
+TEST(TextPattern, StaysOnTheStackWithAsManyStatesAsThereMayBe) {
+  EXPECT_TRUE(matches("^(a?){1600}$", "aaa"));
+  EXPECT_TRUE(matches("^((((a?){10})?){10}){10}$", "aaa"));
+  EXPECT_TRUE(matches("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+                      "123e4567-e89b-12d3-a456-426614174000"));
+}
+
+TEST(TextPattern, IsRefusedWhenItsRepetitionsAreLargeWrittenOut) {
+  for (const std::string_view pattern :
+       {"a{5001}", "(a?){4000}", "(((a{20}){20}){20}){20}", "a{0,99999999999999999999}",
+        "a{7777777777777777777", "((a{100}b){100})"}) {
+    const auto compiled = TextPattern::compile(pattern);
+    ASSERT_FALSE(compiled.has_value()) << pattern;
+    EXPECT_THAT(compiled.error().message, ::testing::HasSubstr("written out")) << pattern;
+  }
+  EXPECT_EQ(TextPattern::compile("(a)\\99999999999999999999").error().message,
+            "back-references are not understood");
+  EXPECT_TRUE(TextPattern::compile("[{]9999999999999").has_value());
+}
 
 TEST(TextPattern, MatchesNoTextBeyondItsLimit) {
   EXPECT_TRUE(matches("a", std::string(kPatternTextMax, 'a')));
