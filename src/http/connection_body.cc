@@ -89,7 +89,7 @@ bool Connection::await_body_bytes() {
 
 bool Connection::finish_body(Result<void> result) {
   body_failed_ = !result.has_value();
-  if (!job_->gathered.empty() && !job_->to_sink) {
+  if (result && !job_->to_sink && !job_->gathered.empty()) {
     body_text_ = std::move(job_->gathered);
     head_.request.body = body_text_;
   }

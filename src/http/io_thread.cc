@@ -3,7 +3,6 @@
 #include <time.h>
 
 #include <algorithm>
-#include <boost/asio/post.hpp>
 #include <exception>
 
 #include "base/assert.h"

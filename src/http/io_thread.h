@@ -3,9 +3,6 @@
 // files.
 
 #include <atomic>
-#include <boost/asio/basic_waitable_timer.hpp>
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -14,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "http/asio.h"
 #include "http/deadlines.h"
 
 namespace quern::http {

@@ -3,7 +3,6 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include <boost/asio/ip/address.hpp>
 #include <charconv>
 #include <optional>
 #include <utility>

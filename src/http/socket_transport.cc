@@ -2,12 +2,7 @@
 
 #include <openssl/ssl.h>
 
-#include <boost/asio/buffer.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/ssl/context.hpp>
-#include <boost/asio/ssl/error.hpp>
-#include <boost/asio/ssl/stream.hpp>
-
+#include "http/asio_ssl.h"
 #include "http/connection.h"
 
 namespace quern::http {

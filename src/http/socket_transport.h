@@ -1,14 +1,11 @@
 #pragma once
 // Transports over real sockets. Private to this module's .cc files.
 
-#include <boost/asio/basic_socket_acceptor.hpp>
-#include <boost/asio/basic_stream_socket.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <memory>
 #include <string>
 
 #include "base/result.h"
+#include "http/asio.h"
 #include "http/server.h"
 #include "http/transport.h"
 
