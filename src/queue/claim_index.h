@@ -99,6 +99,7 @@ class ClaimIndex {
   Key& key(KeyIndex index);
   [[nodiscard]] const Model* find_model(ModelIndex index) const;
   [[nodiscard]] std::span<const std::unique_ptr<Model>> models() const { return models_; }
+  [[nodiscard]] std::uint64_t lane_count() const { return lanes_by_name_.size(); }
   LaneIndex lane(Model& model, Key& key);
   [[nodiscard]] Lane& lane_of(TaskIndex task) { return lanes_[tasks_[task].data.lane]; }
   [[nodiscard]] const Lane& lane_of(TaskIndex task) const { return lanes_[tasks_[task].data.lane]; }

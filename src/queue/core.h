@@ -9,7 +9,7 @@
 // answers.
 //
 // It holds live tasks only (queued and running): a task that ended leaves at the commit.
-// Memory: at most about 200 bytes a queued task. Cost: submit, claim, finish and position are O(log
+// Memory: about 110 bytes a queued task. Cost: submit, claim, finish and position are O(log
 // n). Threads: one at a time; LocalQueue has the lock.
 
 #include <chrono>

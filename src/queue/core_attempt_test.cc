@@ -289,6 +289,36 @@ TEST_F(QueueCoreTest, QueuesNoSuccessAgain) {
   EXPECT_EQ(core_->requeue(ended, clock_.now()).error().code, ErrorCode::conflict);
 }
 
+TEST_F(QueueCoreTest, QueuesNothingAgainThatHasNotEnded) {
+  for (const TaskState state : {queued, running}) {
+    const TaskRow row{.id = next_id(), .state = state};
+    EXPECT_EQ(core_->requeue(row, clock_.now()).error().code, ErrorCode::conflict);
+  }
+}
+
+TEST_F(QueueCoreTest, KeepsTheLimitsWhenATaskIsQueuedAgain) {
+  core_->set_model(kModel, {.queued_max = 1});
+  ASSERT_TRUE(core_->cancel(committed(), clock_.now()));
+  const TaskRow ended = last_change().row;
+  core_->commit();
+  committed();
+
+  EXPECT_EQ(core_->requeue(ended, clock_.now()).error().code, ErrorCode::rate_limited);
+}
+
+TEST_F(QueueCoreTest, EndsManyLateTasksInPortionsWithoutSleepingOnTheRest) {
+  for (int i = 0; i < 1'500; ++i) submit({.start_timeout = seconds{1}});
+  const TaskId patient = submit();
+  core_->commit();
+  clock_.advance(seconds{1});
+
+  EXPECT_TRUE(claim().empty());
+  EXPECT_EQ(core_->changes().size(), 1'000U);
+  EXPECT_EQ(core_->claimable().size(), 1U);
+  core_->commit();
+  EXPECT_EQ(claimed_ids(1), std::vector{patient});
+}
+
 // ---- recovery ----------------------------------------------------------------------------------
 
 TEST_F(QueueCoreTest, SpendsTheAttemptThatACrashInterrupted) {

@@ -72,13 +72,15 @@ Result<std::uint64_t> QueueCore::Impl::submit(const NewTask& task, Now now) {
 
   TaskRecord record{
       .id = task.id, .priority = task.priority, .no_retry = task.no_retry, .submitted = now.wall};
-  if (!task.start_timeout)
-    return index.working_position(create(record, model, key, {.kind = Change::Kind::submitted}));
-  const milliseconds timeout = std::clamp(*task.start_timeout, milliseconds{0}, kStartTimeoutMax);
-  record.data.due_kind = DueKind::start_deadline;
-  record.data.due = now.wall + timeout;
+  std::optional<SteadyTime> timer;
+  if (task.start_timeout) {
+    const milliseconds timeout = std::clamp(*task.start_timeout, milliseconds{0}, kStartTimeoutMax);
+    record.data.due_kind = DueKind::start_deadline;
+    record.data.due = now.wall + timeout;
+    timer = now.steady + timeout;
+  }
   const TaskIndex created = create(record, model, key, {.kind = Change::Kind::submitted});
-  timers.set(created, now.steady + timeout);
+  set_timer(created, timer);
   return index.working_position(created);
 }
 
@@ -87,7 +89,8 @@ Result<void> QueueCore::Impl::requeue(const TaskRow& row) {
   if (live != kNoIndex && is_terminal(tasks[live].data.state)) {
     return fail(ErrorCode::unavailable, "The task is just ending, try again", kRetryAfterMin);
   }
-  if (live != kNoIndex || !is_legal_move(row.state, TaskState::queued)) {
+  const bool has_ended = is_terminal(row.state) && is_legal_move(row.state, TaskState::queued);
+  if (live != kNoIndex || !has_ended) {
     return fail(ErrorCode::conflict, "Only a failed or canceled task can be retried");
   }
   Model& model = index.model(row.model);

@@ -11,21 +11,25 @@ namespace {
 
 using std::chrono::microseconds;
 
+TaskRecord record_of(const TaskRow& row, LaneIndex lane) {
+  return {.id = row.id,
+          .rank = row.rank,
+          .priority = row.priority,
+          .no_retry = row.no_retry,
+          .submitted = row.submitted,
+          .data = {.lane = lane,
+                   .attempts_started = row.attempts_started,
+                   .state = row.state,
+                   .cancel_requested = row.cancel_requested}};
+}
+
 }  // namespace
 
 void QueueCore::Impl::restore(const TaskRow& row, Now now) {
   QUERN_ASSERT(befores.empty() && !is_terminal(row.state) && tasks.find(row.id) == kNoIndex);
   Model& model = index.model(row.model);
   const LaneIndex lane = index.lane(model, index.key(row.key));
-  TaskRecord record{.id = row.id,
-                    .rank = row.rank,
-                    .priority = row.priority,
-                    .no_retry = row.no_retry,
-                    .submitted = row.submitted,
-                    .data = {.lane = lane,
-                             .attempts_started = row.attempts_started,
-                             .state = row.state,
-                             .cancel_requested = row.cancel_requested}};
+  TaskRecord record = record_of(row, lane);
   std::optional<SteadyTime> timer;
   if (row.state == TaskState::running) {
     record.data.run =
