@@ -1,5 +1,7 @@
 #include "api/watched_task.h"
 
+#include <algorithm>
+
 #include "api/call.h"
 
 namespace quern::api {
@@ -26,17 +28,15 @@ bool WatchedTask::begin() {
   return true;
 }
 
+// On the queue's own thread, which has better to do than to look and write: the timers' thread goes
+// on.
 void WatchedTask::on_change() {
-  const Time now = std::chrono::steady_clock::now();
   Time due;
   {
     const std::scoped_lock lock(mutex_);
     due = last_look_ + kLookEvery;
   }
-  if (due <= now)
-    look_now();
-  else
-    look_at(due);
+  look_at(std::max(due, std::chrono::steady_clock::now()));
 }
 
 void WatchedTask::look_now() {

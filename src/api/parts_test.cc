@@ -1,0 +1,275 @@
+// The small parts: headers, query, ranges, origins, webhooks, links, multipart.
+
+#include <gtest/gtest.h>
+
+#include "api/base_url.h"
+#include "api/byte_range.h"
+#include "api/cors.h"
+#include "api/multipart.h"
+#include "api/query_params.h"
+#include "api/request_heads.h"
+#include "api/upload_links.h"
+#include "api/webhook_guard.h"
+#include "testing/manual_clock.h"
+#include "testing/seeded_random.h"
+
+namespace quern::api {
+namespace {
+
+TEST(RequestHeads, FindEachHeaderInAnyCaseAndKeepTheFirst) {
+  const std::vector<http::Header> headers = {
+      {"hOsT", "a"}, {"HOST", "b"}, {"X-Fal-Request-Start-Timeout", "3"}, {"Idempotency-Key", ""}};
+
+  const RequestHeads heads = read_heads(headers);
+
+  EXPECT_EQ(heads.host, "a");
+  EXPECT_EQ(heads.fal_start_timeout, "3");
+  EXPECT_TRUE(heads.has_idempotency_key);
+  EXPECT_FALSE(heads.has_webhook);
+}
+
+TEST(RequestHeads, TellWebhookHeadersWithAValueFromEmptyOnes) {
+  for (const char* name : {"X-Webhook-Url", "X-Webhook", "Webhook-Url", "X-Fal-Webhook",
+                           "X-Fal-Webhook-Url", "X-Callback-Url", "callback-url"}) {
+    const std::vector<http::Header> full = {{name, "x"}};
+    const std::vector<http::Header> empty = {{name, ""}};
+    EXPECT_TRUE(read_heads(full).has_webhook) << name;
+    EXPECT_FALSE(read_heads(empty).has_webhook) << name;
+  }
+}
+
+TEST(QueryParams, AreFoundDecodedAndFirst) {
+  EXPECT_EQ(find_param("a=1&b=2&a=3", "a"), "1");
+  EXPECT_EQ(find_param("%61=x%20y+z", "a"), "x y z");
+  EXPECT_EQ(find_param("a", "a"), "");
+  EXPECT_EQ(find_param("ab=1&a=", "a"), "");
+  EXPECT_EQ(find_param("b=1&&=", "a"), std::nullopt);
+  EXPECT_TRUE(find_flag("logs=true", "logs"));
+  EXPECT_TRUE(find_flag("logs=1", "logs"));
+  EXPECT_FALSE(find_flag("logs=True", "logs"));
+  EXPECT_FALSE(find_flag("logs=0", "logs"));
+}
+
+TEST(QueryParams, CountValuesWhereverTheyStand) {
+  EXPECT_TRUE(has_param_value("webhook=&webhook=x", "webhook"));
+  EXPECT_FALSE(has_param_value("webhook=&webhook", "webhook"));
+}
+
+TEST(QueryParams, ReadSecondsAndCountsStrictly) {
+  using std::chrono::milliseconds;
+  EXPECT_EQ(parse_seconds("2"), milliseconds(2000));
+  EXPECT_EQ(parse_seconds("0.05"), milliseconds(50));
+  for (const char* bad : {"", "-1", "-0", "x", "1x", "1e3", "inf", "nan", "99999999999", " 1"})
+    EXPECT_EQ(parse_seconds(bad), std::nullopt) << bad;
+  EXPECT_EQ(parse_count("10"), 10U);
+  for (const char* bad : {"", "-1", "+1", "1.0", "99999999999999999999"})
+    EXPECT_EQ(parse_count(bad), std::nullopt) << bad;
+}
+
+TEST(ByteRange, IsASinglePartOrTheWhole) {
+  const auto part = [](std::string_view header, std::uint64_t size) {
+    const ByteRange range = parse_range(header, size);
+    return std::tuple(range.kind, range.offset, range.bytes);
+  };
+  using Kind = ByteRange::Kind;
+  EXPECT_EQ(part("bytes=0-0", 10), std::tuple(Kind::part, 0U, 1U));
+  EXPECT_EQ(part("bytes=2-", 10), std::tuple(Kind::part, 2U, 8U));
+  EXPECT_EQ(part("bytes=2-99", 10), std::tuple(Kind::part, 2U, 8U));
+  EXPECT_EQ(part("Bytes=-3", 10), std::tuple(Kind::part, 7U, 3U));
+  EXPECT_EQ(part("bytes=-99", 10), std::tuple(Kind::part, 0U, 10U));
+  EXPECT_EQ(part("bytes=0-99999999999999999999999", 10), std::tuple(Kind::part, 0U, 10U));
+  for (const char* header : {"bytes=10-", "bytes=-0", "bytes=99999999999999999999999-"})
+    EXPECT_EQ(parse_range(header, 10).kind, Kind::unsatisfiable) << header;
+  EXPECT_EQ(parse_range("bytes=0-", 0).kind, Kind::unsatisfiable);
+  for (const char* header : {"", "bytes=", "bytes=-", "bytes=a-b", "bytes=3-1", "bytes=1-2,4-5",
+                             "lines=1-2", "bytes 1-2", "bytes=1", "bytes=+1-2"})
+    EXPECT_EQ(parse_range(header, 10).kind, Kind::whole) << header;
+}
+
+http::Request request_from(std::string_view peer) {
+  http::Request request;
+  request.peer_ip = peer;
+  return request;
+}
+
+std::string url(const BaseUrls& urls, const http::Request& request, const RequestHeads& heads) {
+  std::string out;
+  urls.append_to(out, request, heads);
+  return out;
+}
+
+TEST(BaseUrls, UseTheConfiguredOneBeforeAnyHeader) {
+  const auto urls = BaseUrls::make("https://quern.example/api/", {});
+  ASSERT_TRUE(urls);
+  RequestHeads heads;
+  heads.host = "evil\"host";
+
+  EXPECT_TRUE(urls->can_answer(heads));
+  EXPECT_EQ(url(*urls, request_from("1.2.3.4"), heads), "https://quern.example/api");
+}
+
+TEST(BaseUrls, BelieveForwardedHeadersOfTrustedProxiesOnly) {
+  const auto urls = BaseUrls::make("", {"10.0.0.0/8", "2001:db8::/32", "::1"});
+  ASSERT_TRUE(urls) << urls.error().message;
+  RequestHeads heads;
+  heads.host = "inner:80";
+  heads.forwarded_host = "outer";
+  heads.forwarded_proto = "https";
+
+  for (const char* peer : {"10.255.0.1", "2001:db8:1::2", "::1", "::ffff:10.1.2.3"})
+    EXPECT_EQ(url(*urls, request_from(peer), heads), "https://outer") << peer;
+  for (const char* peer : {"11.0.0.1", "2001:db9::1", "127.0.0.1", "", "nonsense"})
+    EXPECT_EQ(url(*urls, request_from(peer), heads), "http://inner:80") << peer;
+}
+
+TEST(BaseUrls, RefuseWhatIsNoUrlOrAddress) {
+  for (const char* bad : {"quern.example", "ftp://x", "http://", "http://a b", "https://a/\"b"})
+    EXPECT_FALSE(BaseUrls::make(bad, {})) << bad;
+  for (const char* bad : {"10.0.0.0/33", "10.0.0", "host", "::/129", "1.2.3.4/", "1.2.3.4/x"})
+    EXPECT_FALSE(BaseUrls::make("", {bad})) << bad;
+}
+
+TEST(BaseUrls, FallBackToANameWithoutAHostHeader) {
+  const auto urls = BaseUrls::make("", {});
+  ASSERT_TRUE(urls);
+  EXPECT_EQ(url(*urls, request_from("1.2.3.4"), {}), "http://localhost");
+  RequestHeads heads;
+  heads.host = "a/b";
+  EXPECT_FALSE(urls->can_answer(heads));
+}
+
+TEST(Cors, AllowsAnyOriginByAStar) {
+  const Cors cors({"*"});
+  std::string head;
+  cors.add_to(head, "https://anyone.example");
+  EXPECT_NE(head.find("Access-Control-Allow-Origin: *\r\n"), std::string::npos);
+  EXPECT_EQ(head.find("Vary"), std::string::npos);
+}
+
+TEST(Cors, AddsNothingWhenNoOriginIsConfigured) {
+  const Cors cors({});
+  std::string head;
+  cors.add_to(head, "https://anyone.example");
+  RequestHeads heads;
+  heads.origin = "https://anyone.example";
+  cors.add_preflight_to(head, heads);
+  EXPECT_EQ(head, "");
+}
+
+TEST(Cors, EchoesOnlyWellFormedFalHeaders) {
+  const Cors cors({"https://a"});
+  RequestHeads heads;
+  heads.origin = "https://a";
+  heads.cors_headers = "X-FAL-one,x-fal-, x-fal-a b ,x-other,\tx-fal-two\t,,x-fal-q\"";
+  std::string head;
+  cors.add_preflight_to(head, heads);
+  EXPECT_NE(head.find("idempotency-key, X-FAL-one, x-fal-two\r\n"), std::string::npos) << head;
+}
+
+bool has_webhook(std::string_view text) {
+  const auto body = parse_json(text);
+  return has_webhook_member(body->get_object(), nullptr);
+}
+
+TEST(WebhookGuard, SeesNamesAfterDecodingAndAtTheTopOnly) {
+  EXPECT_TRUE(has_webhook(R"({"webhook\u005furl":"x"})"));
+  EXPECT_TRUE(has_webhook(R"({"\u0077ebhook":1})"));
+  EXPECT_TRUE(has_webhook(R"({"a":1,"notify_url":[]})"));
+  EXPECT_FALSE(has_webhook(R"({"a":{"webhook_url":"x"}})"));
+  EXPECT_FALSE(has_webhook(R"({"webhook_url":null,"callback":""})"));
+  EXPECT_FALSE(has_webhook(R"({"Webhook_Url":"x","webhook_urls":"x"})"));
+}
+
+TEST(UploadLinks, OpenOnlyWhatTheyMadeAndOnlyInTime) {
+  SeededRandom random(1);
+  const ManualClock clock;
+  const UploadLinks links("", random);
+  const UploadLinks others("", random);
+  const WallTime now = clock.now().wall;
+  const std::string token = links.make_token(random, now + std::chrono::hours(1));
+
+  EXPECT_TRUE(links.open(token, now));
+  EXPECT_FALSE(links.open(token, now + std::chrono::hours(1)));
+  EXPECT_FALSE(others.open(token, now));
+  for (std::size_t i = 0; i < token.size(); ++i) {
+    std::string changed = token;
+    changed[i] = changed[i] == '0' ? '1' : '0';
+    EXPECT_FALSE(links.open(changed, now)) << i;
+  }
+  EXPECT_FALSE(links.open("", now));
+  EXPECT_FALSE(links.open(token + "0", now));
+}
+
+TEST(UploadLinks, HideTheTokenBehindTheFilesKey) {
+  SeededRandom random(1);
+  const UploadLinks links("secret", random);
+  const std::string key = links.file_key("name");
+  EXPECT_EQ(key.size(), 32U);
+  EXPECT_NE(key, links.file_key("name", 1));
+  EXPECT_EQ(key, links.file_key("name"));
+}
+
+struct Parsed {
+  std::string name = "none";
+  std::string bytes;
+  bool ok = true;
+  bool complete = false;
+};
+
+Parsed parse(std::string_view body, std::size_t piece) {
+  Parsed parsed;
+  MultipartReader reader("XX", "file",
+                         {[&](std::string name) {
+                            parsed.name = std::move(name);
+                            return Result<void>();
+                          },
+                          [&](std::string_view bytes) {
+                            parsed.bytes += bytes;
+                            return Result<void>();
+                          }});
+  while (!body.empty() && parsed.ok) {
+    parsed.ok = reader.feed(body.substr(0, piece)).has_value();
+    body.remove_prefix(std::min(piece, body.size()));
+  }
+  parsed.complete = reader.is_complete();
+  return parsed;
+}
+
+TEST(Multipart, FindsTheFieldInPiecesOfAnySize) {
+  const std::string body =
+      "preamble\r\n--XX\r\nContent-Disposition: form-data; name=a\r\n\r\nno\r\n--XX  \r\n"
+      "content-disposition: form-data; name=\"file\"; filename=\"a \\\"b\\\".txt\"\r\n\r\n"
+      "one\r\n--X\r\n--XY two\r\n--XX\r\nContent-Disposition: form-data; name=file\r\n\r\nlate\r\n"
+      "--XX--\r\nepilogue";
+  for (std::size_t piece = 1; piece <= body.size(); ++piece) {
+    const Parsed parsed = parse(body, piece);
+    EXPECT_TRUE(parsed.ok && parsed.complete) << piece;
+    EXPECT_EQ(parsed.name, "a \"b\".txt") << piece;
+    EXPECT_EQ(parsed.bytes, "one\r\n--X\r\n--XY two") << piece;
+  }
+}
+
+TEST(Multipart, TakesEmptyFilesAndPartsWithoutAHead) {
+  const Parsed parsed = parse(
+      "--XX\r\n\r\nx\r\n--XX\r\nContent-Disposition: form-data; name=file\r\n\r\n\r\n--XX--", 3);
+  EXPECT_TRUE(parsed.ok && parsed.complete);
+  EXPECT_EQ(parsed.name, "");
+  EXPECT_EQ(parsed.bytes, "");
+}
+
+TEST(Multipart, RefusesEndlessHeadsAndPreambles) {
+  EXPECT_FALSE(parse(std::string(40'000, 'x'), 1000).ok);
+  EXPECT_FALSE(parse("--XX\r\n" + std::string(40'000, 'x'), 1000).ok);
+  EXPECT_FALSE(parse("--XXY\r\n", 1000).ok);
+}
+
+TEST(Multipart, ReadsTheBoundary) {
+  EXPECT_EQ(multipart_boundary("multipart/form-data; boundary=abc"), "abc");
+  EXPECT_EQ(multipart_boundary("Multipart/Form-Data; charset=x; boundary=\"a b\""), "a b");
+  EXPECT_EQ(multipart_boundary("multipart/form-data"), std::nullopt);
+  EXPECT_EQ(multipart_boundary("multipart/mixed; boundary=abc"), std::nullopt);
+  EXPECT_EQ(multipart_boundary("image/png"), std::nullopt);
+}
+
+}  // namespace
+}  // namespace quern::api
