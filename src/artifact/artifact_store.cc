@@ -98,9 +98,10 @@ struct ArtifactStore::Impl {
   FileDescriptor work;
   FileDescriptor temp;  // files that still grow, emptied at every start
 
-  /// Copies an output that cannot be linked: of another file system, or of another owner.
-  Result<void> copy_file(int fd, const std::string& content_type, const std::string& key,
-                         const std::string& name);
+  /// Gives an output its place by a link, or by a copy if it cannot be linked: on another file system, or of another
+  /// owner.
+  Result<void> keep(const RunnerFile& source, const Output& output);
+  Result<void> copy_file(int fd, const Output& output);
   [[nodiscard]] FileDescriptor open_file(std::string_view key, std::string_view name,
                                          const KeyFolders*& where) const;
 };
@@ -247,24 +248,32 @@ void ArtifactStore::remove_folders(const AttemptFolders& folders) {
   log_warn("a work folder cannot be removed; the next start tries again", {{"name", name}});
 }
 
-Result<void> ArtifactStore::Impl::copy_file(int fd, const std::string& content_type,
-                                            const std::string& key, const std::string& name) {
+Result<void> ArtifactStore::Impl::copy_file(int fd, const Output& output) {
   Result<TempFile> copy = TempFile::make(temp.get(), random);
   if (!copy) return fail(std::move(copy));
   ::lseek(fd, 0, SEEK_SET);
   if (auto copied = copy_all(fd, copy->fd()); !copied) return copied;
-  if (auto sealed = seal(copy->fd(), content_type); !sealed) return sealed;
-  auto moved = copy->move_to(files, key, name);
-  if (!moved) files.remove(key);
+  if (auto sealed = seal(copy->fd(), output.content_type); !sealed) return sealed;
+  auto moved = copy->move_to(files, output.file_key, output.file_name);
+  if (!moved) files.remove(output.file_key);
   return moved;
+}
+
+Result<void> ArtifactStore::Impl::keep(const RunnerFile& source, const Output& output) {
+  const int fd = source.file.get();
+  const bool is_ours = source.status.st_uid == ::geteuid();
+  if (is_ours && seal(fd, output.content_type) &&
+      files.link_file(fd, output.file_key, output.file_name)) {
+    return {};
+  }
+  return copy_file(fd, output);
 }
 
 Result<Output> ArtifactStore::adopt(const AttemptFolders& folders, std::string_view path,
                                     OutputType type) {
   Result<RunnerFile> source = open_runner_file(folders.output, path);
   if (!source) return fail(std::move(source));
-  const int fd = source->file.get();
-  Result<MediaInfo> media = probe_media(fd);
+  Result<MediaInfo> media = probe_media(source->file.get());
   if (!media) return fail(std::move(media));
 
   Output output{.type = type,
@@ -277,14 +286,7 @@ Result<Output> ArtifactStore::adopt(const AttemptFolders& folders, std::string_v
   output.file_name = complete_name(own_name, output.content_type);
   output.file_bytes = static_cast<std::uint64_t>(source->status.st_size);
 
-  const bool is_ours = source->status.st_uid == ::geteuid();
-  Result<void> kept = fail(ErrorCode::unavailable, "not linked");
-  if (is_ours && seal(fd, output.content_type)) {
-    kept = impl_->files.link_file(fd, output.file_key, output.file_name);
-  }
-  if (!kept) {
-    kept = impl_->copy_file(fd, output.content_type, output.file_key, output.file_name);
-  }
+  auto kept = impl_->keep(*source, output);
   if (!kept) return fail(std::move(kept));
   unlink_source(*source);
   return output;

@@ -1,5 +1,6 @@
 #pragma once
-// Output files and uploads: kept in `<data>/files/<32 hex>/<file_name>`, found by that key alone.
+// Output files and uploads: kept in `<data>/files/<2 hex>/<32 hex>/<file_name>` and `<data>/uploads/…`, found by
+// the 32 digits of their key alone, of which the folder before is the first two.
 //
 // Everything here may block on the disk: call it from runner threads and the blocking pool, never
 // from an I/O thread.

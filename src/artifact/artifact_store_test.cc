@@ -87,7 +87,7 @@ class ArtifactStoreTest : public testing::Test {
   }
 
   TempFolder temp_;
-  SeededRandom random_{1};
+  SystemRandom random_;
   TaskId task_{.high = 1, .low = 2};
   std::unique_ptr<ArtifactStore> store_;
   AttemptFolders folders_;
