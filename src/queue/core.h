@@ -9,8 +9,9 @@
 // answers.
 //
 // It holds live tasks only (queued and running): a task that ended leaves at the commit.
-// Memory: about 110 bytes a queued task. Cost: submit, claim, finish and position are O(log
-// n). Threads: one at a time; LocalQueue has the lock.
+// Memory: about 110 bytes a queued task. Cost: O(log n) for submit, claim, finish and position.
+//
+// Threads: one at a time; LocalQueue has the lock.
 
 #include <chrono>
 #include <cstdint>
