@@ -118,8 +118,11 @@ void Committer::run_batch(std::span<Command> commands) {
     }
     return refuse(commands, *error);
   }
-  // With nothing asked for, a store that takes no writes is only looked at.
-  if (commands.empty() && state_.write_failure) return probe();
+  if (state_.write_failure) {
+    probe();
+    // With nothing asked for, a store that takes no writes is only looked at.
+    if (commands.empty()) return;
+  }
 
   Batch batch{.now = clock_.now()};
   look_up_replays(commands, batch);

@@ -1,8 +1,14 @@
 #include "queue/local/local_queue.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
-#include <latch>
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
 
 #include "queue/queue_contract.h"
 #include "testing/manual_clock.h"
@@ -13,7 +19,7 @@ namespace {
 
 class LocalHarness final : public QueueHarness {
  public:
-  LocalHarness() { open(); }
+  explicit LocalHarness(LocalQueueOptions options = {}) : options_(std::move(options)) { open(); }
 
   Queue& queue() override { return *queue_; }
   LocalQueue& local() { return *queue_; }
@@ -38,14 +44,16 @@ class LocalHarness final : public QueueHarness {
 
  private:
   void open() {
-    LocalQueueOptions options{.folder = folder_.path(), .retention = kContractRetention};
+    options_.folder = folder_.path();
+    options_.retention = kContractRetention;
     Result<std::unique_ptr<LocalQueue>> opened =
-        LocalQueue::open(options, clock_, random_, metrics_);
+        LocalQueue::open(options_, clock_, random_, metrics_);
     if (!opened) ADD_FAILURE() << opened.error().message;
     queue_ = *std::move(opened);
     queue_->start();
   }
 
+  LocalQueueOptions options_;
   TempFolder folder_;
   ManualClock clock_;
   SystemRandom random_;
@@ -53,10 +61,353 @@ class LocalHarness final : public QueueHarness {
   std::unique_ptr<LocalQueue> queue_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Local, QueueContract, testing::Values(QueueMaker{[] {
-                           return std::make_unique<LocalHarness>();
-                         }}),
-                         [](const auto&) { return std::string("Queue"); });
+std::unique_ptr<QueueHarness> make_without_caches() {
+  return std::make_unique<LocalHarness>(
+      LocalQueueOptions{.body_cache_bytes = 0, .result_cache_bytes = 0});
+}
+
+INSTANTIATE_TEST_SUITE_P(Local, QueueContract,
+                         testing::Values(QueueMaker{[] {
+                                           return std::make_unique<LocalHarness>();
+                                         }},
+                                         QueueMaker{make_without_caches}),
+                         [](const auto& named) {
+                           return std::string(named.index == 0 ? "WithCaches" : "WithoutCaches");
+                         });
+
+/// A queue and the few verbs that these tests need.
+class LocalQueueTest : public testing::Test {
+ protected:
+  LocalQueueTest() { configure(harness_.queue()); }
+
+  static void configure(Queue& queue) {
+    QueuePolicy policy;
+    policy.models.push_back({.id = "echo"});
+    ASSERT_TRUE(ask<bool>([&](auto reply) { queue.configure(policy, std::move(reply)); }));
+  }
+  static Submission submission(std::string input = "{}") {
+    Submission submission;
+    submission.key = "ada";
+    submission.model = "echo";
+    submission.input = std::move(input);
+    return submission;
+  }
+  static Result<Submitted> submit(Queue& queue, std::string input = "{}") {
+    return ask<Submitted>(
+        [&](auto reply) { queue.submit(submission(std::move(input)), std::move(reply)); });
+  }
+  static Result<TaskView> find(Queue& queue, const TaskId& id) {
+    return ask<TaskView>([&](auto reply) {
+      queue.find({.ref = {.id = id}, .logs = true, .result = true}, std::move(reply));
+    });
+  }
+  static std::vector<Claim> claim(Queue& queue, std::uint32_t count = 1) {
+    return ask<std::vector<Claim>>([&](auto reply) {
+             queue.claim({.model = "echo", .count_max = count}, std::move(reply));
+           })
+        .value_or(std::vector<Claim>{});
+  }
+  static Result<TaskState> finish(Queue& queue, const Lease& lease, std::string text = "done") {
+    Outcome outcome{.end = AttemptEnd::succeeded};
+    outcome.outputs.push_back({.type = OutputType::text, .text = std::move(text)});
+    return ask<TaskState>(
+        [&](auto reply) { queue.finish(lease, std::move(outcome), std::move(reply)); });
+  }
+  void limit_pages(std::int64_t pages) {
+    ASSERT_TRUE(
+        ask<bool>([&](auto reply) { harness_.local().limit_pages(pages, std::move(reply)); }));
+  }
+  Queue& queue() { return harness_.queue(); }
+
+  LocalHarness harness_;
+};
+
+// ---- opening and ending --------------------------------------------------------------------------
+
+TEST_F(LocalQueueTest, RefusesAFolderThatAnotherProcessUses) {
+  SystemRandom random;
+  Metrics metrics;
+
+  const Result<std::unique_ptr<LocalQueue>> second =
+      LocalQueue::open({.folder = harness_.folder()}, harness_.clock(), random, metrics);
+
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::conflict);
+  EXPECT_EQ(second.error().message, "data folder " + harness_.folder().string() +
+                                        " is in use by process " + std::to_string(::getpid()));
+}
+
+TEST_F(LocalQueueTest, AnswersEverythingThatWasAskedBeforeAStopAndRefusesTheRest) {
+  constexpr int kTasks = 500;
+  std::atomic<int> accepted{0};
+  for (int i = 0; i < kTasks; ++i) {
+    queue().submit(submission(), [&](Result<Submitted> made) { accepted += made ? 1 : 0; });
+  }
+
+  harness_.local().stop();
+  harness_.local().stop();
+
+  EXPECT_EQ(accepted, kTasks);
+  const Result<Submitted> late = submit(queue());
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, ErrorCode::unavailable);
+  EXPECT_FALSE(find(queue(), TaskId{}));
+  EXPECT_EQ(queue().stats().queued, kTasks);
+}
+
+TEST_F(LocalQueueTest, TakesNothingBeforeItKnowsItsModels) {
+  harness_.reopen();
+
+  const Result<Submitted> early = submit(queue());
+
+  ASSERT_FALSE(early);
+  EXPECT_EQ(early.error().code, ErrorCode::unavailable);
+  configure(queue());
+  EXPECT_TRUE(submit(queue()));
+}
+
+// ---- a store that cannot be written --------------------------------------------------------------
+
+TEST_F(LocalQueueTest, RefusesCreatesOnAFullDiskKeepsTheRestGoingAndResumes) {
+  const std::string body = "{\"prompt\":\"" + std::string(20'000, 'x') + "\"}";
+  const TaskId running = submit(queue(), body)->id;
+  const Lease lease = claim(queue()).at(0).lease;
+  limit_pages(100);
+
+  std::uint64_t accepted = 0;
+  Result<Submitted> refused = submit(queue(), body);
+  for (; refused; refused = submit(queue(), body)) ++accepted;
+
+  EXPECT_GT(accepted, 0U);
+  EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
+  EXPECT_GT(refused.error().retry_after.count(), 0);
+  EXPECT_FALSE(queue().stats().writable);
+  EXPECT_THAT(queue().stats().unwritable_reason, testing::HasSubstr("the disk is full"));
+  EXPECT_EQ(queue().stats().queued, accepted);
+  EXPECT_EQ(find(queue(), running)->state, TaskState::running);
+  EXPECT_TRUE(ask<BeatAnswer>(
+      [&](auto reply) { queue().heartbeat(lease, {.progress = 0.5}, std::move(reply)); }));
+  EXPECT_EQ(find(queue(), running)->progress, 0.5);
+  const Result<TaskState> early = finish(queue(), lease, std::string(100'000, 'y'));
+  ASSERT_FALSE(early);
+  EXPECT_EQ(early.error().code, ErrorCode::unavailable);
+
+  limit_pages(0);
+  harness_.advance(std::chrono::seconds{2});
+
+  EXPECT_TRUE(queue().stats().writable);
+  EXPECT_EQ(finish(queue(), lease), TaskState::succeeded);
+  EXPECT_TRUE(submit(queue(), body));
+  EXPECT_EQ(claim(queue(), 1'000).size(), accepted + 1);
+}
+
+TEST_F(LocalQueueTest, FindsOutByItselfThatTheStoreCanBeWrittenAgain) {
+  limit_pages(1);
+  const std::string body(100'000, 'x');
+  while (submit(queue(), body)) {
+  }
+  ASSERT_FALSE(queue().stats().writable);
+  limit_pages(0);
+
+  harness_.clock().advance(std::chrono::seconds{2});
+  harness_.local().wake();
+  // Any command comes after the probe that the wake-up brings.
+  ASSERT_TRUE(ask<bool>([&](auto reply) { harness_.local().limit_pages(0, std::move(reply)); }));
+  harness_.local().wake();
+  ASSERT_TRUE(ask<bool>([&](auto reply) { harness_.local().limit_pages(0, std::move(reply)); }));
+
+  EXPECT_TRUE(queue().stats().writable);
+}
+
+// ---- crashes -------------------------------------------------------------------------------------
+
+/// The store's files as they are at this moment, as a crash would leave them.
+void copy_store(const std::filesystem::path& from, const std::filesystem::path& to) {
+  std::filesystem::create_directories(to);
+  for (const char* name : {"queue.sqlite", "queue.sqlite-wal"}) {
+    std::filesystem::copy_file(from / name, to / name,
+                               std::filesystem::copy_options::overwrite_existing);
+  }
+}
+
+TEST_F(LocalQueueTest, KeepsEveryAcknowledgedTaskAfterATornTail) {
+  struct Acknowledged {
+    TaskId id;
+    std::uintmax_t log_bytes;  // of the write-ahead log when the answer came
+  };
+  std::vector<Acknowledged> tasks;
+  const std::filesystem::path log = harness_.folder() / "queue.sqlite-wal";
+  for (int i = 0; i < 40; ++i) {
+    const TaskId id = submit(queue(), R"({"n":)" + std::to_string(i) + "}")->id;
+    tasks.push_back({id, std::filesystem::file_size(log)});
+  }
+  const std::uintmax_t end = tasks.back().log_bytes;
+  const std::uintmax_t begin = tasks.front().log_bytes;
+
+  for (std::uintmax_t cut = begin; cut <= end; cut += (end - begin) / 23 + 7) {
+    const TempFolder crashed;
+    copy_store(harness_.folder(), crashed.path());
+    std::filesystem::resize_file(crashed.path() / "queue.sqlite-wal", cut);
+    SystemRandom random;
+    Metrics metrics;
+    Result<std::unique_ptr<LocalQueue>> opened =
+        LocalQueue::open({.folder = crashed.path()}, harness_.clock(), random, metrics);
+    ASSERT_TRUE(opened) << "cut at " << cut << ": " << opened.error().message;
+    (*opened)->start();
+    configure(**opened);
+
+    std::size_t expected = 0;
+    for (const Acknowledged& task : tasks) {
+      if (task.log_bytes > cut) continue;
+      ++expected;
+      EXPECT_TRUE(find(**opened, task.id)) << "cut at " << cut;
+    }
+    const std::vector<Claim> claims = claim(**opened, 100);
+    EXPECT_GE(claims.size(), expected);
+    for (std::size_t i = 0; i < claims.size(); ++i) {
+      EXPECT_EQ(claims[i].input, R"({"n":)" + std::to_string(i) + "}");
+    }
+  }
+}
+
+TEST_F(LocalQueueTest, IgnoresGarbageAfterTheLastTransaction) {
+  const TaskId id = submit(queue())->id;
+  const TempFolder crashed;
+  copy_store(harness_.folder(), crashed.path());
+  {
+    std::ofstream log(crashed.path() / "queue.sqlite-wal", std::ios::binary | std::ios::app);
+    log << std::string(10'000, '\x5a');
+  }
+  SystemRandom random;
+  Metrics metrics;
+
+  Result<std::unique_ptr<LocalQueue>> opened =
+      LocalQueue::open({.folder = crashed.path()}, harness_.clock(), random, metrics);
+
+  ASSERT_TRUE(opened);
+  (*opened)->start();
+  EXPECT_TRUE(find(**opened, id));
+}
+
+TEST_F(LocalQueueTest, NeverShowsAnEndThatACrashCouldTakeBack) {
+  // Whoever sees a task ended finds it ended in a copy of the files made after the look.
+  std::atomic<bool> done{false};
+  const TaskId id = submit(queue())->id;
+  const Lease lease = claim(queue()).at(0).lease;
+  std::jthread runner([&] {
+    EXPECT_EQ(finish(queue(), lease), TaskState::succeeded);
+    done = true;
+  });
+  while (find(queue(), id)->state != TaskState::succeeded) {
+  }
+  const TempFolder crashed;
+  copy_store(harness_.folder(), crashed.path());
+  SystemRandom random;
+  Metrics metrics;
+
+  Result<std::unique_ptr<LocalQueue>> opened =
+      LocalQueue::open({.folder = crashed.path()}, harness_.clock(), random, metrics);
+
+  ASSERT_TRUE(opened);
+  (*opened)->start();
+  EXPECT_EQ(find(**opened, id)->state, TaskState::succeeded);
+}
+
+// ---- many at once --------------------------------------------------------------------------------
+
+TEST_F(LocalQueueTest, EndsEveryTaskOnceUnderManyThreads) {
+  constexpr int kThreads = 6;
+  constexpr int kTasksEach = 60;
+  std::atomic<int> finished{0};
+  std::atomic<int> refused{0};
+  std::mutex mutex;
+  std::vector<TaskId> ids;
+
+  const auto submit_some = [&](int thread) {
+    for (int i = 0; i < kTasksEach; ++i) {
+      const Result<Submitted> made = submit(queue(), std::to_string(thread));
+      ASSERT_TRUE(made);
+      const Watch watch = queue().watch(made->id, [] {});
+      {
+        const std::scoped_lock lock(mutex);
+        ids.push_back(made->id);
+      }
+      if (i % 7 == 0) {
+        ASSERT_TRUE(ask<CancelAnswer>(
+            [&](auto reply) { queue().cancel({.id = made->id}, std::move(reply)); }));
+      }
+      ASSERT_TRUE(find(queue(), made->id));
+    }
+  };
+  const auto run_some = [&] {
+    while (finished + refused < kThreads * kTasksEach) {
+      for (const Claim& claimed : claim(queue(), 4)) {
+        Beat beat{.progress = 0.5};
+        beat.logs.push_back({claimed.submitted, LogSeverity::info, false, "working"});
+        static_cast<void>(ask<BeatAnswer>([&](auto reply) {
+          queue().heartbeat(claimed.lease, std::move(beat), std::move(reply));
+        }));
+        ASSERT_TRUE(finish(queue(), claimed.lease));
+        ++finished;
+      }
+      // Canceled before they ran: they never come to a runner.
+      std::size_t canceled = 0;
+      Result<TaskPage> page = ask<TaskPage>([&](auto reply) {
+        queue().list({.states = {TaskState::canceled}, .count_max = 1'000}, std::move(reply));
+      });
+      if (page) canceled = page->tasks.size();
+      refused = static_cast<int>(canceled);
+      static_cast<void>(queue().stats());
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < kThreads; ++i) threads.emplace_back(submit_some, i);
+    for (int i = 0; i < 3; ++i) threads.emplace_back(run_some);
+  }
+
+  EXPECT_EQ(queue().stats().queued + queue().stats().running, 0U);
+  for (const TaskId& id : ids) {
+    const Result<TaskView> view = find(queue(), id);
+    ASSERT_TRUE(view);
+    EXPECT_TRUE(is_terminal(view->state));
+  }
+}
+
+// ---- growing and forgetting ----------------------------------------------------------------------
+
+TEST_F(LocalQueueTest, ReusesTheSpaceOfForgottenTasks) {
+  const auto run_some = [&] {
+    for (int i = 0; i < 40; ++i) ASSERT_TRUE(submit(queue(), std::string(20'000, 'x')));
+    for (const Claim& claimed : claim(queue(), 100)) ASSERT_TRUE(finish(queue(), claimed.lease));
+  };
+  const auto file_pages = [&] {
+    harness_.reopen();  // closing folds the write-ahead log into the file
+    configure(queue());
+    return std::filesystem::file_size(harness_.folder() / "queue.sqlite");
+  };
+  run_some();
+  const std::uintmax_t once = file_pages();
+
+  for (int i = 0; i < 4; ++i) {
+    harness_.advance(kContractRetention + std::chrono::minutes{5});
+    run_some();
+  }
+
+  EXPECT_LT(file_pages(), once + once / 4);
+}
+
+TEST_F(LocalQueueTest, DoesNotForgetEverythingWhenTheWallClockJumpsForward) {
+  const TaskId id = submit(queue())->id;
+  ASSERT_TRUE(finish(queue(), claim(queue()).at(0).lease));
+
+  harness_.clock().jump_wall(std::chrono::hours{24 * 365});
+  harness_.advance(std::chrono::hours{1});
+
+  EXPECT_TRUE(find(queue(), id));
+  harness_.advance(kContractRetention);
+  EXPECT_FALSE(find(queue(), id));
+}
 
 }  // namespace
 }  // namespace quern

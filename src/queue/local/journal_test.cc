@@ -1,0 +1,332 @@
+#include "queue/local/journal.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "queue/local/body_cache.h"
+#include "queue/local/journal_reader.h"
+#include "queue/local/output_json.h"
+#include "queue/local/result_cache.h"
+#include "queue/local/sqlite.h"
+#include "testing/temp_folder.h"
+
+namespace quern {
+namespace {
+
+constexpr WallTime at(std::int64_t microseconds) {
+  return WallTime{std::chrono::microseconds{microseconds}};
+}
+
+TaskId make_id(std::int64_t sequence) { return make_task_id(sequence, 0x0123'4567'89ab'cdefLL); }
+
+TaskRow make_row(std::int64_t sequence) {
+  TaskRow row;
+  row.id = make_id(sequence);
+  row.rank = 0.1 + static_cast<double>(sequence);
+  row.submitted = at(1'000 + sequence);
+  return row;
+}
+
+class JournalTest : public testing::Test {
+ protected:
+  JournalTest() { open(); }
+
+  void open() {
+    journal_.reset();
+    Result<std::unique_ptr<Journal>> opened = Journal::open({.file = file()});
+    ASSERT_TRUE(opened) << opened.error().message;
+    journal_ = *std::move(opened);
+  }
+  std::filesystem::path file() { return folder_.path() / "queue.sqlite"; }
+  Journal& journal() { return *journal_; }
+  template <typename Writes>
+  void write(Writes writes) {
+    journal().begin();
+    writes();
+    const Result<void> done = journal().commit();
+    ASSERT_TRUE(done) << done.error().message;
+  }
+  std::vector<std::pair<TaskRow, std::optional<WallTime>>> live() {
+    std::vector<std::pair<TaskRow, std::optional<WallTime>>> rows;
+    const Result<void> done =
+        journal().for_each_live([&](const TaskRow& row, std::optional<WallTime> started) {
+          rows.emplace_back(row, started);
+        });
+    EXPECT_TRUE(done);
+    return rows;
+  }
+  std::unique_ptr<JournalReader> reader() { return JournalReader::open(file()).value(); }
+
+  TempFolder folder_;
+  std::unique_ptr<Journal> journal_;
+};
+
+TEST_F(JournalTest, GivesBackEveryFieldOfALiveTask) {
+  TaskRow row = make_row(77);
+  row.key = KeyIndex{3};
+  row.model = ModelIndex{4};
+  row.priority = Priority::low;
+  row.no_retry = true;
+  row.start_deadline = at(5'000'000);
+  write([&] {
+    journal().insert_task(row);
+    journal().insert_input(row.id, "{\"a\":\"\\u0000\"}");
+  });
+  EXPECT_EQ(live().at(0).first.start_deadline, row.start_deadline);
+  row.state = TaskState::running;
+  row.cancel_requested = true;
+  row.attempts_started = 2;
+  row.lease_token = 99;
+  row.start_deadline.reset();
+  row.not_before = at(6'000'000);
+  write([&] { journal().update_task(row, at(7'000'000)); });
+  open();
+
+  ASSERT_EQ(live().size(), 1U);
+  const auto [stored, started] = live().at(0);
+  EXPECT_EQ(stored.id, row.id);
+  EXPECT_EQ(stored.key, row.key);
+  EXPECT_EQ(stored.model, row.model);
+  EXPECT_EQ(stored.state, TaskState::running);
+  EXPECT_EQ(stored.priority, Priority::low);
+  EXPECT_TRUE(stored.no_retry);
+  EXPECT_TRUE(stored.cancel_requested);
+  EXPECT_FALSE(stored.start_timed_out);
+  EXPECT_EQ(stored.attempts_started, 2U);
+  EXPECT_EQ(stored.rank, row.rank);
+  EXPECT_EQ(stored.lease_token, 99U);
+  EXPECT_EQ(stored.submitted, row.submitted);
+  EXPECT_FALSE(stored.start_deadline);
+  EXPECT_EQ(stored.not_before, row.not_before);
+  EXPECT_EQ(started, at(7'000'000));
+  EXPECT_EQ(journal().input(row.id), "{\"a\":\"\\u0000\"}");
+  EXPECT_EQ(journal().last_sequence(), 77);
+}
+
+TEST_F(JournalTest, MovesATaskToTheEndedOnesAndBack) {
+  TaskRow row = make_row(5);
+  write([&] { journal().insert_task(row); });
+  row.state = TaskState::failed;
+  row.ended = at(9'000);
+  row.error_type = ErrorType::content_blocked;
+  const TaskResult result{.run_time = std::chrono::microseconds{123}, .error = "not this"};
+  write([&] { journal().end_task(row, result); });
+
+  EXPECT_TRUE(live().empty());
+  const Result<std::optional<EndedTask>> ended = journal().find_ended(row.id);
+  ASSERT_TRUE(ended && *ended);
+  EXPECT_EQ((*ended)->row.state, TaskState::failed);
+  EXPECT_EQ((*ended)->row.ended, row.ended);
+  EXPECT_EQ((*ended)->row.error_type, ErrorType::content_blocked);
+  EXPECT_EQ((*ended)->result.error, "not this");
+  EXPECT_EQ((*ended)->result.run_time.count(), 123);
+  TaskId other = row.id;
+  other.low ^= 1U;
+  EXPECT_FALSE(journal().find_ended(other)->has_value());
+
+  row = make_row(5);
+  write([&] { journal().revive_task(row); });
+  EXPECT_EQ(live().size(), 1U);
+  EXPECT_FALSE(journal().find_ended(row.id)->has_value());
+}
+
+TEST_F(JournalTest, RollsBackAWholeTransaction) {
+  journal().begin();
+  journal().insert_task(make_row(1));
+  journal().rollback();
+  EXPECT_TRUE(live().empty());
+
+  journal().begin();
+  journal().insert_task(make_row(1));
+  journal().insert_task(make_row(1));  // twice the same: refused
+  journal().insert_task(make_row(2));
+  const Result<void> done = journal().commit();
+
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, ErrorCode::internal);
+  EXPECT_TRUE(live().empty());
+  write([&] { journal().insert_task(make_row(3)); });
+  EXPECT_EQ(live().size(), 1U);
+}
+
+TEST_F(JournalTest, SaysThatTheDiskIsFullAndWorksAgainWhenItIsNot) {
+  ASSERT_TRUE(journal().set_pages_max(1));
+  Result<void> done;
+  const std::string body(100'000, 'x');
+  journal().begin();
+  journal().insert_task(make_row(1));
+  journal().insert_input(make_id(1), body);
+
+  done = journal().commit();
+
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, ErrorCode::unavailable);
+  EXPECT_THAT(done.error().message, testing::HasSubstr("the disk is full"));
+  EXPECT_TRUE(live().empty());
+  ASSERT_TRUE(journal().set_pages_max(0));
+  write([&] { journal().insert_input(make_id(1), body); });
+  EXPECT_EQ(journal().input(make_id(1))->size(), body.size());
+}
+
+TEST_F(JournalTest, RefusesAStoreOfANewerVersion) {
+  {
+    Connection connection = Connection::open(file(), Connection::Mode::read_write).value();
+    ASSERT_TRUE(connection.execute("PRAGMA user_version=7"));
+  }
+
+  const Result<std::unique_ptr<Journal>> opened = Journal::open({.file = file()});
+
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, ErrorCode::invalid_argument);
+  EXPECT_THAT(opened.error().message, testing::HasSubstr("version 7"));
+}
+
+TEST_F(JournalTest, RefusesAFileThatIsNoStore) {
+  const std::filesystem::path other = folder_.path() / "other.sqlite";
+  std::ofstream(other) << std::string(100'000, 'q');
+
+  const Result<std::unique_ptr<Journal>> opened = Journal::open({.file = other});
+
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, ErrorCode::data_loss);
+}
+
+TEST_F(JournalTest, ReplacesAnOlderIdempotencyRecord) {
+  IdempotencyRecord record{.id = make_id(1), .created = at(10)};
+  record.fingerprint.fill(7);
+  write([&] { journal().insert_idempotency(KeyIndex{2}, "k", record); });
+  EXPECT_EQ((*journal().find_idempotency(KeyIndex{2}, "k"))->id, make_id(1));
+  EXPECT_EQ((*journal().find_idempotency(KeyIndex{2}, "k"))->fingerprint, record.fingerprint);
+  EXPECT_FALSE(journal().find_idempotency(KeyIndex{1}, "k")->has_value());
+  record.id = make_id(2);
+  record.created = at(20);
+  write([&] { journal().insert_idempotency(KeyIndex{2}, "k", record); });
+
+  EXPECT_EQ((*journal().find_idempotency(KeyIndex{2}, "k"))->id, make_id(2));
+  write([&] { journal().remove_idempotency(at(20), 10); });
+  EXPECT_EQ(journal().oldest_idempotency()->value(), at(20));
+  write([&] { journal().remove_idempotency(at(21), 10); });
+  EXPECT_FALSE(journal().find_idempotency(KeyIndex{2}, "k")->has_value());
+}
+
+TEST_F(JournalTest, KeepsNamesPausesAndTheReserveOfTokens) {
+  write([&] {
+    journal().insert_key(KeyIndex{0}, "ada");
+    journal().insert_key(KeyIndex{1}, "bob");
+    journal().insert_model(ModelIndex{0}, "echo");
+    journal().insert_model(ModelIndex{1}, "speech");
+    journal().set_paused(ModelIndex{1}, true);
+    journal().reserve_lease_tokens(1'000);
+  });
+  open();
+
+  EXPECT_THAT(*journal().key_names(), testing::ElementsAre("ada", "bob"));
+  EXPECT_EQ(journal().model_names()->at(1).name, "speech");
+  EXPECT_TRUE(journal().model_names()->at(1).paused);
+  EXPECT_FALSE(journal().model_names()->at(0).paused);
+  EXPECT_EQ(journal().reserved_lease_tokens(), 1'000U);
+}
+
+TEST_F(JournalTest, ForgetsATaskWithAllThatBelongsToIt) {
+  for (std::int64_t sequence : {1, 2}) {
+    write([&] {
+      TaskRow row = make_row(sequence);
+      journal().insert_task(row);
+      journal().insert_input(row.id, "{}");
+      row.state = TaskState::succeeded;
+      row.ended = at(100 * sequence);
+      TaskResult result;
+      result.outputs.push_back({.type = OutputType::image, .file_key = "f"});
+      journal().end_task(row, result);
+      journal().insert_attempt({.sequence = sequence, .token = 1, .number = 1, .result = "failed"});
+      journal().insert_log(row.id, 0, {at(1), LogSeverity::info, false, "line"});
+    });
+  }
+  EXPECT_EQ(journal().expired(at(100), 10)->size(), 0U);
+  const Result<std::vector<ExpiredTask>> expired = journal().expired(at(101), 10);
+  ASSERT_EQ(expired->size(), 1U);
+  EXPECT_EQ(expired->at(0).id, make_id(1));
+  EXPECT_EQ(expired->at(0).outputs.at(0).file_key, "f");
+
+  write([&] { journal().remove_ended(make_id(1)); });
+
+  EXPECT_EQ(journal().oldest_ended()->value(), at(200));
+  EXPECT_FALSE(journal().input(make_id(1)));
+  const TaskHistory gone = reader()->history(make_id(1)).value();
+  EXPECT_TRUE(gone.attempts.empty() && gone.logs.empty());
+  const Result<std::optional<EndedRecord>> kept = reader()->find_ended(make_id(2));
+  ASSERT_TRUE(kept && *kept);
+  EXPECT_EQ((*kept)->history.attempts.size(), 1U);
+  EXPECT_EQ((*kept)->history.logs.size(), 1U);
+}
+
+TEST(OutputJson, RefusesWhatItDidNotMake) {
+  for (const char* text : {"{", "{}", "[1]", "[{}"}) {
+    const Result<std::vector<Output>> outputs = decode_outputs(text);
+    ASSERT_FALSE(outputs) << text;
+    EXPECT_EQ(outputs.error().code, ErrorCode::data_loss);
+  }
+  EXPECT_TRUE(decode_outputs("")->empty());
+}
+
+TEST(OutputJson, KeepsOddNumbersAndTexts) {
+  Output output{.type = OutputType::audio, .file_name = "a\"b\\c\n.wav", .duration = 0.1};
+  output.text = std::string("tab\tnul\0end", 11);
+
+  const std::vector<Output> back = decode_outputs(encode_outputs({&output, 1})).value();
+
+  EXPECT_EQ(back.at(0).file_name, output.file_name);
+  EXPECT_EQ(back.at(0).duration, 0.1);
+  EXPECT_EQ(back.at(0).text, output.text);
+}
+
+TEST(BodyCache, LetsTheOldestGoAndNeverExceedsItsLimit) {
+  BodyCache cache(8'000);
+  for (std::int64_t i = 1; i <= 100; ++i) cache.put(make_id(i), std::string(500, 'x'));
+
+  EXPECT_FALSE(cache.take(make_id(1)));
+  EXPECT_TRUE(cache.take(make_id(100)));
+  EXPECT_FALSE(cache.take(make_id(100)));
+  cache.put(make_id(200), std::string(5'000, 'x'));
+  EXPECT_FALSE(cache.take(make_id(200))) << "too large a part of the whole";
+  int kept = 0;
+  for (std::int64_t i = 1; i < 100; ++i) kept += cache.take(make_id(i)) ? 1 : 0;
+  EXPECT_GT(kept, 5);
+  EXPECT_LT(kept, 16);
+}
+
+EndedView make_view(std::int64_t sequence, std::size_t bytes = 10) {
+  EndedView view;
+  view.head.id = make_id(sequence);
+  view.metadata_json = std::string(bytes, 'x');
+  return view;
+}
+
+TEST(ResultCache, DropsTheLeastRecentlyUsed) {
+  ResultCache cache(16 * 100'000);  // shards are by sequence modulo 16: 100,000 bytes each
+  for (std::int64_t i = 1; i <= 20; ++i) {
+    cache.put(make_view(16 * i, 10'000));
+    EXPECT_TRUE(cache.find(make_id(16)));  // in use all the time
+  }
+
+  EXPECT_TRUE(cache.find(make_id(16)));
+  EXPECT_FALSE(cache.find(make_id(32)));
+  EXPECT_TRUE(cache.find(make_id(320)));
+}
+
+TEST(ResultCache, TakesNoReadThatAnEraseMayHaveOvertaken) {
+  ResultCache cache(1'000'000);
+  const ResultCache::Epoch before = cache.epoch(make_id(1));
+  cache.erase(make_id(1));
+
+  cache.put_read(std::make_shared<EndedView>(make_view(1)), before);
+  EXPECT_FALSE(cache.find(make_id(1)));
+
+  cache.put_read(std::make_shared<EndedView>(make_view(1)), cache.epoch(make_id(1)));
+  EXPECT_TRUE(cache.find(make_id(1)));
+}
+
+}  // namespace
+}  // namespace quern
