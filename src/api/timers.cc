@@ -15,7 +15,8 @@ Timers::Id Timers::call_at(Time when, Callback callback) {
     const std::scoped_lock lock(mutex_);
     if (stopped_) return {};
     id = {when, next_number_++};
-    is_first = due_.emplace(id, std::move(callback)).first == due_.begin();
+    const auto placed = due_.emplace(id, std::move(callback)).first;
+    is_first = placed == due_.begin();
   }
   if (is_first) wake_.notify_one();
   return id;
