@@ -19,6 +19,7 @@ using std::chrono::seconds;
 
 namespace {
 
+constexpr seconds kWatchedHold{1};     // so that someone who watches sees progress move
 constexpr seconds kHold{25};           // below what proxies commonly allow a silent answer
 constexpr milliseconds kPollMin{250};  // between polls of a server that does not hold answers
 constexpr milliseconds kPollMax{3'000};
@@ -298,11 +299,12 @@ ClientResult<TaskResult> Client::result(const TaskHandle& task, std::stop_token 
 ClientResult<TaskResult> Client::wait(const TaskHandle& task,
                                       const std::function<void(const StatusReport&)>& changed,
                                       std::stop_token stop) {
+  const seconds hold = changed ? kWatchedHold : kHold;
   milliseconds interval = kPollMin;
   std::string before;
   for (;;) {
     const auto asked = std::chrono::steady_clock::now();
-    auto report = status(task, false, before.empty() ? seconds{0} : kHold, stop);
+    auto report = status(task, false, before.empty() ? seconds{0} : hold, stop);
     if (!report) return std::unexpected(report.error());
     if (changed) changed(*report);
     if (report->status == TaskStatus::completed) return result(task, stop);
