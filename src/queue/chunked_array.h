@@ -35,7 +35,7 @@ class ChunkedArray {
   void pop_back() { --size_; }
 
  private:
-  static constexpr std::size_t kChunk = (std::size_t{1} << 18U) / std::bit_ceil(sizeof(T));
+  static constexpr std::size_t kChunk = (std::size_t{1} << 16U) / std::bit_ceil(sizeof(T));
 
   std::vector<std::unique_ptr<T[]>> chunks_;
   PoolIndex size_ = 0;
