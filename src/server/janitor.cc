@@ -3,6 +3,10 @@
 #include <algorithm>
 
 namespace quern {
+namespace {
+// Between two steps of a long sweep, so that serving goes first.
+constexpr std::chrono::milliseconds kStepPause{20};
+}  // namespace
 
 Janitor::Janitor(ArtifactStore& store, const Clock& clock, JanitorOptions options)
     : store_(store), clock_(clock), options_(options) {}
@@ -31,12 +35,15 @@ void Janitor::remove(std::span<const Output> outputs) {
 }
 
 void Janitor::run(const std::stop_token& stop) {
+  const auto shortest = std::min(kStepPause, options_.sweep_interval);
   auto next_sweep = clock_.now().steady;
   while (!stop.stop_requested()) {
     std::vector<Output> batch;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait_for(lock, stop, options_.sweep_interval, [&] { return !unwanted_.empty(); });
+      const auto pause = std::clamp<std::chrono::microseconds>(next_sweep - clock_.now().steady,
+                                                               kStepPause, options_.sweep_interval);
+      wake_.wait_for(lock, stop, pause, [&] { return !unwanted_.empty(); });
       const auto count = std::min(unwanted_.size(), kSweepMax);
       const auto from = unwanted_.end() - static_cast<std::ptrdiff_t>(count);
       batch.assign(from, unwanted_.end());
@@ -44,15 +51,17 @@ void Janitor::run(const std::stop_token& stop) {
     }
     store_.remove(batch);
     if (clock_.now().steady < next_sweep) continue;
-    sweep();
-    next_sweep = clock_.now().steady + options_.sweep_interval;
+    const bool more = sweep();
+    next_sweep = more ? clock_.now().steady : clock_.now().steady + options_.sweep_interval;
   }
 }
 
-void Janitor::sweep() {
+bool Janitor::sweep() {
   const WallTime now = clock_.now().wall;
-  store_.sweep_uploads(now - options_.uploads_ttl, kSweepMax);
-  store_.sweep_outputs(now - options_.results_ttl - kUnclaimedOutputTtl, kSweepMax);
+  const std::size_t uploads = store_.sweep_uploads(now - options_.uploads_ttl, kSweepMax);
+  const std::size_t outputs =
+      store_.sweep_outputs(now - options_.results_ttl - kUnclaimedOutputTtl, kSweepMax);
+  return uploads == kSweepMax || outputs == kSweepMax;
 }
 
 }  // namespace quern

@@ -38,7 +38,8 @@ class Janitor {
 
  private:
   void run(const std::stop_token& stop);
-  void sweep();
+  // One step. True: there may be more.
+  bool sweep();
 
   ArtifactStore& store_;
   const Clock& clock_;
