@@ -42,7 +42,7 @@ void Janitor::run(const std::stop_token& stop) {
     {
       std::unique_lock lock(mutex_);
       const auto pause = std::clamp<std::chrono::microseconds>(next_sweep - clock_.now().steady,
-                                                               kStepPause, options_.sweep_interval);
+                                                               shortest, options_.sweep_interval);
       wake_.wait_for(lock, stop, pause, [&] { return !unwanted_.empty(); });
       const auto count = std::min(unwanted_.size(), kSweepMax);
       const auto from = unwanted_.end() - static_cast<std::ptrdiff_t>(count);
