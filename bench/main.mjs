@@ -1,7 +1,8 @@
 // node bench/main.mjs --binary QUERN --programs FOLDER --docs FOLDER --work FOLDER [--quick] [--ten_million]
 //                     [--only SECTION,…] [--peers NAME,…] [--rounds N]
 //
-// Measures, keeps the figures in WORK/results.json, and writes the report. scripts/bench gives the folders.
+// Measures, keeps the figures in WORK/results.json, and writes the report; into WORK too when a section failed.
+// scripts/bench gives the folders.
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -60,8 +61,18 @@ async function measure(flags, folder) {
   };
   const command = ["scripts/bench", ...process.argv.slice(2).filter((word, i, all) => !is_folder(word, all[i - 1]))].join(" ");
   const results = { run: { ...flags.size, command }, machine: await describe_machine(run) };
-  for (const name of flags.only) results[name] = await sections[name](run);
-  return results;
+  let is_whole = true;
+  for (const name of flags.only) {
+    try {
+      results[name] = await sections[name](run);
+    } catch (error) {
+      // The other sections are worth having.
+      console.error(`${name} failed: ${error.stack}`);
+      is_whole = false;
+      await stop_all();
+    }
+  }
+  return { results, is_whole };
 }
 
 const folder_flags = ["--binary", "--programs", "--docs", "--work"];
@@ -78,10 +89,12 @@ async function main() {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
     process.once(signal, () => void clean_up().then(() => process.exit(130)));
   try {
-    const results = await measure(flags, folder);
+    const { results, is_whole } = await measure(flags, folder);
     writeFileSync(join(flags.work, "results.json"), JSON.stringify(results, null, 1));
-    write_report(results, flags.docs);
-    console.log(`wrote ${join(flags.docs, "BENCHMARKS.md")}`);
+    const docs = is_whole ? flags.docs : flags.work;
+    write_report(results, docs);
+    console.log(`wrote ${join(docs, "BENCHMARKS.md")}`);
+    if (!is_whole) process.exitCode = 1;
   } finally {
     await clean_up();
   }
