@@ -81,6 +81,8 @@ __attribute__((no_sanitize("address", "thread"))) int launch_program(void* argum
   ::syscall(SYS_dup3, launch.input, 0, 0);
   ::syscall(SYS_dup3, launch.output, 1, 0);
   ::syscall(SYS_dup3, launch.error_output, 2, 0);
+  ::syscall(SYS_close_range, 3, ~0U,
+            0);  // also what this server was given open by whoever started it
   if (::syscall(SYS_chdir, launch.folder) != 0) return give_up(launch, "its folder");
   reset_signals();
   ::syscall(SYS_execve, launch.program, launch.arguments, launch.environment);

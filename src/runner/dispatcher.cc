@@ -122,6 +122,7 @@ class Dispatcher::Impl {
 
   // Attempts with a thread
   void start(const LanePtr& lane, std::vector<Claim> claims);
+  WorkPtr enlist(const LanePtr& lane, Claim& claim);
   void work(const WorkPtr& work);
   void free_slot(Work& work);
   void finish(const WorkPtr& work, Outcome outcome);
@@ -257,19 +258,15 @@ void Dispatcher::Impl::pump(const LanePtr& lane) {
 void Dispatcher::Impl::on_claimed(const LanePtr& lane, std::uint32_t asked,
                                   Result<std::vector<Claim>> claims) {
   bool instant = false;
-  bool draining = false;
   {
     const std::scoped_lock lock(mutex_);
     lane->claiming = false;
     if (!claims || claims->size() == asked) lane->has_tasks = true;
     if (claims) lane->hold = {};
     instant = lane->executor->is_instant();
-    draining = draining_;
   }
   if (!claims) {
     hold(lane, claims.error().message);
-  } else if (draining) {
-    for (const Claim& claim : *claims) hand_back(claim);
   } else if (instant) {
     run_instantly(lane, std::move(*claims));
   } else {
@@ -313,23 +310,30 @@ void Dispatcher::Impl::hand_back(const Claim& claim) {
 // ------------------------------------------------------------------------
 
 void Dispatcher::Impl::start(const LanePtr& lane, std::vector<Claim> claims) {
-  const Now now = clock_.now();
   for (Claim& claim : claims) {
-    WorkPtr work;
-    {
-      const std::scoped_lock lock(mutex_);
-      work = std::make_shared<Work>(std::move(claim), lane, now);
-      work->beat_at = now.steady + options_.lease_ttl / 3;
-      works_.emplace(work->attempt.lease().token, work);
-      ++busy_;
-      ++lane->unfinished;
-      lane->metrics.running.set(++lane->working);
+    if (const WorkPtr work = enlist(lane, claim)) {
+      pool_.run([this, work] { this->work(work); });
+    } else {
+      hand_back(claim);
     }
-    work->attempt.set_hooks({.on_news = [this] { wake(); },
-                             .on_work_ended = [this, raw = work.get()] { free_slot(*raw); }});
-    pool_.run([this, work] { this->work(work); });
   }
   wake();
+}
+
+// Null once the drain has begun, which waits for those that are enlisted and no others.
+WorkPtr Dispatcher::Impl::enlist(const LanePtr& lane, Claim& claim) {
+  const Now now = clock_.now();
+  const std::scoped_lock lock(mutex_);
+  if (draining_) return nullptr;
+  const auto work = std::make_shared<Work>(std::move(claim), lane, now);
+  work->beat_at = now.steady + options_.lease_ttl / 3;
+  work->attempt.set_hooks({.on_news = [this] { wake(); },
+                           .on_work_ended = [this, raw = work.get()] { free_slot(*raw); }});
+  works_.emplace(work->attempt.lease().token, work);
+  ++busy_;
+  ++lane->unfinished;
+  lane->metrics.running.set(++lane->working);
+  return work;
 }
 
 void Dispatcher::Impl::work(const WorkPtr& work) {
@@ -551,10 +555,11 @@ void Dispatcher::Impl::drain(milliseconds patience) {
   }
 }
 
-Dispatcher::Dispatcher(Queue& queue, ArtifactStore& store, const Clock& clock, Metrics& metrics, Options options)
+Dispatcher::Dispatcher(Queue& queue, ArtifactStore& store, const Clock& clock, Metrics& metrics,
+                       Options options)
     : impl_(std::make_unique<Impl>(queue, store, clock, metrics, std::move(options))) {}
 
-Dispatcher::~Dispatcher() = default;
+Dispatcher::~Dispatcher() { impl_->drain({}); }
 
 Result<void> Dispatcher::configure(std::shared_ptr<const Catalog> catalog) {
   return impl_->configure(std::move(catalog));

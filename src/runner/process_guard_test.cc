@@ -1,0 +1,211 @@
+#include "runner/process_guard.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "runner/child_process.h"
+#include "runner/guard_process.h"
+#include "testing/eventually.h"
+#include "testing/temp_folder.h"
+
+namespace quern {
+namespace {
+
+bool is_alive(pid_t pid) {
+  const auto stat = find_process(pid);
+  return stat && !stat->dead;
+}
+
+std::string read_file(const std::filesystem::path& path) {
+  std::ifstream in(path);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+class ProcessGuardTest : public ::testing::Test {
+ protected:
+  [[nodiscard]] std::filesystem::path state_file() const { return folder_.path() / "running"; }
+
+  std::unique_ptr<ProcessGuard> start_guard() {
+    auto guard = ProcessGuard::start(state_file());
+    EXPECT_TRUE(guard.has_value());
+    return std::move(*guard);
+  }
+
+  // Each process of a tree writes a file named by its pid.
+  ChildProcess start_tree(ProcessGuard& guard, const std::string& script) {
+    const std::string tmp = folder_.path().string();
+    auto child = ChildProcess::start({.command = {"/bin/sh", "-c", script},
+                                      .folder = folder_.path(),
+                                      .environment = {"PATH=/usr/bin:/bin", "TMPDIR=" + tmp},
+                                      .tag = tag_of(tmp)},
+                                     guard);
+    EXPECT_TRUE(child.has_value());
+    return std::move(*child);
+  }
+
+  // A server process of the test's own: runs `serve`, says that it is ready, and waits to be
+  // killed.
+  pid_t start_server(const std::function<void()>& serve) {
+    const pid_t pid = ::fork();
+    if (pid != 0) return pid;
+    serve();
+    std::ofstream(folder_.path() / "ready") << "ready";
+    for (;;) ::pause();
+  }
+
+  std::vector<pid_t> wait_for_pids(std::size_t count) {
+    std::vector<pid_t> pids;
+    EXPECT_TRUE(eventually([&] {
+      pids.clear();
+      for (const auto& item : std::filesystem::directory_iterator(folder_.path())) {
+        if (item.path().extension() == ".pid") pids.push_back(std::stoi(item.path().stem()));
+      }
+      return pids.size() >= count;
+    }));
+    EXPECT_EQ(pids.size(), count);
+    return pids;
+  }
+  bool wait_until_ready() {
+    return eventually([&] { return std::filesystem::exists(folder_.path() / "ready"); });
+  }
+  static bool all_vanish(const std::vector<pid_t>& pids) {
+    return eventually([&] { return std::ranges::none_of(pids, is_alive); });
+  }
+  static void kill_and_reap(pid_t pid) {
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+  }
+
+  // A leader, a child of its group, a grandchild in a session of its own, and a daemon whose parent
+  // is gone.
+  static constexpr const char* kTree =
+      "touch $$.pid\n"
+      "sh -c 'touch $$.pid; exec sleep 1000' &\n"
+      "sh -c 'setsid sh -c \"touch \\$\\$.pid; exec sleep 1000\" & wait' &\n"
+      "(setsid sh -c 'touch $$.pid; exec sleep 1000' &)\n"
+      "wait";
+  static constexpr std::size_t kTreeSize = 4;
+
+  TempFolder folder_;
+};
+
+TEST_F(ProcessGuardTest, EndsEveryTreeAfterTheServerWasKilled) {
+  const pid_t server = start_server([&] {
+    auto guard = start_guard();
+    auto child = start_tree(*guard, kTree);
+    [[maybe_unused]] auto* kept = new ChildProcess(std::move(child));
+    [[maybe_unused]] auto* kept_guard = guard.release();
+  });
+  ASSERT_TRUE(wait_until_ready());
+  const std::vector<pid_t> pids = wait_for_pids(kTreeSize);
+  ASSERT_TRUE(std::ranges::all_of(pids, is_alive));
+
+  kill_and_reap(server);
+
+  EXPECT_TRUE(all_vanish(pids));
+  EXPECT_TRUE(eventually([&] { return std::filesystem::file_size(state_file()) == 0; }));
+}
+
+TEST_F(ProcessGuardTest, EndsWhatAKilledGuardLeftWhenTheNextServerStarts) {
+  const pid_t server = start_server([&] {
+    auto guard = start_guard();
+    auto child = start_tree(*guard, kTree);
+    [[maybe_unused]] auto* kept = new ChildProcess(std::move(child));
+    std::ofstream(folder_.path() / "guard") << guard->pid() << std::flush;
+    [[maybe_unused]] auto* kept_guard = guard.release();
+  });
+  ASSERT_TRUE(wait_until_ready());
+  const std::vector<pid_t> pids = wait_for_pids(kTreeSize);
+  const pid_t leader = read_guard_state(state_file()).at(0).pid;
+  EXPECT_TRUE(std::ranges::count(pids, leader) == 1);
+  ::kill(std::stoi(read_file(folder_.path() / "guard")), SIGKILL);
+  kill_and_reap(server);
+  ASSERT_TRUE(std::ranges::all_of(pids, is_alive));
+
+  const auto next = start_guard();
+
+  EXPECT_TRUE(std::ranges::none_of(pids, is_alive));
+}
+
+TEST_F(ProcessGuardTest, IsStartedAgainWhenItWasKilled) {
+  auto guard = start_guard();
+  const pid_t first = guard->pid();
+  auto before = start_tree(*guard, "sleep 1000");
+  kill_and_reap(first);
+
+  auto after = start_tree(*guard, "sleep 1000");
+
+  EXPECT_NE(guard->pid(), first);
+  EXPECT_TRUE(is_alive(guard->pid()));
+  EXPECT_TRUE(eventually([&] { return read_guard_state(state_file()).size() == 2; }));
+}
+
+TEST_F(ProcessGuardTest, ForgetsATreeThatHasEnded) {
+  auto guard = start_guard();
+  auto child = start_tree(*guard, "exit 0");
+
+  child.end_tree();
+
+  EXPECT_TRUE(eventually([&] {
+    // The header stands first, so an empty list is one that was read.
+    return read_file(state_file()).size() == 128 && read_guard_state(state_file()).empty();
+  }));
+}
+
+TEST_F(ProcessGuardTest, EndsWithTheServerThatStopsInOrder) {
+  auto guard = start_guard();
+  const pid_t pid = guard->pid();
+
+  guard.reset();
+
+  EXPECT_FALSE(find_process(pid));
+  EXPECT_EQ(std::filesystem::file_size(state_file()), 0U);
+}
+
+TEST_F(ProcessGuardTest, OutlivesTheSignalsThatEndAServer) {
+  const auto guard = start_guard();
+  const auto child = start_tree(*guard, "sleep 1000");
+  ASSERT_TRUE(eventually([&] { return !read_guard_state(state_file()).empty(); }));
+
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) ::kill(guard->pid(), signal);
+
+  EXPECT_TRUE(is_alive(guard->pid()));
+  EXPECT_NE(find_process(guard->pid())->session, ::getsid(0));
+}
+
+TEST_F(ProcessGuardTest, TakesNothingFromAnEarlierBootOrADamagedFile) {
+  std::string id = read_file("/proc/sys/kernel/random/boot_id");
+  id.pop_back();
+  const auto written = [&](const std::string& text) {
+    std::ofstream(state_file()) << text;
+    return read_guard_state(state_file()).size();
+  };
+
+  EXPECT_EQ(written(id + "\n4242 17 5\n"), 1U);
+  EXPECT_EQ(written("00000000-0000-0000-0000-000000000000\n4242 17 5\n"), 0U);
+  EXPECT_EQ(written(id + "\n1 17 5\n-7 17 5\n0 1 1\nx\n4242\n\n  \n"), 0U);
+  EXPECT_EQ(written(""), 0U);
+  EXPECT_EQ(written("\n4242 17 5\n"), 0U);
+}
+
+TEST_F(ProcessGuardTest, SaysWhatItCannotWrite) {
+  const auto guard = ProcessGuard::start(folder_.path() / "missing" / "running");
+
+  ASSERT_FALSE(guard);
+  EXPECT_EQ(guard.error().code, ErrorCode::unavailable);
+  EXPECT_NE(guard.error().message.find("missing/running"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace quern
