@@ -18,8 +18,8 @@ using asio::ip::tcp;
 using IoError = boost::system::error_code;
 
 constexpr int kBacklog = 4096;
-/// How long accepting rests when the process has no descriptor or memory for another connection.
-constexpr std::chrono::milliseconds kStarvedPause{100};
+/// How long accepting rests when it fails, mostly for want of a descriptor or of memory.
+constexpr std::chrono::milliseconds kAcceptPause{100};
 
 constexpr std::string_view kAddressForms = "expected host:port or [host]:port";
 
@@ -35,12 +35,6 @@ std::optional<std::uint16_t> parse_port(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return port;
-}
-
-bool is_starved(const IoError& error) {
-  return error == asio::error::no_descriptors || error == asio::error::no_memory ||
-         error == asio::error::no_buffer_space ||
-         error == boost::system::errc::too_many_files_open_in_system;
 }
 
 std::string peer_ip_of(const TcpSocket& socket) {
@@ -141,9 +135,10 @@ void Listener::accept() {
 
 void Listener::on_accept(IoError error, TcpSocket socket) {
   if (!acceptor_.is_open()) return;
-  if (error && is_starved(error)) return pause(error);
+  const bool is_peers_doing = error == asio::error::connection_aborted;
+  if (error && !is_peers_doing) return pause(error);
   if (!error) {
-    is_starved_ = false;
+    is_failing_ = false;
     serve(std::move(socket));
   }
   accept();
@@ -151,10 +146,11 @@ void Listener::on_accept(IoError error, TcpSocket socket) {
 
 /// The backlog keeps those who wait. Said once until a connection could be accepted again.
 void Listener::pause(IoError why) {
-  if (!std::exchange(is_starved_, true)) {
+  state_->accept_failures.add();
+  if (!std::exchange(is_failing_, true)) {
     log_warn("Cannot accept connections for now", {{"reason", why.message()}});
   }
-  pause_.expires_after(kStarvedPause);
+  pause_.expires_after(kAcceptPause);
   pause_.async_wait([this](IoError error) {
     if (!error && acceptor_.is_open()) accept();
   });

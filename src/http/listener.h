@@ -48,7 +48,7 @@ class Listener {
   std::shared_ptr<TlsContext> tls_;
   TcpAcceptor acceptor_;
   IoThread::Timer pause_;
-  bool is_starved_ = false;
+  bool is_failing_ = false;
 };
 
 }  // namespace quern::http

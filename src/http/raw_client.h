@@ -14,6 +14,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "base/metrics.h"
@@ -214,6 +215,56 @@ inline Response text_response(std::string body) {
   response.add_header("Content-Type", "text/plain");
   response.body = std::move(body);
   return response;
+}
+
+inline constexpr std::uint64_t kEchoBodyMax = 1 << 20;
+
+/// Answers with the method, the target and the body.
+inline void echo(Exchange exchange) {
+  std::move(exchange).read_body(kEchoBodyMax, [](Exchange read, Result<void> result) {
+    if (!result) {
+      Response refused = text_response(result.error().message);
+      refused.status = 413;
+      return std::move(read).send(std::move(refused));
+    }
+    const Request& request = read.request();
+    Response response =
+        text_response(std::string(request.method_name) + " " + std::string(request.target) + " " +
+                      std::string(request.body));
+    std::move(read).send(std::move(response));
+  });
+}
+
+/// Answers without looking at the body.
+inline void ignore(Exchange exchange) { std::move(exchange).send(text_response("ignored")); }
+
+inline std::string get(std::string_view target, std::string_view headers = "") {
+  return "GET " + std::string(target) + " HTTP/1.1\r\nHost: h\r\n" + std::string(headers) + "\r\n";
+}
+
+inline std::string post(std::string_view target, std::string_view body,
+                        std::string_view headers = "") {
+  return "POST " + std::string(target) +
+         " HTTP/1.1\r\nHost: h\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" +
+         std::string(headers) + "\r\n" + std::string(body);
+}
+
+inline std::string make_text(std::size_t bytes) {
+  std::string text(bytes, ' ');
+  for (std::size_t i = 0; i < bytes; ++i)
+    text[i] = static_cast<char>('a' + i * 7 % 26 + i / 997 % 3);
+  return text;
+}
+
+/// Waits for what other threads bring about, without sleeping. False if it took too long.
+template <typename Condition>
+bool eventually(Condition condition) {
+  const auto give_up = std::chrono::steady_clock::now() + kTestWait;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > give_up) return false;
+    std::this_thread::yield();
+  }
+  return true;
 }
 
 }  // namespace quern::http

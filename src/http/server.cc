@@ -102,8 +102,11 @@ void Server::Impl::stop_accepting() {
   if (!started || state->stopping.exchange(true)) return;
   for_each_worker([](Worker& worker) {
     worker.listener->stop();
-    const auto connections = worker.io->connections();  // a copy: draining removes some
-    for (const auto& connection : connections) connection->begin_drain();
+    // Later, so that requests which have arrived by now are seen before their connections count as idle.
+    worker.io->post([io = worker.io.get()] {
+      const auto connections = io->connections();  // a copy: draining removes some
+      for (const auto& connection : connections) connection->begin_drain();
+    });
   });
 }
 

@@ -70,7 +70,8 @@ class Exchange {
   void send(Response response) &&;
   /// Sends the head (chunked, no Content-Length) and leaves the body to the writer.
   StreamWriter stream(Response head) &&;
-  /// Calls `gone` (on an I/O thread, at most once) if the peer leaves before the answer is sent.
+  /// Calls `gone` (on an I/O thread, at most once) if the peer leaves before the answer is sent. A peer that has
+  /// only ended its own side looks the same; an answer that is sent all the same reaches it.
   void on_disconnect(std::move_only_function<void()> gone);
 
   /// Runs `work` on the I/O thread of this connection, now if that is the caller's thread.
@@ -98,7 +99,7 @@ struct ServerOptions {
   std::chrono::milliseconds body_timeout{60'000};  // without a byte of the body arriving: 408
   std::chrono::milliseconds idle_timeout{75'000};  // between requests
   std::chrono::milliseconds write_timeout{60'000};  // without a byte of the answer being taken
-  /// Makes the answer to what never reached the handler (400, 408, 414, 431, 501, 505): `status`
+  /// Makes the answer to what never reached the handler (400, 408, 414, 417, 431, 501, 505): `status`
   /// and a short reason; null: a plain text body.
   std::function<Response(unsigned status, std::string_view reason)> protocol_error;
 };

@@ -44,6 +44,7 @@ struct ServerState {
   Metrics& metrics;
   Counter& accepted;
   Counter& refused;
+  Counter& accept_failures;
   ConnectionCount connections;
   BlockingPool pool;
   std::atomic<bool> stopping{false};

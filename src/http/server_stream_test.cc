@@ -28,17 +28,6 @@ std::string make_bytes(std::size_t bytes) {
   return text;
 }
 
-/// Waits for what other threads bring about, without sleeping.
-template <typename Condition>
-bool eventually(Condition condition) {
-  const auto give_up = std::chrono::steady_clock::now() + kTestWait;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > give_up) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
-
 /// A file of known bytes, and a handler that answers with a part of it.
 class FileAnswers : public testing::Test {
  protected:

@@ -19,44 +19,6 @@ using std::chrono::milliseconds;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-constexpr std::uint64_t kBodyMax = 1 << 20;
-
-/// Answers with the method, the target and the body.
-void echo(Exchange exchange) {
-  std::move(exchange).read_body(kBodyMax, [](Exchange read, Result<void> result) {
-    if (!result) {
-      Response refused = text_response(result.error().message);
-      refused.status = 413;
-      return std::move(read).send(std::move(refused));
-    }
-    const Request& request = read.request();
-    Response response =
-        text_response(std::string(request.method_name) + " " + std::string(request.target) + " " +
-                      std::string(request.body));
-    std::move(read).send(std::move(response));
-  });
-}
-
-/// Answers without looking at the body.
-void ignore(Exchange exchange) { std::move(exchange).send(text_response("ignored")); }
-
-std::string get(std::string_view target, std::string_view headers = "") {
-  return "GET " + std::string(target) + " HTTP/1.1\r\nHost: h\r\n" + std::string(headers) + "\r\n";
-}
-
-std::string post(std::string_view target, std::string_view body, std::string_view headers = "") {
-  return "POST " + std::string(target) +
-         " HTTP/1.1\r\nHost: h\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" +
-         std::string(headers) + "\r\n" + std::string(body);
-}
-
-std::string make_text(std::size_t bytes) {
-  std::string text(bytes, ' ');
-  for (std::size_t i = 0; i < bytes; ++i)
-    text[i] = static_cast<char>('a' + i * 7 % 26 + i / 997 % 3);
-  return text;
-}
-
 TEST(Server, AnswersWithItsOwnHeadersAndKeepsTheConnection) {
   TestServer server(echo);
   RawClient client = server.connect();
@@ -232,7 +194,7 @@ TEST(Server, ReadsRequestsThatComeByteByByte) {
 TEST(Server, KeepsTheHeadWhileALargeBodyComesIn) {
   TestServer server([](Exchange exchange) {
     const std::string_view header = exchange.request().headers.back().value;
-    std::move(exchange).read_body(kBodyMax, [header](Exchange read, Result<void>) {
+    std::move(exchange).read_body(kEchoBodyMax, [header](Exchange read, Result<void>) {
       std::move(read).send(
           text_response(std::string(header) + std::to_string(read.request().body.size())));
     });
@@ -294,74 +256,6 @@ TEST(Server, SendsContinueOnlyWhenTheBodyIsWanted) {
   EXPECT_EQ(strange.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: lunch\r\n\r\n")
                 .status,
             417U);
-}
-
-TEST(Server, DoesNotAskForABodyThatIsTooLarge) {
-  TestServer server(echo);
-  RawClient client = server.connect();
-
-  const RawAnswer answer = client.ask(
-      "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\nExpect: 100-continue\r\n\r\n");
-
-  EXPECT_EQ(answer.status, 413U);
-  EXPECT_EQ(answer.header("Connection"), "close");
-}
-
-TEST(Server, RefusesBodiesOverTheLimitDeclaredOrNot) {
-  TestServer server(echo);
-
-  RawClient declared = server.connect();
-  declared.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1048577\r\n\r\nsome");
-  EXPECT_EQ(declared.read_answer().status, 413U);
-  EXPECT_TRUE(declared.is_ended());
-
-  RawClient undeclared = server.connect();
-  undeclared.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
-  const std::string chunk = "10000\r\n" + make_text(0x10000) + "\r\n";
-  for (int i = 0; i < 16; ++i) undeclared.send(chunk);
-  undeclared.send("1\r\n!\r\n");
-  EXPECT_EQ(undeclared.read_answer().status, 413U);
-  EXPECT_TRUE(undeclared.is_ended());
-}
-
-TEST(Server, LetsAPeerThatIsStillSendingReadTheRefusal) {
-  TestServer server(echo);
-  RawClient client = server.connect();
-  client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5000000\r\n\r\n");
-
-  // More than the sockets' buffers hold: the server has to go on taking it.
-  ASSERT_TRUE(client.send(make_text(5'000'000)));
-
-  EXPECT_EQ(client.read_answer().status, 413U);
-  EXPECT_TRUE(client.is_ended());
-}
-
-TEST(Server, SkipsSmallBodiesNobodyReadAndClosesOnLargeOnes) {
-  TestServer server(ignore);
-
-  RawClient small = server.connect();
-  for (int i = 0; i < 3; ++i) {
-    const RawAnswer answer = small.ask(post("/", make_text(60'000)));
-    EXPECT_EQ(answer.body, "ignored");
-    EXPECT_EQ(answer.header("Connection"), "");
-  }
-  EXPECT_EQ(small
-                .ask("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
-                     "chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
-                .body,
-            "ignored");
-  EXPECT_EQ(small.ask(get("/")).body, "ignored");
-
-  RawClient large = server.connect();
-  large.send(post("/", make_text(70'000)));
-  EXPECT_EQ(large.read_answer().header("Connection"), "close");
-  EXPECT_TRUE(large.is_ended());
-
-  RawClient endless = server.connect();
-  endless.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
-  EXPECT_EQ(endless.read_answer().body, "ignored");
-  for (int i = 0; i < 4; ++i) endless.send("8000\r\n" + make_text(0x8000) + "\r\n");
-  EXPECT_TRUE(endless.is_ended());
 }
 
 TEST(Server, AnswersAMalformedRequestAndEndsTheConnection) {
@@ -452,8 +346,8 @@ TEST(Server, ForgetsAPeerThatBreaksOffInABody) {
     ~OnDrop() { signal.set(); }
   };
   TestServer server([&](Exchange exchange) {
-    std::move(exchange).read_body(kBodyMax, [&calls, mark = std::make_unique<OnDrop>(dropped)](
-                                                Exchange, Result<void>) { ++calls; });
+    std::move(exchange).read_body(kEchoBodyMax, [&calls, mark = std::make_unique<OnDrop>(dropped)](
+                                                    Exchange, Result<void>) { ++calls; });
   });
   RawClient client = server.connect();
   client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
@@ -461,102 +355,6 @@ TEST(Server, ForgetsAPeerThatBreaksOffInABody) {
 
   EXPECT_TRUE(dropped.wait());
   EXPECT_EQ(calls, 0);
-}
-
-TEST(Server, RefusesSlowHeadsAndCutsOffSilentPeers) {
-  TestServer server(echo, {.head_timeout = milliseconds(50), .idle_timeout = milliseconds(50)});
-
-  RawClient slow = server.connect();
-  slow.send("GET / HTTP/1.1\r\nHost: h\r\n");
-  EXPECT_EQ(slow.read_answer().status, 408U);
-  EXPECT_TRUE(slow.is_ended());
-
-  RawClient silent = server.connect();
-  EXPECT_TRUE(silent.is_ended());
-
-  RawClient idle = server.connect();
-  EXPECT_EQ(idle.ask(get("/")).status, 200U);
-  EXPECT_TRUE(idle.is_ended());
-}
-
-TEST(Server, DoesNotLetBytesOfAHeadBuyTime) {
-  TestServer server(echo, {.head_timeout = milliseconds(100)});
-  RawClient client = server.connect();
-  const auto start = std::chrono::steady_clock::now();
-  client.send("GET / HTTP/1.1\r\nHost: h\r\nX: ");
-
-  // One byte after another until the server has had enough; a deadline that each byte renewed would
-  // let this go on until the head is too large, which takes 16,000 of them.
-  int sent = 0;
-  while (sent < 10'000 && client.send("x")) {
-    char byte;
-    if (::recv(client.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0) break;
-    std::this_thread::yield();
-    const auto elapsed = std::chrono::steady_clock::now() - start;
-    sent = static_cast<int>(elapsed / milliseconds(2));  // 10,000 stands for kTestWait
-  }
-
-  EXPECT_THAT((std::vector{408U, 431U}), testing::Contains(client.read_answer().status));
-}
-
-TEST(Server, RefusesSlowBodies) {
-  TestServer server(echo, {.body_timeout = milliseconds(50)});
-
-  RawClient by_length = server.connect();
-  by_length.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
-  EXPECT_EQ(by_length.read_answer().status, 408U);
-  EXPECT_TRUE(by_length.is_ended());
-
-  RawClient chunked = server.connect();
-  chunked.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhal");
-  EXPECT_EQ(chunked.read_answer().status, 408U);
-  EXPECT_TRUE(chunked.is_ended());
-}
-
-TEST(Server, CutsOffAPeerThatDoesNotReadItsAnswer) {
-  TestServer server(
-      [](Exchange exchange) {
-        std::move(exchange).send(text_response(std::string(30 << 20, 'x')));
-      },
-      {.write_timeout = milliseconds(50)});
-  RawClient client = server.connect(4096);
-  client.send(get("/"));
-
-  while (server->connections() == 0) std::this_thread::yield();
-  const auto give_up = std::chrono::steady_clock::now() + kTestWait;
-  while (server->connections() > 0 && std::chrono::steady_clock::now() < give_up)
-    std::this_thread::yield();
-
-  EXPECT_EQ(server->connections(), 0U);
-}
-
-TEST(Server, ClosesConnectionsOverTheLimitAtOnce) {
-  TestServer server(echo, {.connections_max = 3});
-  std::vector<RawClient> clients;
-  for (int i = 0; i < 3; ++i) {
-    clients.push_back(server.connect());
-    ASSERT_EQ(clients.back().ask(get("/")).status, 200U);
-  }
-
-  RawClient extra = server.connect();
-  EXPECT_EQ(extra.ask(get("/")).status, 0U);
-  EXPECT_EQ(clients[0].ask(get("/")).status, 200U);
-  EXPECT_THAT(server.metrics().render(), HasSubstr("quern_http_connections 3"));
-  EXPECT_THAT(server.metrics().render(), HasSubstr("quern_http_connections_refused_total 1"));
-}
-
-TEST(Server, ServesManyConnectionsAtOnce) {
-  TestServer server(echo);
-  std::vector<RawClient> clients;
-  for (int i = 0; i < 500; ++i) {
-    clients.push_back(server.connect());
-    ASSERT_TRUE(clients.back().is_connected());
-  }
-  for (int round = 0; round < 3; ++round) {
-    for (RawClient& client : clients) client.send(post("/", "hello"));
-    for (RawClient& client : clients) ASSERT_EQ(client.read_answer().body, "POST / hello");
-  }
-  EXPECT_EQ(server->connections(), 500U);
 }
 
 TEST(Server, TellsTheHandlerWhenThePeerLeaves) {
@@ -610,93 +408,6 @@ TEST(Server, RunsPostedWorkOnTheConnectionsThread) {
   });
 
   EXPECT_EQ(server.connect().ask(get("/")).body, "same");
-}
-
-TEST(Server, FinishesAnswersUnderWayWhenItStopsAccepting) {
-  Signal waiting;
-  std::optional<Exchange> held;
-  TestServer server([&](Exchange exchange) {
-    if (exchange.request().path != "/hold") return echo(std::move(exchange));
-    held.emplace(std::move(exchange));
-    waiting.set();
-  });
-  RawClient idle = server.connect();
-  EXPECT_EQ(idle.ask(get("/")).status, 200U);
-  RawClient busy = server.connect();
-  busy.send(get("/hold"));
-  ASSERT_TRUE(waiting.wait());
-
-  server->stop_accepting();
-  server->stop_accepting();
-
-  EXPECT_TRUE(idle.is_ended());
-  EXPECT_EQ(server.connect().ask(get("/")).status, 0U);
-  std::move(*held).send(text_response("held"));
-  const RawAnswer answer = busy.read_answer();
-  EXPECT_EQ(answer.body, "held");
-  EXPECT_EQ(answer.header("Connection"), "close");
-  EXPECT_TRUE(busy.is_ended());
-}
-
-TEST(Server, ClosesEverythingWhenTheGraceIsOver) {
-  Signal waiting;
-  std::optional<Exchange> held;
-  TestServer server([&](Exchange exchange) {
-    held.emplace(std::move(exchange));
-    waiting.set();
-  });
-  RawClient client = server.connect();
-  client.send(get("/"));
-  ASSERT_TRUE(waiting.wait());
-
-  server->stop(milliseconds(10));
-  server->stop(milliseconds(10));
-
-  EXPECT_EQ(server->connections(), 0U);
-  EXPECT_EQ(client.read_answer().status, 0U);
-  // An answer that comes too late is dropped.
-  std::move(*held).send(text_response("late"));
-}
-
-TEST(Server, OutlivesNoOneButMayBeOutlivedByExchanges) {
-  std::optional<Exchange> held;
-  {
-    Signal waiting;
-    TestServer server([&](Exchange exchange) {
-      held.emplace(std::move(exchange));
-      waiting.set();
-    });
-    RawClient client = server.connect();
-    client.send(get("/kept"));
-    ASSERT_TRUE(waiting.wait());
-    server->stop(milliseconds(0));
-  }
-  EXPECT_EQ(held->request().path, "/kept");
-  held.reset();
-}
-
-TEST(Server, SaysWhyItCannotStart) {
-  Metrics metrics;
-  TestServer taken(echo);
-  const auto start = [&](ServerOptions options) {
-    return Server(std::move(options), echo, metrics).start();
-  };
-
-  const auto in_use = start({.listen = "127.0.0.1:" + std::to_string(taken.port()), .threads = 1});
-  ASSERT_FALSE(in_use.has_value());
-  EXPECT_EQ(in_use.error().code, ErrorCode::unavailable);
-  EXPECT_THAT(in_use.error().message, HasSubstr("Address already in use"));
-
-  for (const auto* address : {"", "8080", "host:", ":80", "1.2.3.4:99999", "::1:80", "[::1]"}) {
-    const auto bad = start({.listen = address, .threads = 1});
-    ASSERT_FALSE(bad.has_value()) << address;
-    EXPECT_EQ(bad.error().code, ErrorCode::invalid_argument) << address;
-    EXPECT_THAT(bad.error().message, HasSubstr("host:port"));
-  }
-
-  const auto foreign = start({.listen = "203.0.113.1:0", .threads = 1});
-  ASSERT_FALSE(foreign.has_value());
-  EXPECT_EQ(foreign.error().code, ErrorCode::unavailable);
 }
 
 }  // namespace
