@@ -77,7 +77,7 @@ aliases = ["acme/speech"]
   EXPECT_EQ(settings->models[0].executor.dir, folder_.path() / "speech");
   EXPECT_EQ(settings->models[0].executor.env.at("A"), "b");
   EXPECT_THAT(settings->warnings, SizeIs(1));
-  EXPECT_THAT(settings->warnings[0], HasSubstr("quern.toml:13: key demo"));
+  EXPECT_THAT(settings->warnings[0], HasSubstr("quern.toml:14: key demo"));
 }
 
 TEST_F(Config, HasDefaultsForEverything) {
