@@ -5,7 +5,7 @@
 // scripts/bench gives the folders.
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
 import { stop_all } from "./lib/child.mjs";
@@ -45,8 +45,8 @@ function read_flags() {
   const size = { ...(values.quick ? quick : full) };
   if (values.ten_million) size.queue_length = 10_000_000;
   if (values.rounds) size.rounds = Number(values.rounds);
-  const { quick: is_quick, ten_million, rounds, ...folders } = values;
-  return { ...folders, size, only: pick(values.only, Object.keys(sections)), wanted: pick(values.peers, peer_names) };
+  const folders = ["binary", "programs", "docs", "work"].map((name) => [name, resolve(values[name])]);
+  return { ...Object.fromEntries(folders), size, only: pick(values.only, Object.keys(sections)), wanted: pick(values.peers, peer_names) };
 }
 
 async function measure(flags, folder) {

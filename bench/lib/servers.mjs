@@ -64,7 +64,7 @@ export async function start_nginx(folder, { core } = {}) {
     worker_processes 1;
     daemon off;
     pid ${home}/pid;
-    error_log ${home}/error.log warn;
+    error_log stderr warn;
     worker_rlimit_nofile 20000;
     events { worker_connections 16000; }
     http {
@@ -75,7 +75,7 @@ export async function start_nginx(folder, { core } = {}) {
       server { listen 127.0.0.1:${port}; location / { return 200; } }
     }`;
   writeFileSync(join(home, "nginx.conf"), config);
-  const args = ["-e", `${home}/error.log`, "-p", home, "-c", join(home, "nginx.conf")];
+  const args = ["-e", "stderr", "-p", home, "-c", join(home, "nginx.conf")];
   const server = await start_server("nginx", args, { core, log: join(home, "stderr.log"), probe: () => can_connect(port) });
   return { ...server, url: `http://127.0.0.1:${port}` };
 }
