@@ -81,6 +81,7 @@ struct TaskLog {
   std::string message;
   std::string timestamp;  // RFC 3339
   std::string level;
+  std::string source;  // "runner"; "quern" for what the server says of each attempt
 };
 
 enum class TaskStatus : std::uint8_t { in_queue, in_progress, completed };

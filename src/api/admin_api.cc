@@ -103,7 +103,7 @@ void log_act(const Call& call, std::string_view act, std::string_view what) {
 // Counts the answers to many cancels, and answers the call after the last.
 struct Cancels {
   CallPtr call;
-  bool more = false;
+  std::optional<TaskId> next_before;  // there are more
   std::atomic<std::size_t> open{0};
   std::atomic<std::size_t> requested{0};
   std::atomic<std::size_t> refused{0};
@@ -117,9 +117,10 @@ struct Cancels {
   }
   void leave() {
     if (open.fetch_sub(1) != 1) return;
-    const json::object body{{"cancellation_requested", requested.load()},
-                            {"not_canceled", refused.load()},
-                            {"has_more", more}};
+    json::object body{{"cancellation_requested", requested.load()},
+                      {"not_canceled", refused.load()},
+                      {"has_more", next_before.has_value()}};
+    if (next_before) body["next_before"] = next_before->to_string();
     log_act(*call, "cancel", json::serialize(body));
     answer_json(std::move(call), 200, json::serialize(body));
   }
@@ -129,7 +130,7 @@ void cancel_all(CallPtr call, const TaskPage& page) {
   Queue& queue = call->context.deps.queue;
   auto cancels = std::make_shared<Cancels>();
   cancels->call = std::move(call);
-  cancels->more = page.more;
+  if (page.more) cancels->next_before = page.tasks.back().id;
   cancels->open.store(page.tasks.size() + 1);  // one for this loop
   for (const TaskView& task : page.tasks) {
     queue.cancel(TaskRef{task.id, "", ""},

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/admin_verbs.h"
 #include "cli/keys_verb.h"
 #include "cli/task_verbs.h"
 
@@ -37,6 +38,7 @@ struct Verbs {
   ServeFlags serve;
   RunFlags run;
   TaskFlags task;
+  AdminFlags admin;
   std::string model;
   std::function<ExitCode()> action;
 
@@ -67,7 +69,8 @@ void add_task_verbs(CLI::App& app, Verbs& verbs) {
                                       [&verbs] { return status_verb(verbs.session, verbs.task); });
   add_task_flags(status, verbs.task);
   status.add_flag("--logs", verbs.task.logs, "With its log lines");
-  status.add_flag("--attempts", verbs.task.attempts, "With its attempts, as log lines");
+  status.add_flag("--attempts", verbs.task.attempts,
+                  "With each attempt: when it began, when and how it ended");
   CLI::App& result = verbs.add_client(app, "result", "Show or download a task's result",
                                       [&verbs] { return result_verb(verbs.session, verbs.task); });
   add_task_flags(result, verbs.task);
@@ -80,6 +83,42 @@ void add_task_verbs(CLI::App& app, Verbs& verbs) {
       .add_client(app, "models", "List the models, or show one with its schema",
                   [&verbs] { return models_verb(verbs.session, verbs.model); })
       .add_option("model", verbs.model, "Show this one");
+}
+
+void add_filter_flags(CLI::App& verb, AdminFilter& filter) {
+  verb.add_option("--owner", filter.owner, "Tasks of the key with this id");
+  verb.add_option("-m,--model", filter.model, "Tasks of this model");
+  verb.add_option("--state", filter.state,
+                  "queued, running, succeeded, failed, canceled; several with commas");
+  verb.add_option("--age", filter.age, "Submitted at least that long ago, such as 10m");
+}
+
+using AdminVerb = ExitCode (*)(const SessionFlags&, const AdminFlags&);
+
+void add_admin_verbs(CLI::App& app, Verbs& verbs) {
+  CLI::App& admin = *app.add_subcommand("admin", "Look after the tasks of every key");
+  admin.require_subcommand(1);
+  const auto add = [&](const char* name, const char* about, AdminVerb act) -> CLI::App& {
+    return verbs.add_client(admin, name, about,
+                            [&verbs, act] { return act(verbs.session, verbs.admin); });
+  };
+  CLI::App& list = add("list", "List tasks, the newest first", admin_list_verb);
+  add_filter_flags(list, verbs.admin.filter);
+  list.add_option("--before", verbs.admin.filter.before, "Go on after this request");
+  list.add_option("--limit", verbs.admin.limit, "Show at most so many")
+      ->check(CLI::Range(1U, kListedMax))
+      ->capture_default_str();
+  CLI::App& cancel = add("cancel", "Cancel the tasks that match", admin_cancel_verb);
+  add_filter_flags(cancel, verbs.admin.filter);
+  cancel.add_flag("--all", verbs.admin.all, "Every task that has not ended");
+  const auto add_one = [&](const char* name, const char* what, const char* about, AdminVerb act) {
+    add(name, about, act).add_option(what, verbs.admin.target)->required();
+  };
+  add_one("show", "id", "Show a task with its attempts, outputs and logs", admin_show_verb);
+  add_one("retry", "id", "Queue a failed or canceled task again", admin_retry_verb);
+  add_one("purge", "id", "Remove an ended task with its files", admin_purge_verb);
+  add_one("pause", "model", "Let a model hand out no tasks", admin_pause_verb);
+  add_one("resume", "model", "Let a paused model go on", admin_resume_verb);
 }
 
 void add_server_verbs(CLI::App& app, Verbs& verbs,
@@ -110,6 +149,7 @@ int run_cli(int argc, char** argv, const std::function<int(const ServeFlags&)>& 
   Verbs verbs;
   add_server_verbs(app, verbs, serve);
   add_task_verbs(app, verbs);
+  add_admin_verbs(app, verbs);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

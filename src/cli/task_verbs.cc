@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "cli/progress_view.h"
 #include "cli/request_log.h"
+#include "cli/table.h"
 
 namespace quern {
 namespace fs = std::filesystem;
@@ -100,10 +101,14 @@ ClientResult<TaskResult> follow(Client& client, const SessionFlags& session,
   return result;
 }
 
-void print_status(const StatusReport& status, const TaskHandle& task) {
+// What the server says of each attempt stands among the logs: when it began, when and how it ended.
+void print_status(const StatusReport& status, const TaskHandle& task, const TaskFlags& flags) {
   print_line(task.request_id + "  " + describe_state(status));
-  for (const TaskLog& log : status.logs)
-    print_line(fmt::format("{} {:6} {}", log.timestamp, log.level, log.message));
+  for (const TaskLog& log : status.logs) {
+    const bool is_wanted = log.source == "quern" ? flags.attempts || flags.logs : flags.logs;
+    if (is_wanted)
+      print_line(fmt::format("{} {:6} {}", log.timestamp, log.level, one_line(log.message)));
+  }
 }
 
 }  // namespace
@@ -144,7 +149,7 @@ ExitCode status_verb(const SessionFlags& session, const TaskFlags& flags) {
   if (session.json) {
     print_json(status->body);
   } else {
-    print_status(*status, *task);
+    print_status(*status, *task, flags);
   }
   return status->error.empty() ? ExitCode::done : ExitCode::task_failed;
 }

@@ -137,8 +137,8 @@ StatusReport read_status(std::string body) {
   const json::value* logs = find(parsed, "logs");
   if (logs != nullptr && logs->is_array()) {
     for (const json::value& entry : logs->get_array()) {
-      report.logs.push_back(
-          {string_at(entry, "message"), string_at(entry, "timestamp"), string_at(entry, "level")});
+      report.logs.push_back({string_at(entry, "message"), string_at(entry, "timestamp"),
+                             string_at(entry, "level"), string_at(entry, "source")});
     }
   }
   report.body = std::move(body);
