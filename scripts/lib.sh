@@ -18,6 +18,14 @@ jobs() {
 
 is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
+# Reads apt's chatter and shows how many packages were unpacked: as a running count on a terminal, else once.
+count_unpacked() {
+  local live=0
+  [ -t 1 ] && live=1
+  awk -v live=$live '/^Unpacking/ {n++; if (live) {printf "\r  unpacked %d", n; fflush()}}
+    END {if (n) print (live ? "" : "  unpacked " n " packages")}'
+}
+
 # apt_install PACKAGE…: installs those that are missing, as root or by sudo.
 apt_install() {
   local missing=() package
@@ -34,7 +42,7 @@ apt_install() {
   log=$(mktemp)
   if ! { "${as_root[@]}" apt-get update -qq &&
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 install -y \
-      --no-install-recommends "${missing[@]}"; } 2>&1 | tee "$log" | awk '/^Unpacking/ {n++; printf "\r  unpacked %d", n; fflush()} END {if (n) print ""}'; then
+      --no-install-recommends "${missing[@]}"; } 2>&1 | tee "$log" | count_unpacked; then
     tail -n 20 "$log" >&2
     die "apt-get failed (its last lines are above)"
   fi
