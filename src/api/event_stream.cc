@@ -53,7 +53,8 @@ class StatusStream final : public WatchedTask {
     if (closed_) return false;
     const Time due = sent_at_ + context_.options.stream_interval_min;
     const bool over = is_terminal(view.state);
-    if (now < due && !over) {
+    // A change of status is told at once; it comes three times at most.
+    if (now < due && view.state == last_state_) {
       look_at(due);
       return true;
     }
@@ -61,6 +62,7 @@ class StatusStream final : public WatchedTask {
     drop_sent_logs(view);
     if (facts == last_facts_ && view.logs.empty()) return !over;
     last_facts_ = std::move(facts);
+    last_state_ = view.state;
     if (!view.logs.empty()) last_log_ = view.logs.back();
     sent_at_ = now;
     const std::string event = query_.logs ? status_json(place_, view, true) : last_facts_;
@@ -105,6 +107,7 @@ class StatusStream final : public WatchedTask {
   std::mutex stream_mutex_;  // guards what follows
   http::StreamWriter writer_;
   bool closed_ = false;
+  std::optional<TaskState> last_state_;
   std::string last_facts_;  // the last event, but for its logs
   std::optional<LogEntry> last_log_;
   Time sent_at_{};

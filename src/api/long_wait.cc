@@ -60,8 +60,12 @@ class HeldAnswer final : public WatchedTask {
     if (CallPtr call = take()) answer_view(std::move(call), view);
   }
 
+  // Nobody is there to answer. This may come from within the exchange's own on_disconnect(), so it is not ended here.
   void let_go() {
-    if (const CallPtr call = take()) call->exchange.reset();  // nobody is there to answer
+    CallPtr call = take();
+    if (!call) return;
+    context_.timers.call_after(std::chrono::milliseconds{0},
+                               [call = std::move(call)] { call->exchange.reset(); });
   }
 
   // The call, for whoever asks first.

@@ -151,7 +151,8 @@ void add_model_paths(json::object& paths, json::object& schemas, const Model& mo
                 "Repeating a create with the same key and body gets the same task")};
   json::object body{{"required", model.schema != nullptr},
                     {"content", json_content(schema_ref(schema_name))}};
-  if (const json::value* examples = schema_json(model).if_contains("examples");
+  const json::object schema = schema_json(model);
+  if (const json::value* examples = schema.if_contains("examples");
       examples != nullptr && examples->is_array() && !examples->get_array().empty())
     body["content"].as_object()["application/json"].as_object()["example"] =
         examples->get_array()[0];

@@ -48,14 +48,16 @@ class Matcher {
   std::string match_string(std::string_view pattern, const json::value& actual,
                            const std::string& where) {
     static const std::regex kTime(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)");
-    const auto fits = [&](bool ok) { return ok ? "" : differ(pattern, actual, where); };
+    const auto fits = [&](bool ok) {
+      return ok ? "" : differ(json::value(pattern), actual, where);
+    };
     if (pattern == "*") return "";
     if (pattern == "*string") return fits(actual.is_string());
     if (pattern == "*integer") return fits(actual.is_int64());
     if (pattern == "*number") return fits(actual.is_number());
     if (pattern == "*time")
       return fits(actual.is_string() && std::regex_match(std::string(actual.get_string()), kTime));
-    if (!actual.is_string()) return differ(pattern, actual, where);
+    if (!actual.is_string()) return differ(json::value(pattern), actual, where);
     const std::string_view text = actual.get_string();
     if (pattern.size() > 1 && pattern.starts_with('$') &&
         take_name(pattern.substr(1)).size() == pattern.size() - 1) {

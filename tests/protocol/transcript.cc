@@ -37,7 +37,7 @@ std::string unescape(const std::string& text) {
       out += static_cast<char>(std::stoi(text.substr(i + 1, 2), nullptr, 16));
       i += 2;
     } else {
-      out += c == 'r' ? '\r' : c == 'n' ? '\n' : c == '0' ? '\0' : c;
+      out += c == 't' ? '\t' : c == 'r' ? '\r' : c == 'n' ? '\n' : c == '0' ? '\0' : c;
     }
   }
   return out;

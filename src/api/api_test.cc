@@ -1,0 +1,326 @@
+// The API over real sockets, on a queue that fails when told to. What goes right is in tests/protocol.
+
+#include "api/api.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "api/fake_queue.h"
+#include "artifact/artifact_store.h"
+#include "limit/rate_limiter.h"
+#include "testing/temp_folder.h"
+
+namespace quern::api {
+namespace {
+
+constexpr std::string_view kId = "mmsu_01arz3ndektsv4rrffq69g5fav";
+
+std::shared_ptr<const KeyRing> ring_of(std::string_view secret) {
+  ApiKey key;
+  key.id = "k";
+  key.secrets = {sha256(secret)};
+  key.rate = key.burst = 100'000;
+  return *KeyRing::make({key});
+}
+
+std::shared_ptr<const Catalog> catalog_of(std::string id) {
+  Model model;
+  model.id = std::move(id);
+  return *Catalog::make({model});
+}
+
+TaskView make_task(TaskState state) {
+  TaskView view;
+  view.id = *TaskId::parse(kId);
+  view.key = "k";
+  view.model = "echo";
+  view.state = state;
+  return view;
+}
+
+class ApiTest : public ::testing::Test {
+ protected:
+  void SetUp() override { serve({}); }
+  void TearDown() override {
+    server_->stop();
+    api_->stop();
+  }
+
+  void serve(Options options) {
+    if (server_) TearDown();
+    artifacts_ = *ArtifactStore::open(folder_.path(), random_);
+    auto made =
+        Api::make(std::move(options), {queue_, *artifacts_, limiter_, clock_, random_, metrics_},
+                  ring_of("secret"), catalog_of("echo"));
+    ASSERT_TRUE(made);
+    api_ = std::move(*made);
+    http::ServerOptions server_options;
+    server_options.listen = "127.0.0.1:0";
+    server_options.threads = 1;
+    server_ = std::make_unique<http::Server>(
+        server_options, [this](http::Exchange e) { api_->handle(std::move(e)); }, metrics_);
+    ASSERT_TRUE(server_->start());
+    queue_.set_task(make_task(TaskState::running));
+  }
+
+  int connect() const {
+    const std::string url = server_->url();
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1))));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+    return fd;
+  }
+
+  static void ask(int fd, std::string_view line, std::string_view body = "",
+                  std::string_view key = "secret") {
+    std::string text(line);
+    text += " HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Request-Id: trace\r\n";
+    text += "Authorization: Key " + std::string(key) + "\r\n";
+    text += "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n";
+    text += body;
+    EXPECT_EQ(::send(fd, text.data(), text.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(text.size()));
+  }
+
+  static std::string read_all(int fd) {
+    std::string text;
+    char bytes[4096];
+    for (ssize_t got = 0; (got = ::recv(fd, bytes, sizeof(bytes), 0)) > 0;)
+      text.append(bytes, static_cast<std::size_t>(got));
+    ::close(fd);
+    return text;
+  }
+
+  [[nodiscard]] std::string talk(std::string_view line, std::string_view body = "",
+                                 std::string_view key = "secret") const {
+    const int fd = connect();
+    ask(fd, line, body, key);
+    return read_all(fd);
+  }
+
+  static ::testing::AssertionResult holds(const std::string& answer,
+                                          std::initializer_list<std::string_view> texts) {
+    for (const std::string_view text : texts) {
+      if (answer.find(text) == std::string::npos)
+        return ::testing::AssertionFailure() << "no \"" << text << "\" in\n" << answer;
+    }
+    return ::testing::AssertionSuccess();
+  }
+
+  static std::string status_path(std::string_view rest = "/status") {
+    return "GET /v1/queue/echo/requests/" + std::string(kId) + std::string(rest);
+  }
+
+  TempFolder folder_;
+  FakeQueue queue_;
+  RateLimiter limiter_;
+  SystemClock clock_;
+  SystemRandom random_;
+  Metrics metrics_;
+  std::unique_ptr<ArtifactStore> artifacts_;
+  std::unique_ptr<Api> api_;
+  std::unique_ptr<http::Server> server_;
+};
+
+TEST_F(ApiTest, AnswersACreateThatCouldNotBeStoredWith502) {
+  for (const ErrorCode code : {ErrorCode::unavailable, ErrorCode::data_loss, ErrorCode::internal}) {
+    queue_.answer_with(FakeQueue::Answer::fails, {code, "the disk is full at /secret/path", {}});
+    const std::string answer = talk("POST /v1/queue/echo", "{}");
+    EXPECT_TRUE(
+        holds(answer, {"HTTP/1.1 502 Bad Gateway", R"({"detail":"Runtime execution failed"})",
+                       "X-Fal-Request-Id: trace"}));
+    EXPECT_EQ(answer.find("/secret"), std::string::npos);
+  }
+}
+
+TEST_F(ApiTest, RoundsRetryAfterUpToWholeSeconds) {
+  using std::chrono::milliseconds;
+  for (const auto& [wait, seconds] :
+       {std::pair{milliseconds(0), "1"}, {milliseconds(1), "1"}, {milliseconds(1500), "2"}}) {
+    queue_.answer_with(FakeQueue::Answer::fails, {ErrorCode::rate_limited, "full", wait});
+    EXPECT_TRUE(holds(talk("POST /v1/queue/echo", "{}"),
+                      {" 429 ", "Retry-After: " + std::string(seconds) + "\r\n",
+                       R"({"detail":"Queue is full"})"}));
+  }
+}
+
+TEST_F(ApiTest, StoresTheBodyAsSent) {
+  (void)talk("POST /v1/queue/echo", " {\"b\" : 1.0, \"a\":\"\\u0041\"}\n");
+  const Submission got = queue_.last_submission();
+  EXPECT_EQ(got.input, " {\"b\" : 1.0, \"a\":\"\\u0041\"}\n");
+  EXPECT_EQ(got.key, "k");
+  EXPECT_EQ(got.model, "echo");
+}
+
+TEST_F(ApiTest, ReadsTheOptionsOfAFalCreate) {
+  const int fd = connect();
+  const std::string text =
+      "POST /fal/quern/echo?fal_max_queue_length=7 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+      "Authorization: Key secret\r\nX-Fal-Queue-Priority: LOW\r\nX-Fal-No-Retry: true\r\n"
+      "X-Fal-Request-Start-Timeout: 9\r\nX-Fal-Request-Timeout: 2.5\r\nContent-Length: 0\r\n\r\n";
+  ASSERT_EQ(::send(fd, text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
+  EXPECT_TRUE(holds(read_all(fd), {" 200 OK"}));
+
+  const Submission got = queue_.last_submission();
+  EXPECT_EQ(got.priority, Priority::low);
+  EXPECT_TRUE(got.no_retry);
+  EXPECT_EQ(got.start_timeout, std::chrono::milliseconds(2500));
+  EXPECT_EQ(got.model_queued_max, 7U);
+  EXPECT_EQ(got.input, "{}");
+}
+
+TEST_F(ApiTest, AnswersALookUpThatFailedWithoutInternals) {
+  queue_.answer_with(FakeQueue::Answer::fails, {ErrorCode::unavailable, "busy", {}});
+  EXPECT_TRUE(holds(talk(status_path()), {" 503 ", "Retry-After: 1\r\n", "Service unavailable"}));
+  queue_.answer_with(FakeQueue::Answer::fails, {ErrorCode::data_loss, "page 7 is torn", {}});
+  const std::string answer = talk(status_path());
+  EXPECT_TRUE(holds(answer, {" 500 ", R"({"detail":"Internal Server Error"})"}));
+  EXPECT_EQ(answer.find("torn"), std::string::npos);
+}
+
+TEST_F(ApiTest, AnswersACancelThatCouldNotBeStoredWith502) {
+  queue_.answer_with(FakeQueue::Answer::fails, {ErrorCode::unavailable, "busy", {}});
+  EXPECT_TRUE(holds(talk("PUT /v1/queue/echo/requests/" + std::string(kId) + "/cancel"),
+                    {" 502 ", "Runtime execution failed"}));
+}
+
+TEST_F(ApiTest, AnswersBugsWith500AndTheTraceId) {
+  for (const auto bug : {FakeQueue::Answer::drops, FakeQueue::Answer::throws}) {
+    queue_.answer_with(bug);
+    for (const std::string& line : {std::string("POST /v1/queue/echo"), status_path()})
+      EXPECT_TRUE(holds(
+          talk(line), {" 500 Internal Server Error", "X-Request-Id: trace",
+                       "Content-Type: application/json", R"({"detail":"Internal Server Error"})"}));
+  }
+}
+
+TEST_F(ApiTest, SeesNewKeysAndModelsAfterAReload) {
+  api_->reload(ring_of("new"), catalog_of("other"));
+
+  EXPECT_TRUE(holds(talk("POST /v1/queue/other", "{}", "secret"), {" 401 "}));
+  EXPECT_TRUE(holds(talk("POST /v1/queue/echo", "{}", "new"), {" 404 ", "App not found: echo"}));
+  EXPECT_TRUE(holds(talk("POST /v1/queue/other", "{}", "new"), {" 200 "}));
+  EXPECT_TRUE(holds(talk("GET /openapi.json"), {"/v1/queue/other"}));
+}
+
+TEST_F(ApiTest, SaysWhyItIsNotReady) {
+  queue_.set_unwritable("no space left on device");
+  EXPECT_TRUE(holds(talk("GET /readyz"), {" 503 ", "no space left on device"}));
+}
+
+TEST_F(ApiTest, CountsAnswersByRouteAndCode) {
+  (void)talk(status_path());
+  (void)talk("GET /nowhere");
+  EXPECT_TRUE(
+      holds(metrics_.render(), {R"(quern_http_requests_total{route="status",code="200"} 1)",
+                                R"(quern_http_requests_total{route="none",code="404"} 1)",
+                                R"(quern_http_request_seconds_count{route="none",code="404"} 1)"}));
+}
+
+TEST_F(ApiTest, BuildsUrlsFromThePublicOne) {
+  serve({.public_url = "https://quern.example/api"});
+  EXPECT_TRUE(holds(talk(status_path()), {"https://quern.example/api/v1/queue/echo/requests/"}));
+}
+
+TEST_F(ApiTest, RefusesOptionsThatMakeNoSense) {
+  EXPECT_FALSE(Api::make({.public_url = "quern"},
+                         {queue_, *artifacts_, limiter_, clock_, random_, metrics_},
+                         ring_of("secret"), catalog_of("echo")));
+}
+
+TEST_F(ApiTest, EndsHeldAnswersAndStreamsAtADrain) {
+  const int held = connect();
+  ask(held, status_path("/status?wait=60"));
+  ASSERT_TRUE(queue_.wait_for_watches(1));
+  const int stream = connect();
+  ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream");
+  ASSERT_TRUE(queue_.wait_for_watches(2));
+
+  api_->set_draining(true);
+
+  EXPECT_TRUE(holds(read_all(held), {" 200 OK", "IN_PROGRESS"}));
+  EXPECT_TRUE(holds(read_all(stream), {" 200 OK", "data: {", "0\r\n\r\n"}));
+  EXPECT_TRUE(queue_.wait_for_watches(0));
+}
+
+TEST_F(ApiTest, FreesWhatACallerWaitedForWhenItLeaves) {
+  const int held = connect();
+  ask(held, status_path("/status?wait=60"));
+  ASSERT_TRUE(queue_.wait_for_watches(1));
+
+  ::close(held);
+
+  EXPECT_TRUE(queue_.wait_for_watches(0));
+}
+
+TEST_F(ApiTest, AnswersAtOnceWhenTooManyAnswersAreHeld) {
+  serve({.waits_max = 1});
+  const int held = connect();
+  ask(held, status_path("/status?wait=60"));
+  ASSERT_TRUE(queue_.wait_for_watches(1));
+
+  EXPECT_TRUE(holds(talk(status_path("/status?wait=60")), {" 200 OK", "IN_PROGRESS"}));
+
+  queue_.set_task(make_task(TaskState::succeeded));
+  EXPECT_TRUE(holds(read_all(held), {" 200 OK", "COMPLETED"}));
+}
+
+TEST_F(ApiTest, KeepsAQuietStreamAliveWithComments) {
+  serve({.stream_comment_every = std::chrono::milliseconds(5)});
+  const int stream = connect();
+  ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream");
+  std::string text;
+  char byte = 0;
+  while (text.find(": waiting") == std::string::npos && ::recv(stream, &byte, 1, 0) == 1)
+    text += byte;
+
+  queue_.set_task(make_task(TaskState::succeeded));
+
+  EXPECT_TRUE(holds(text + read_all(stream), {"IN_PROGRESS", ": waiting", "COMPLETED"}));
+}
+
+TEST_F(ApiTest, FreesAStreamWhoseCallerHasLeft) {
+  serve({.stream_comment_every = std::chrono::milliseconds(5)});
+  const int stream = connect();
+  ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream");
+  ASSERT_TRUE(queue_.wait_for_watches(1));
+
+  ::close(stream);
+
+  EXPECT_TRUE(queue_.wait_for_watches(0));
+}
+
+TEST_F(ApiTest, StreamsOnlyTheLogEntriesThatAreNew) {
+  TaskView task = make_task(TaskState::running);
+  task.logs = {{clock_.now().wall, LogSeverity::info, false, "first"}};
+  queue_.set_task(task);
+  const int stream = connect();
+  ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream?logs=1");
+  ASSERT_TRUE(queue_.wait_for_watches(1));
+
+  task.state = TaskState::succeeded;
+  task.logs.push_back({clock_.now().wall, LogSeverity::info, false, "second"});
+  queue_.set_task(task);
+
+  const std::string text = read_all(stream);
+  EXPECT_TRUE(holds(text, {"first", "second"}));
+  EXPECT_EQ(text.find("first"), text.rfind("first"));
+}
+
+TEST_F(ApiTest, GivesProtocolErrorsTheSameBody) {
+  const http::Response response = api_->protocol_error(431, "Headers too large");
+  EXPECT_EQ(response.status, 431U);
+  EXPECT_EQ(response.body, R"({"detail":"Headers too large"})");
+  EXPECT_NE(response.head.find("X-Request-Id: "), std::string::npos);
+}
+
+}  // namespace
+}  // namespace quern::api
