@@ -33,12 +33,15 @@ const pictureSchema = {
   },
 };
 
+// Shows the same film for every prompt; waits first if its input names a gate.
 const film = `
 input=$(cat)
 out=$(printf '%s' "$input" | jq -r .output_dir)
 case "$(printf '%s' "$input" | jq -r .input.prompt)" in
   *fail*) echo '{"error":"no light","error_type":"INFERENCE_FAILURE"}' ;;
   *)
+    gate=$(printf '%s' "$input" | jq -r '.input.gate // empty')
+    if [ -n "$gate" ]; then mkfifo -m 600 "$gate"; read -r word < "$gate"; fi
     cp film.mp4 "$out/film.mp4"
     echo '{"output":{"type":"video","path":"film.mp4"}}'
     echo '{"metadata":{"seed":7}}' ;;
@@ -52,7 +55,7 @@ sum=$(sha256sum < "$path" | cut -d' ' -f1)
 printf '{"output":{"type":"text","text":"%s bytes, %s"}}\\n' "$(wc -c < "$path")" "$sum"
 `;
 
-// Tells of each step, and takes the next one when the gate that its input names is opened.
+// Tells of each step, and takes the last one when the gate that its input names is opened.
 const stepwise = `
 gate=$(jq -r .input.gate)
 echo '{"log":"first step","level":"INFO"}'

@@ -60,9 +60,9 @@ class Server {
     return `${this.url}/fal`;
   }
 
-  /** Opens the gate `name` at which a task of the model "stepwise" waits. */
-  async openGate(name) {
-    await writeFile(path.join(this.folder, 'stepwise', name), 'go\n');
+  /** Opens the gate `name` at which a task of `model` waits, or soon will. */
+  async openGate(name, model = 'stepwise') {
+    await writeFile(path.join(this.folder, model, name), 'go\n');
   }
 
   /** The file that the model "picture" answers with. */
