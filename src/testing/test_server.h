@@ -60,7 +60,10 @@ class TestServer {
   [[nodiscard]] int port() const { return port_; }
   [[nodiscard]] pid_t pid() const { return pid_; }
   [[nodiscard]] bool is_running() const {
-    return pid_ > 0 && ::waitpid(pid_, nullptr, WNOHANG | WNOWAIT) == 0;
+    siginfo_t ended{};  // waitid alone can look without reaping
+    return pid_ > 0 &&
+           ::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           ended.si_pid == 0;
   }
 
   void signal(int number) const { QUERN_ASSERT(pid_ > 0 && ::kill(pid_, number) == 0); }

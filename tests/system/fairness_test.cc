@@ -1,0 +1,103 @@
+// Who is served when, counted in tasks and not in seconds: a runner writes down whose turn it is.
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "testing/eventually.h"
+#include "tests/system/system_fixture.h"
+
+namespace quern {
+namespace {
+
+using std::chrono::seconds;
+
+class FairnessTest : public SystemTest {
+ protected:
+  // One slot; the order of the tasks is the order of the lines in `turns`.
+  std::string taking_turns() {
+    return process_model("turns",
+                         "line=$(cat)\n"
+                         "printf '%s\\n' \"$line\" | sed 's/.*\"who\":\"\\([^\"]*\\)\".*/\\1/' "
+                         ">>turns\n");
+  }
+
+  std::vector<std::string> turns() const {
+    std::ifstream file(folder_.path() / "turns" / "turns");
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(file, line);) lines.push_back(line);
+    return lines;
+  }
+
+  static TaskHandle submit(Client& caller, const std::string& who) {
+    const auto task = caller.submit("turns", R"({"who":")" + who + R"("})");
+    EXPECT_TRUE(task) << task.error().message;
+    return task.value_or(TaskHandle{});
+  }
+
+  static void set_paused(Client& admin, bool paused) {
+    const auto done =
+        admin.call("POST", std::string("/admin/models/turns/") + (paused ? "pause" : "resume"));
+    ASSERT_TRUE(done) << done.error().message;
+  }
+
+  static std::ptrdiff_t turn_of(const std::vector<std::string>& turns, const std::string& who) {
+    return std::ranges::find(turns, who) - turns.begin();
+  }
+};
+
+TEST_F(FairnessTest, ServesTheFewTasksOfOneKeyInTurnWithTheManyOfAnother) {
+  serve(config(taking_turns()));
+  Client many = client();
+  Client few = client(kOtherSecret);
+  set_paused(many, true);
+  for (int i = 0; i < 300; ++i) submit(many, "a" + std::to_string(i));
+  std::vector<TaskHandle> tasks;
+  for (int i = 0; i < 3; ++i) tasks.push_back(submit(few, "b" + std::to_string(i)));
+  EXPECT_EQ(few.status(tasks[0])->queue_position, 1U);
+  EXPECT_EQ(few.status(tasks[2])->queue_position, 5U);
+
+  set_paused(many, false);
+  for (const TaskHandle& task : tasks) ASSERT_TRUE(few.wait(task));
+
+  const std::vector<std::string> order = turns();
+  ASSERT_GE(order.size(), 6U);
+  EXPECT_EQ(std::vector(order.begin(), order.begin() + 6),
+            (std::vector<std::string>{"a0", "b0", "a1", "b1", "a2", "b2"}));
+}
+
+TEST_F(FairnessTest, ServesANewcomerAfterAtMostTwoTurnsHoweverLongTheLineIs) {
+  serve(config(taking_turns()));
+  Client many = client();
+  Client few = client(kOtherSecret);
+  set_paused(many, true);
+  for (int i = 0; i < 2'000; ++i) submit(many, "a" + std::to_string(i));
+  set_paused(many, false);
+
+  for (int i = 0; i < 5; ++i) {
+    const std::string who = "b" + std::to_string(i);
+    const TaskHandle task = submit(few, who);
+    // Counted after the task was accepted: the runner may only have gone on meanwhile.
+    const auto before = static_cast<std::ptrdiff_t>(turns().size());
+    ASSERT_TRUE(few.wait(task));
+    const std::vector<std::string> order = turns();
+
+    // The one that runs, the next of the other key, and one that was claimed but had not written.
+    EXPECT_LE(turn_of(order, who), before + 3);
+    ASSERT_LT(order.size(), 2'000U) << "the line was empty: nothing was shown";
+  }
+}
+
+TEST_F(FairnessTest, AModelWithoutAFreeSlotBlocksNoOther) {
+  serve(config(process_model("stuck", "cat >/dev/null\nwhile :; do sleep 1; done\n")));
+  Client caller = client();
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(caller.submit("stuck", "{}"));
+
+  const auto task = caller.submit("echo", "{}");
+
+  ASSERT_TRUE(task);
+  EXPECT_TRUE(caller.wait(*task));
+}
+
+}  // namespace
+}  // namespace quern
