@@ -1,0 +1,131 @@
+// The store under a steady load, for an hour of simulated time: what comes in is forgotten again,
+// and nothing grows.
+
+#include <gtest/gtest.h>
+
+#include <future>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "queue/local/local_queue.h"
+#include "queue/local/sqlite.h"
+#include "testing/manual_clock.h"
+#include "testing/temp_folder.h"
+
+namespace quern {
+namespace {
+
+constexpr std::chrono::minutes kRetention{5};
+constexpr std::chrono::seconds kStep{5};
+constexpr int kTasksAStep = 10;
+
+// Calls an asynchronous function and waits for its reply.
+template <typename T, typename Call>
+Result<T> wait_for(Call call) {
+  auto promise = std::make_shared<std::promise<Result<T>>>();
+  std::future<Result<T>> future = promise->get_future();
+  call(Reply<T>([promise](Result<T> result) { promise->set_value(std::move(result)); }));
+  return future.get();
+}
+
+// The rows of every table that tasks add to, and the size of the file.
+struct Footprint {
+  std::int64_t ended = 0;
+  std::int64_t attempts = 0;
+  std::int64_t logs = 0;
+  std::int64_t inputs = 0;
+  std::int64_t pages = 0;
+};
+
+class SteadyLoad : public testing::Test {
+ protected:
+  SteadyLoad() {
+    auto opened = LocalQueue::open({.folder = folder_.path(), .retention = kRetention}, clock_,
+                                   random_, metrics_);
+    EXPECT_TRUE(opened);
+    queue_ = *std::move(opened);
+    queue_->start();
+    QueuePolicy policy;
+    policy.models.push_back({.id = "echo"});
+    EXPECT_TRUE(wait_for<bool>([&](auto reply) { queue_->configure(policy, std::move(reply)); }));
+  }
+
+  void submit_some() {
+    for (int i = 0; i < kTasksAStep; ++i) {
+      Submission submission;
+      submission.key = "ada";
+      submission.model = "echo";
+      submission.input = R"({"prompt":")" + std::string(500, 'x') + R"("})";
+      EXPECT_TRUE(wait_for<Submitted>(
+          [&](auto reply) { queue_->submit(std::move(submission), std::move(reply)); }));
+    }
+  }
+
+  void run_all() {
+    auto claims = wait_for<std::vector<Claim>>([&](auto reply) {
+      queue_->claim({.model = "echo", .count_max = kTasksAStep}, std::move(reply));
+    });
+    ASSERT_TRUE(claims);
+    for (const Claim& claimed : *claims) {
+      Beat beat;
+      beat.logs.push_back({.time = clock_.now().wall, .message = "half way"});
+      EXPECT_TRUE(wait_for<BeatAnswer>(
+          [&](auto reply) { queue_->heartbeat(claimed.lease, beat, std::move(reply)); }));
+      Outcome outcome{.end = AttemptEnd::succeeded};
+      outcome.outputs.push_back({.type = OutputType::text, .text = std::string(500, 'y')});
+      EXPECT_TRUE(wait_for<TaskState>(
+          [&](auto reply) { queue_->finish(claimed.lease, outcome, std::move(reply)); }));
+    }
+  }
+
+  // So much of the load as falls into `time`.
+  void run_for(std::chrono::seconds time) {
+    for (std::chrono::seconds passed{0}; passed < time; passed += kStep) {
+      submit_some();
+      run_all();
+      clock_.advance(kStep);
+      queue_->wake();
+    }
+  }
+
+  Footprint footprint() {
+    auto store = Connection::open(folder_.path() / "queue.sqlite", Connection::Mode::read_only);
+    EXPECT_TRUE(store);
+    const auto number = [&](const char* sql) { return store->query_integer(sql).value_or(-1); };
+    return {.ended = number("SELECT count(*) FROM ended"),
+            .attempts = number("SELECT count(*) FROM attempt"),
+            .logs = number("SELECT count(*) FROM log"),
+            .inputs = number("SELECT count(*) FROM input"),
+            .pages = number("PRAGMA page_count")};
+  }
+
+  TempFolder folder_;
+  ManualClock clock_;
+  SystemRandom random_;
+  Metrics metrics_;
+  std::unique_ptr<LocalQueue> queue_;
+};
+
+TEST_F(SteadyLoad, StopsGrowingOverAnHour) {
+  // All that ended within the retention, and a minute's more: forgetting may come that much later.
+  constexpr std::int64_t kKeptMax = kTasksAStep * (kRetention + std::chrono::minutes{1}) / kStep;
+  run_for(std::chrono::minutes{10});
+  const Footprint early = footprint();
+
+  for (int tenth = 1; tenth < 6; ++tenth) {
+    run_for(std::chrono::minutes{10});
+    const Footprint now = footprint();
+
+    EXPECT_GE(now.ended, kTasksAStep * (kRetention / kStep)) << "forgotten too early";
+    EXPECT_LE(now.ended, kKeptMax);
+    EXPECT_EQ(now.attempts, now.ended);
+    EXPECT_EQ(now.logs, now.ended);
+    EXPECT_LE(now.inputs, now.ended);
+    EXPECT_LE(now.pages, early.pages + early.pages / 10) << "after " << tenth + 1 << " tenths";
+  }
+}
+
+}  // namespace
+}  // namespace quern
