@@ -48,6 +48,7 @@ Committer::Committer(const Parts& parts, const Options& options)
       running_(parts.running),
       watches_(parts.watches),
       metrics_(parts.metrics),
+      checkpointer_(parts.checkpointer),
       options_(options),
       bodies_(options.body_cache_bytes),
       retention_(options.retention) {}
@@ -68,6 +69,7 @@ void Committer::run(std::span<Command> commands) {
     commands = commands.subspan(count);
   }
   if (!watches_.is_empty()) watches_.flush(clock_.now().steady);
+  checkpointer_.after_commits();
 }
 
 std::optional<SteadyTime> Committer::next_due() const {

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "queue/local/body_cache.h"
+#include "queue/local/checkpointer.h"
 #include "queue/local/command.h"
 #include "queue/local/journal.h"
 #include "queue/local/queue_metrics.h"
@@ -49,6 +50,7 @@ class Committer {
     RunningTasks& running;
     WatchHub& watches;
     QueueMetrics& metrics;
+    Checkpointer& checkpointer;
   };
   struct Options {
     std::chrono::milliseconds retention{std::chrono::hours{24}};
@@ -175,6 +177,7 @@ class Committer {
   RunningTasks& running_;
   WatchHub& watches_;
   QueueMetrics& metrics_;
+  Checkpointer& checkpointer_;
   Options options_;
   std::atomic<QueueObserver*> observer_{nullptr};
 

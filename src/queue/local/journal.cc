@@ -1,5 +1,8 @@
 #include "queue/local/journal.h"
 
+#include <sqlite3.h>
+
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -110,14 +113,19 @@ Result<void> prepare_schema(Connection& connection) {
   return connection.execute(script.c_str());
 }
 
-Result<void> set_up(Connection& connection, const JournalOptions& options) {
-  const std::string pragmas =
-      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;"
-      "PRAGMA cache_size=-65536; PRAGMA journal_size_limit=67108864;"
-      "PRAGMA wal_autocheckpoint=" +
-      std::to_string(options.checkpoint_pages);
-  if (Result<void> done = connection.execute(pragmas.c_str()); !done) return done;
+constexpr const char* kPragmas =
+    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;"
+    "PRAGMA cache_size=-65536; PRAGMA journal_size_limit=67108864";
+
+Result<void> set_up(Connection& connection) {
+  if (Result<void> done = connection.execute(kPragmas); !done) return done;
   return prepare_schema(connection);
+}
+
+/// SQLite calls this after each commit. Its presence turns the checkpoints inside of commits off.
+int note_log_pages(void* pages, sqlite3* /*connection*/, const char* /*schema*/, int count) {
+  *static_cast<std::size_t*>(pages) = static_cast<std::size_t>(count);
+  return SQLITE_OK;
 }
 
 }  // namespace
@@ -125,6 +133,7 @@ Result<void> set_up(Connection& connection, const JournalOptions& options) {
 struct Journal::Impl {
   Connection connection;
   std::array<Statement, kSql.size()> statements;
+  std::size_t log_pages = 0;
   bool open = false;  // inside a transaction
   int failure = 0;    // the first error of the transaction; 0: none
 
@@ -166,8 +175,9 @@ Result<std::unique_ptr<Journal>> Journal::open(const JournalOptions& options) {
   if (!connection) return fail(std::move(connection));
   auto impl = std::make_unique<Impl>();
   impl->connection = *std::move(connection);
-  if (Result<void> done = set_up(impl->connection, options); !done) return fail(std::move(done));
+  if (Result<void> done = set_up(impl->connection); !done) return fail(std::move(done));
   if (Result<void> done = impl->prepare(); !done) return fail(std::move(done));
+  sqlite3_wal_hook(impl->connection.handle(), note_log_pages, &impl->log_pages);
   std::unique_ptr<Journal> journal(new Journal(std::move(impl)));
   if (options.pages_max > 0) {
     if (Result<void> done = journal->set_pages_max(options.pages_max); !done) {
@@ -176,6 +186,10 @@ Result<std::unique_ptr<Journal>> Journal::open(const JournalOptions& options) {
   }
   return journal;
 }
+
+std::size_t Journal::log_pages() const { return impl_->log_pages; }
+
+void Journal::checkpoint() { impl_->connection.checkpoint(); }
 
 Result<void> Journal::set_pages_max(std::int64_t pages) {
   constexpr std::int64_t kNoLimit = 4'294'967'294;

@@ -26,8 +26,6 @@ namespace quern {
 
 struct JournalOptions {
   std::filesystem::path file;
-  /// The write-ahead log is folded into the main file when it has this many pages.
-  int checkpoint_pages = 10'000;
   /// 0: as large as the disk. A smaller one stands for a full disk in tests.
   std::int64_t pages_max = 0;
 };
@@ -93,6 +91,10 @@ class Journal {
   Result<std::vector<ExpiredTask>> expired(WallTime ended_before, std::size_t count_max);
   Result<std::optional<WallTime>> oldest_ended();
   Result<std::optional<WallTime>> oldest_idempotency();
+
+  // -- the write-ahead log, which only grows until somebody asks for a checkpoint (checkpointer.h)
+  [[nodiscard]] std::size_t log_pages() const;
+  void checkpoint();
 
   /// Tests only: moves the limit that stands for a full disk; 0 lifts it.
   Result<void> set_pages_max(std::int64_t pages);

@@ -44,6 +44,7 @@ struct LocalQueue::Impl {
   DataFolder folder;
   Clock& clock;
   std::unique_ptr<Journal> journal;
+  std::unique_ptr<Checkpointer> checkpointer;
   QueueMetrics metrics;
   QueueState state;
   ResultCache results;
@@ -54,15 +55,18 @@ struct LocalQueue::Impl {
   CommitThread commits;
 
   Impl(DataFolder the_folder, std::unique_ptr<Journal> the_journal,
+       std::unique_ptr<Checkpointer> the_checkpointer,
        std::vector<std::unique_ptr<JournalReader>> the_readers, const LocalQueueOptions& options,
        Clock& the_clock, Random& random, Metrics& the_metrics)
       : folder(std::move(the_folder)),
         clock(the_clock),
         journal(std::move(the_journal)),
+        checkpointer(std::move(the_checkpointer)),
         metrics(the_metrics),
         results(options.result_cache_bytes),
-        committer({state, *journal, clock, random, results, running, watches, metrics},
-                  {options.retention, options.body_cache_bytes}),
+        committer(
+            {state, *journal, clock, random, results, running, watches, metrics, *checkpointer},
+            {options.retention, options.body_cache_bytes}),
         readers(std::move(the_readers)),
         commits(committer, clock) {}
 
@@ -99,19 +103,23 @@ Result<std::unique_ptr<LocalQueue>> LocalQueue::open(const LocalQueueOptions& op
   Result<DataFolder> folder = DataFolder::lock(options.folder);
   if (!folder) return fail(std::move(folder));
   const std::filesystem::path file = folder->database();
-  Result<std::unique_ptr<Journal>> journal =
-      Journal::open({.file = file, .checkpoint_pages = options.checkpoint_pages});
+  Result<std::unique_ptr<Journal>> journal = Journal::open({.file = file});
   if (!journal) return fail(std::move(journal));
+  Result<std::unique_ptr<Checkpointer>> checkpointer =
+      Checkpointer::open(file, **journal, options.checkpoint_pages);
+  if (!checkpointer) return fail(std::move(checkpointer));
   Result<std::vector<std::unique_ptr<JournalReader>>> readers = open_readers(file, options.readers);
   if (!readers) return fail(std::move(readers));
 
-  auto impl = std::make_unique<Impl>(*std::move(folder), *std::move(journal), *std::move(readers),
-                                     options, clock, random, metrics);
+  auto impl =
+      std::make_unique<Impl>(*std::move(folder), *std::move(journal), *std::move(checkpointer),
+                             *std::move(readers), options, clock, random, metrics);
   if (Result<void> done = impl->committer.recover(); !done) return fail(std::move(done));
   return std::unique_ptr<LocalQueue>(new LocalQueue(std::move(impl)));
 }
 
 void LocalQueue::start() {
+  impl_->checkpointer->start();
   impl_->readers.start();
   impl_->commits.start();
 }
@@ -120,6 +128,7 @@ void LocalQueue::stop() {
   // Readers may still ask the commit thread, which then refuses; never the other way round.
   impl_->commits.stop();
   impl_->readers.stop();
+  impl_->checkpointer->stop();
 }
 
 void LocalQueue::wake() { impl_->commits.wake(); }

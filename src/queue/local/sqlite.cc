@@ -165,6 +165,10 @@ Result<std::int64_t> Connection::query_integer(std::string_view sql) {
   return statement->integer(0);
 }
 
+void Connection::checkpoint() {
+  sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+}
+
 bool Connection::is_autocommit() const { return sqlite3_get_autocommit(handle_.get()) != 0; }
 
 }  // namespace quern

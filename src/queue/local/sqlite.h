@@ -83,6 +83,9 @@ class Connection {
   Result<Statement> prepare(std::string_view sql);
   /// The first column of the first row; 0 when there is none or it is null.
   Result<std::int64_t> query_integer(std::string_view sql);
+  /// Copies what it can of the write-ahead log into the main file, without waiting for anybody. What
+  /// fails is left for the next time: nothing is lost, the log only stays longer.
+  void checkpoint();
   /// True outside of BEGIN … COMMIT.
   [[nodiscard]] bool is_autocommit() const;
   [[nodiscard]] sqlite3* handle() const { return handle_.get(); }

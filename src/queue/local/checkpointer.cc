@@ -1,0 +1,60 @@
+#include "queue/local/checkpointer.h"
+
+#include <utility>
+
+namespace quern {
+
+Checkpointer::Checkpointer(Connection connection, Journal& journal, std::size_t pages)
+    : connection_(std::move(connection)), journal_(journal), pages_(pages) {}
+
+Result<std::unique_ptr<Checkpointer>> Checkpointer::open(const std::filesystem::path& file,
+                                                         Journal& journal, std::size_t pages) {
+  Result<Connection> connection = Connection::open(file, Connection::Mode::read_write);
+  if (!connection) return fail(std::move(connection));
+  return std::unique_ptr<Checkpointer>(new Checkpointer(*std::move(connection), journal, pages));
+}
+
+void Checkpointer::start() {
+  const std::scoped_lock lock(mutex_);
+  if (thread_.joinable() || stopping_) return;
+  thread_ = std::thread([this] { loop(); });
+}
+
+void Checkpointer::stop() {
+  std::thread thread;
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_ = true;
+    thread.swap(thread_);
+  }
+  wake_.notify_all();
+  if (thread.joinable()) thread.join();
+}
+
+void Checkpointer::after_commits() {
+  if (journal_.log_pages() < pages_) return;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (stage_ == Stage::idle) {
+      stage_ = Stage::wanted;
+      return wake_.notify_one();
+    }
+    if (stage_ == Stage::wanted) return;
+    stage_ = Stage::idle;
+  }
+  journal_.checkpoint();
+}
+
+void Checkpointer::loop() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [this] { return stopping_ || stage_ == Stage::wanted; });
+    if (stopping_) return;
+    lock.unlock();
+    connection_.checkpoint();
+    lock.lock();
+    stage_ = Stage::copied;
+  }
+}
+
+}  // namespace quern
