@@ -16,6 +16,7 @@
 #include "runner/echo_executor.h"
 #include "runner/process_executor.h"
 #include "runner/process_guard.h"
+#include "server/first_key.h"
 #include "server/janitor.h"
 
 namespace quern {
@@ -84,22 +85,50 @@ void add_state_metrics(Metrics& metrics, Queue& queue) {
   metrics.gauge("quern_build_info", "Always 1.", {{"version", QUERN_VERSION}}).set(1);
 }
 
+// Of a damaged store a person must know where it is and what to do.
+Error describe_store_fault(const std::filesystem::path& data, Error error) {
+  if (error.code == ErrorCode::data_loss) {
+    error.message = fmt::format(
+        "the store in {} is damaged ({}): restore a backup, or see docs/OPERATING.md on rebuilding "
+        "it",
+        data.string(), error.message);
+  }
+  return error;
+}
+
 // What a reload cannot change, by name.
 std::vector<std::string_view> settings_that_wait(const Settings& before, const Settings& after) {
   std::vector<std::string_view> names;
   const auto compare = [&](std::string_view name, bool same) {
     if (!same) names.push_back(name);
   };
+  const auto files = [](const Settings& s) {
+    return s.http.tls ? s.http.tls->cert / s.http.tls->key : std::filesystem::path();
+  };
   compare("[server] listen", before.http.listen == after.http.listen);
   compare("[server] public_url", before.public_url == after.public_url);
   compare("[server] body_max", before.body_bytes_max == after.body_bytes_max);
   compare("[server] threads", before.http.threads == after.http.threads);
+  compare("[server] connections_max", before.http.connections_max == after.http.connections_max);
+  compare("[server] head_max", before.http.head_bytes_max == after.http.head_bytes_max);
+  compare("[server] head_timeout", before.http.head_timeout == after.http.head_timeout);
+  compare("[server] body_timeout", before.http.body_timeout == after.http.body_timeout);
+  compare("[server] idle_timeout", before.http.idle_timeout == after.http.idle_timeout);
+  compare("[server] write_timeout", before.http.write_timeout == after.http.write_timeout);
   compare("[server] cors_origins", before.cors_origins == after.cors_origins);
   compare("[server] trusted_proxies", before.trusted_proxies == after.trusted_proxies);
+  compare("[server] drain_timeout", before.drain_timeout == after.drain_timeout);
+  compare("[server] log_level", before.log_level == after.log_level);
+  compare("[server] tls", files(before) == files(after));
   compare("[store] url", before.data == after.data);
   compare("[store] lease_ttl", before.lease_ttl == after.lease_ttl);
-  compare("[retention]",
-          before.results_ttl == after.results_ttl && before.uploads_ttl == after.uploads_ttl);
+  compare("[store] result_cache", before.result_cache_bytes == after.result_cache_bytes);
+  compare("[retention] results", before.results_ttl == after.results_ttl);
+  compare("[retention] uploads", before.uploads_ttl == after.uploads_ttl);
+  compare("[input] file_max", before.input_file_bytes_max == after.input_file_bytes_max);
+  compare("[input] upload_max", before.upload_bytes_max == after.upload_bytes_max);
+  compare("[input] fetch_timeout", before.fetch_timeout == after.fetch_timeout);
+  compare("[input] allow_private_urls", before.allow_private_urls == after.allow_private_urls);
   return names;
 }
 
@@ -128,6 +157,7 @@ struct App::Parts {
   std::unique_ptr<Observer> observer;
   std::unique_ptr<api::Api> api;
   std::unique_ptr<http::Server> server;
+  std::string upload_secret;
   std::string url;
   bool ended = false;
 };
@@ -138,11 +168,15 @@ Result<void> App::Parts::open() {
                                         .retention = settings.results_ttl,
                                         .result_cache_bytes = settings.result_cache_bytes},
                                        clock, random, metrics);
-  if (!opened_queue) return fail(std::move(opened_queue));
+  if (!opened_queue)
+    return std::unexpected(describe_store_fault(settings.data, opened_queue.error()));
   queue = std::move(*opened_queue);
   auto started_guard = ProcessGuard::start(settings.data / "running");
   if (!started_guard) return fail(std::move(started_guard));
   guard = std::move(*started_guard);
+  Result<std::string> secret = open_secret(settings.data, "upload-secret", random);
+  if (!secret) return fail(std::move(secret));
+  upload_secret = std::move(*secret);
   auto opened_artifacts = ArtifactStore::open(settings.data, random);
   if (!opened_artifacts) return fail(std::move(opened_artifacts));
   artifacts = std::move(*opened_artifacts);
@@ -169,7 +203,8 @@ Result<void> App::Parts::begin() {
                               .cors_origins = settings.cors_origins,
                               .trusted_proxies = settings.trusted_proxies,
                               .body_bytes_max = settings.body_bytes_max,
-                              .upload_bytes_max = settings.upload_bytes_max},
+                              .upload_bytes_max = settings.upload_bytes_max,
+                              .upload_secret = upload_secret},
                              {*queue, *artifacts, limiter, clock, random, metrics}, keys, catalog);
   if (!made) return fail(std::move(made));
   api = std::move(*made);

@@ -23,23 +23,30 @@ Result<void> write_secret(const std::filesystem::path& file, const std::string& 
 
 }  // namespace
 
-Result<ApiKey> open_first_key(const std::filesystem::path& data, Random& random) {
+Result<std::string> open_secret(const std::filesystem::path& data, std::string_view name,
+                                Random& random) {
   std::error_code failed;
   std::filesystem::create_directories(data, failed);
   if (failed)
     return fail(ErrorCode::unavailable,
                 fmt::format("cannot make the folder {}: {}", data.string(), failed.message()));
-  const std::filesystem::path file = data / "first-key";
+  const std::filesystem::path file = data / name;
   std::string secret;
   std::ifstream stream(file);
-  if (!std::getline(stream, secret)) {
-    secret = make_secret(random);
-    Result<void> written = write_secret(file, secret);
-    if (!written) return fail(std::move(written));
-  }
-  Result<Digest> digest = parse_secret(secret);
+  if (std::getline(stream, secret)) return secret;
+  secret = make_secret(random);
+  Result<void> written = write_secret(file, secret);
+  if (!written) return fail(std::move(written));
+  return secret;
+}
+
+Result<ApiKey> open_first_key(const std::filesystem::path& data, Random& random) {
+  Result<std::string> secret = open_secret(data, "first-key", random);
+  if (!secret) return fail(std::move(secret));
+  Result<Digest> digest = parse_secret(*secret);
   if (!digest)
-    return fail(ErrorCode::unavailable, fmt::format("{} holds no secret", file.string()));
+    return fail(ErrorCode::unavailable,
+                fmt::format("{} holds no secret", (data / "first-key").string()));
   ApiKey key;
   key.id = "first";
   key.secrets = {*digest};

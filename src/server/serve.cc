@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -112,6 +113,8 @@ int serve(const ServeOptions& options) {
   const bool without_config = options.config.empty();
   const fs::path data = settings->data;
   init_logging(settings->log_level);
+  // Inputs, results and keys are nobody else's on this machine.
+  ::umask(077);
   if (without_config) {
     SystemRandom random;
     Result<ApiKey> key = open_first_key(data, random);

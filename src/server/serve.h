@@ -6,9 +6,9 @@
 namespace quern {
 
 struct ServeOptions {
-  std::string config;  // empty: the example models, a key of their own, data in ./quern-data
-  std::string listen;  // empty: as configured
-  std::string data;    // empty: as configured
+  std::string config;     // empty: the example models, a key of their own, data in ./quern-data
+  std::string listen;     // empty: as configured
+  std::string data;       // empty: as configured
   bool settings = false;  // only print what a configuration may say
 };
 
