@@ -24,7 +24,8 @@ struct QueueMetrics {
         expired(metrics.counter("quern_tasks_expired_total",
                                 "Ended tasks forgotten after their retention.")) {
     for (std::size_t i = 0; i < kResults.size(); ++i) {
-      attempts[i] = &metrics.counter("quern_attempts_total", "Attempts that ended, by result.",
+      attempts[i] = &metrics.counter("quern_queue_attempts_ended_total",
+                                     "Attempts that ended, by result, as the store has them.",
                                      {{"result", std::string(kResults[i])}});
     }
     for (std::size_t i = 0; i < kEnds.size(); ++i) {
