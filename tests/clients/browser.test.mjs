@@ -13,7 +13,7 @@ import { chromium } from 'playwright-core';
 
 import { secret, startServer } from './lib/server.mjs';
 
-const limit = { timeout: 90_000 };
+const limit = { timeout: 120_000 };
 const executablePath = process.env.QUERN_CHROMIUM ?? '/usr/bin/chromium';
 const flags = [
   '--no-sandbox',

@@ -85,6 +85,17 @@ test('a running task is canceled, and only once', limit, async () => {
   assert.deepEqual(JSON.parse(again.out), { status: 'ALREADY_COMPLETED' });
 });
 
+test('an uploaded file is handed to the model', limit, async () => {
+  const upload = await queue(['upload', path.join(server.folder, 'picture', 'picture.png')]);
+  const file = upload.out.trim();
+
+  const { out } = await queue(['run', 'measure', JSON.stringify({ file })]);
+
+  assert.ok(file.startsWith(`${server.url}/files/`), file);
+  const { length } = await server.picture();
+  assert.match(JSON.parse(out).outputs[0].text, new RegExp(`^${length} bytes, `));
+});
+
 test('refusals say why', limit, async () => {
   const faulty = await queue(['run', 'picture', '{}']);
   const unknown = await queue(['run', 'nobody', '{}']);

@@ -1,6 +1,7 @@
 #!/bin/sh
 # queue.sh run MODEL JSON     creates a task, asks for its status every second, prints its result
 # queue.sh cancel MODEL ID    cancels one
+# queue.sh upload FILE        stores a file and prints its address, for use in an input
 # Reads QUERN_URL and QUERN_KEY. Needs curl and jq.
 set -eu
 
@@ -10,8 +11,11 @@ case "$1" in
   cancel)
     ask -X PUT "$QUERN_URL/v1/queue/$2/requests/$3/cancel"
     exit ;;
+  upload)
+    ask -F "file=@$2" "$QUERN_URL/v1/files" | jq -r .url
+    exit ;;
   run) ;;
-  *) echo "usage: queue.sh run MODEL JSON | cancel MODEL ID" >&2; exit 2 ;;
+  *) echo "usage: queue.sh run MODEL JSON | cancel MODEL ID | upload FILE" >&2; exit 2 ;;
 esac
 
 task=$(ask -H 'Content-Type: application/json' -d "$3" "$QUERN_URL/v1/queue/$2") || {

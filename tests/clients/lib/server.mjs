@@ -41,9 +41,8 @@ export async function startServer({ serverKeys = '', tls = false } = {}) {
   try {
     server.url = await listeningAddress(child);
   } catch (error) {
-    const tail = await readFile(path.join(folder, 'server.log'), 'utf8').catch(() => '');
-    await server.stop();
-    throw new Error(`quern did not start: ${error.message}\n${tail}`);
+    const end = await server.stop().catch((ending) => ending);
+    throw new Error(`quern did not start: ${error.message}`, { cause: end });
   }
   return server;
 }
@@ -75,15 +74,25 @@ class Server {
     return readFile(path.join(this.folder, 'film', 'film.mp4'));
   }
 
+  /** Ends the server and removes its folder. Throws if it did not end well: a crash, a leak. */
   async stop() {
-    if (this.child.exitCode === null && this.child.signalCode === null && this.child.pid) {
+    if (this.#isRunning()) {
       const ended = once(this.child, 'exit');
       this.child.kill('SIGTERM');
       const timer = setTimeout(() => this.child.kill('SIGKILL'), stopSecondsMax * 1000);
       await ended;
       clearTimeout(timer);
     }
+    const log = await readFile(path.join(this.folder, 'server.log'), 'utf8').catch(() => '');
     await rm(this.folder, { recursive: true, force: true });
+    if (this.child.exitCode !== 0) {
+      const { exitCode, signalCode } = this.child;
+      throw new Error(`quern ended with ${exitCode ?? signalCode}\n${log.slice(-4000)}`);
+    }
+  }
+
+  #isRunning() {
+    return this.child.pid && this.child.exitCode === null && this.child.signalCode === null;
   }
 }
 
