@@ -176,7 +176,9 @@ TEST_F(FaultTest, GoesOnOnceItHasDescriptorsAgain) {
   const auto task = caller.submit("hello", "{}");
   ASSERT_TRUE(task);
   const std::size_t limit = descriptors_of(server_->pid()) + 4;
-  const rlimit few{limit, limit};
+  rlimit before{};
+  ASSERT_EQ(::prlimit(server_->pid(), RLIMIT_NOFILE, nullptr, &before), 0);
+  const rlimit few{limit, before.rlim_max};
   ASSERT_EQ(::prlimit(server_->pid(), RLIMIT_NOFILE, &few, nullptr), 0);
 
   {
@@ -189,8 +191,7 @@ TEST_F(FaultTest, GoesOnOnceItHasDescriptorsAgain) {
   }
 
   EXPECT_TRUE(eventually([&] { return client().call("GET", "/healthz").has_value(); }));
-  const rlimit enough{1024, 1024};
-  ASSERT_EQ(::prlimit(server_->pid(), RLIMIT_NOFILE, &enough, nullptr), 0);
+  ASSERT_EQ(::prlimit(server_->pid(), RLIMIT_NOFILE, &before, nullptr), 0);
   const auto result = caller.wait(*task);
   ASSERT_TRUE(result) << result.error().message;
   EXPECT_EQ(result->outputs.at(0).text, "hello");

@@ -21,13 +21,19 @@ constexpr std::chrono::minutes kRetention{5};
 constexpr std::chrono::seconds kStep{5};
 constexpr int kTasksAStep = 10;
 
-// Calls an asynchronous function and waits for its reply.
+// What an asynchronous function will answer. Many are asked before the first is waited for, so that
+// they share a transaction.
 template <typename T, typename Call>
-Result<T> wait_for(Call call) {
+std::future<Result<T>> ask(Call call) {
   auto promise = std::make_shared<std::promise<Result<T>>>();
   std::future<Result<T>> future = promise->get_future();
   call(Reply<T>([promise](Result<T> result) { promise->set_value(std::move(result)); }));
-  return future.get();
+  return future;
+}
+
+template <typename T>
+void expect_all_done(std::vector<std::future<Result<T>>>& answers) {
+  for (auto& answer : answers) EXPECT_TRUE(answer.get());
 }
 
 // The rows of every table that tasks add to, and the size of the file.
@@ -49,35 +55,42 @@ class SteadyLoad : public testing::Test {
     queue_->start();
     QueuePolicy policy;
     policy.models.push_back({.id = "echo"});
-    EXPECT_TRUE(wait_for<bool>([&](auto reply) { queue_->configure(policy, std::move(reply)); }));
+    EXPECT_TRUE(ask<bool>([&](auto reply) { queue_->configure(policy, std::move(reply)); }).get());
   }
 
   void submit_some() {
+    std::vector<std::future<Result<Submitted>>> answers;
     for (int i = 0; i < kTasksAStep; ++i) {
       Submission submission;
       submission.key = "ada";
       submission.model = "echo";
       submission.input = R"({"prompt":")" + std::string(500, 'x') + R"("})";
-      EXPECT_TRUE(wait_for<Submitted>(
+      answers.push_back(ask<Submitted>(
           [&](auto reply) { queue_->submit(std::move(submission), std::move(reply)); }));
     }
+    expect_all_done(answers);
   }
 
   void run_all() {
-    auto claims = wait_for<std::vector<Claim>>([&](auto reply) {
-      queue_->claim({.model = "echo", .count_max = kTasksAStep}, std::move(reply));
-    });
+    const auto claims =
+        ask<std::vector<Claim>>([&](auto reply) {
+          queue_->claim({.model = "echo", .count_max = kTasksAStep}, std::move(reply));
+        }).get();
     ASSERT_TRUE(claims);
+    std::vector<std::future<Result<BeatAnswer>>> beats;
+    std::vector<std::future<Result<TaskState>>> ends;
     for (const Claim& claimed : *claims) {
       Beat beat;
       beat.logs.push_back({.time = clock_.now().wall, .message = "half way"});
-      EXPECT_TRUE(wait_for<BeatAnswer>(
+      beats.push_back(ask<BeatAnswer>(
           [&](auto reply) { queue_->heartbeat(claimed.lease, beat, std::move(reply)); }));
       Outcome outcome{.end = AttemptEnd::succeeded};
       outcome.outputs.push_back({.type = OutputType::text, .text = std::string(500, 'y')});
-      EXPECT_TRUE(wait_for<TaskState>(
+      ends.push_back(ask<TaskState>(
           [&](auto reply) { queue_->finish(claimed.lease, outcome, std::move(reply)); }));
     }
+    expect_all_done(beats);
+    expect_all_done(ends);
   }
 
   // So much of the load as falls into `time`.
