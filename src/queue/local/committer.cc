@@ -123,7 +123,7 @@ void Committer::run_batch(std::span<Command> commands) {
   if (state_.write_failure) {
     probe();
     // With nothing asked for, a store that takes no writes is only looked at.
-    if (commands.empty()) return;
+    if (commands.empty() && state_.write_failure) return;
   }
 
   Batch batch{.now = clock_.now()};

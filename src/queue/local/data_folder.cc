@@ -68,6 +68,11 @@ Result<DataFolder> DataFolder::lock(const std::filesystem::path& path) {
                 "data folder " + path.string() + " is in use by " + holder_of(file));
   }
   write_holder(file);
+  // Inputs and results are private, whatever the process's mask says; SQLite gives its other files the
+  // same permissions.
+  const int database = ::open(folder.database().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (database < 0) return cannot("open the store", folder.database(), errno);
+  ::close(database);
   return folder;
 }
 

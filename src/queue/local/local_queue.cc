@@ -84,14 +84,14 @@ struct LocalQueue::Impl {
     }
   }
 
-  /// The task if it is queued or running; an error if the caller may not see it.
-  std::optional<Result<TaskView>> find_live(const TaskRef& ref);
+  enum class Live : std::uint8_t { no, hidden, yes };
+  /// Fills `view` if the task is queued or running and the caller may see it.
+  Live find_live(const TaskRef& ref, TaskView& view);
   /// What the store knows of a live task beside its state.
   void add_history(TaskQuery query, TaskView view, Reply<TaskView> reply);
   void find_stored(TaskQuery query, Reply<TaskView> reply);
   void read_stored(JournalReader& reader, TaskQuery query, Reply<TaskView> reply);
   std::shared_ptr<const EndedView> ended_view(EndedRecord record);
-  void find(TaskQuery query, Reply<TaskView> reply);
   Result<TaskPage> list(JournalReader& reader, const TaskFilter& filter);
 };
 
@@ -195,24 +195,27 @@ void LocalQueue::limit_pages(std::int64_t pages, Reply<bool> reply) {
 // ---- looking
 // -------------------------------------------------------------------------------------
 
-std::optional<Result<TaskView>> LocalQueue::Impl::find_live(const TaskRef& ref) {
+LocalQueue::Impl::Live LocalQueue::Impl::find_live(const TaskRef& ref, TaskView& view) {
   const std::scoped_lock lock(state.mutex);
   const std::optional<LiveTask> live = state.core.find(ref.id);
-  if (!live) return std::nullopt;
-  if (!state.is_visible(live->row, ref)) return no_such_task();
-  return view_of(*live, state);
+  if (!live) return Live::no;
+  if (!state.is_visible(live->row, ref)) return Live::hidden;
+  view = view_of(*live, state);
+  return Live::yes;
 }
 
 void LocalQueue::find(const TaskQuery& query, Reply<TaskView> reply) {
   // The hot path of a poll: one look under the lock, no copy of the query, no other thread.
-  if (std::optional<Result<TaskView>> live = impl_->find_live(query.ref)) {
-    const bool wants_history = query.logs || query.attempts;
-    if (!*live || !wants_history) return reply(*std::move(live));
-    return impl_->add_history(query, **std::move(live), std::move(reply));
+  const bool wants_history = query.logs || query.attempts;
+  TaskView view;
+  const Impl::Live live = impl_->find_live(query.ref, view);
+  if (live == Impl::Live::hidden) return reply(no_such_task());
+  if (live == Impl::Live::yes) {
+    if (!wants_history) return reply(std::move(view));
+    return impl_->add_history(query, std::move(view), std::move(reply));
   }
   if (const std::shared_ptr<const EndedView> ended = impl_->results.find(query.ref.id)) {
     if (!is_visible(ended->head, query.ref)) return reply(no_such_task());
-    const bool wants_history = query.logs || query.attempts;
     if (ended->has_history || !wants_history) return reply(ended->answer(query));
   }
   impl_->find_stored(query, std::move(reply));
@@ -255,8 +258,10 @@ void LocalQueue::Impl::read_stored(JournalReader& reader, TaskQuery query, Reply
   // It was retried between the two looks, and is live in the core when that transaction is
   // published.
   push(AfterCommand{[this, query = std::move(query), reply = std::move(reply)]() mutable {
-    std::optional<Result<TaskView>> live = find_live(query.ref);
-    if (live) return reply(*std::move(live));
+    TaskView view;
+    const Live live = find_live(query.ref, view);
+    if (live == Live::hidden) return reply(no_such_task());
+    if (live == Live::yes) return reply(std::move(view));
     find_stored(std::move(query), std::move(reply));
   }});
 }
