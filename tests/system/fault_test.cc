@@ -168,6 +168,10 @@ std::size_t descriptors_of(pid_t pid) {
 }
 
 TEST_F(FaultTest, GoesOnOnceItHasDescriptorsAgain) {
+#if defined(__SANITIZE_ADDRESS__)
+  // UBSan looks at memory through a pipe of its own, and ends a server that cannot make one.
+  GTEST_SKIP() << "a sanitized server needs descriptors to check itself";
+#endif
   serve(config(process_model(
       "hello", "cat >/dev/null\necho '{\"output\":{\"type\":\"text\",\"text\":\"hello\"}}'\n",
       "attempts = 100\nbackoff_min = \"50ms\"\nbackoff_max = \"200ms\"")));
