@@ -21,12 +21,19 @@
 
 #include "base/log.h"
 
+// The C library's clone() under the name that sanitizers do not replace: ThreadSanitizer takes any clone for a fork
+// with memory of its own, and forgets all about this thread's locks.
+extern "C" int __clone(int (*run)(void*), void* stack, int flags, void* argument, ...) noexcept;
+
 namespace quern {
 namespace {
 
 constexpr std::size_t kChildStackBytes =
     64U << 10U;  // until the program starts; its own is the system's default
 constexpr int kSignalMax = 64;
+
+// On what runs between clone and exec: a sanitizer's books are the parent's, and would be wrong ever after.
+#define QUERN_IN_CHILD __attribute__((no_sanitize("address", "thread")))
 
 // What the new process needs before its program starts. It shares this memory: no copies, and
 // errors come back.
@@ -48,14 +55,14 @@ struct Launch {
   int failed_errno = 0;
 };
 
-int give_up(Launch& launch, const char* step) {
+QUERN_IN_CHILD int give_up(Launch& launch, const char* step) {
   launch.failed_step = step;
   launch.failed_errno = errno;
   ::syscall(SYS_exit, 127);
   return 127;
 }
 
-void report_to_guard(Launch& launch, pid_t pid) {
+QUERN_IN_CHILD void report_to_guard(Launch& launch, pid_t pid) {
   if (const std::optional<ProcessStat> self = find_process(pid)) launch.started = self->started;
   const GuardRecord record{GuardRecord::Kind::add, pid, launch.started, launch.tag};
   launch.reported =
@@ -63,7 +70,7 @@ void report_to_guard(Launch& launch, pid_t pid) {
 }
 
 // A server's ignored and blocked signals are inherited by programs, and would surprise them.
-void reset_signals() {
+QUERN_IN_CHILD void reset_signals() {
   alignas(8) const std::array<char, 64> zero{};  // a kernel sigaction of SIG_DFL, and an empty mask
   for (int signal = 1; signal <= kSignalMax; ++signal) {
     ::syscall(SYS_rt_sigaction, signal, zero.data(), nullptr, kSignalMax / 8);
@@ -74,7 +81,7 @@ void reset_signals() {
 // Runs in the new process, on a stack of its own but in the parent's memory, while the parent's
 // thread waits. Bare system calls: the C library's wrappers would change state that belongs to the
 // parent.
-__attribute__((no_sanitize("address", "thread"))) int launch_program(void* argument) {
+QUERN_IN_CHILD int launch_program(void* argument) {
   Launch& launch = *static_cast<Launch*>(argument);
   ::syscall(SYS_setsid);
   report_to_guard(launch, static_cast<pid_t>(::syscall(SYS_getpid)));
@@ -183,8 +190,8 @@ Result<Started> clone_and_launch(Launch& launch) {
   // The stack grows downwards, and its end is aligned.
   const auto top =
       (reinterpret_cast<std::uintptr_t>(stack.get()) + kChildStackBytes) & ~std::uintptr_t{63};
-  const pid_t pid = ::clone(launch_program, reinterpret_cast<void*>(top),
-                            CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &launch, &exit_fd);
+  const pid_t pid = ::__clone(launch_program, reinterpret_cast<void*>(top),
+                              CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &launch, &exit_fd);
   if (pid < 0) {
     return fail(ErrorCode::unavailable,
                 fmt::format("could not make a process: {}", ::strerrordesc_np(errno)));

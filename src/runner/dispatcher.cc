@@ -71,10 +71,10 @@ using LanePtr = std::shared_ptr<Lane>;
 
 // An attempt with a thread of its own.
 struct Work {
-  Work(Claim claim, LanePtr its_lane, Now started)
+  Work(Claim claim, LanePtr its_lane, const Service& service, Now started)
       : lane(std::move(its_lane)),
-        executor(lane->executor),
-        attempt(std::move(claim), lane->model, started) {}
+        executor(service.executor),
+        attempt(std::move(claim), service.model, started) {}
 
   const LanePtr lane;
   const std::shared_ptr<Executor> executor;
@@ -86,6 +86,7 @@ struct Work {
   bool holds_slot = true;
 };
 using WorkPtr = std::shared_ptr<Work>;
+using ServicePtr = std::shared_ptr<const Service>;
 
 }  // namespace
 
@@ -116,13 +117,14 @@ class Dispatcher::Impl {
 
   // Claims
   void pump(const LanePtr& lane);
-  void on_claimed(const LanePtr& lane, std::uint32_t asked, Result<std::vector<Claim>> claims);
+  void on_claimed(const LanePtr& lane, const ServicePtr& service, std::uint32_t asked,
+                  Result<std::vector<Claim>> claims);
   void hold(const LanePtr& lane, std::string_view reason);
-  void hand_back(const Claim& claim);
+  void hand_back(const LanePtr& lane, const Claim& claim);
 
   // Attempts with a thread
-  void start(const LanePtr& lane, std::vector<Claim> claims);
-  WorkPtr enlist(const LanePtr& lane, Claim& claim);
+  void start(const LanePtr& lane, const Service& service, std::vector<Claim> claims);
+  WorkPtr enlist(const LanePtr& lane, const Service& service, Claim& claim);
   void work(const WorkPtr& work);
   void free_slot(Work& work);
   void finish(const WorkPtr& work, Outcome outcome);
@@ -131,9 +133,8 @@ class Dispatcher::Impl {
   void send_beat(const WorkPtr& work);
 
   // Instant ones
-  void run_instantly(const LanePtr& lane, std::vector<Claim> claims);
-  void run_one_instantly(const LanePtr& lane, std::shared_ptr<const Model> model, Claim claim,
-                         milliseconds wait);
+  void run_instantly(const LanePtr& lane, const ServicePtr& service, Claim claim,
+                     milliseconds wait);
 
   // Time
   void beat_loop();
@@ -206,8 +207,9 @@ Result<void> Dispatcher::Impl::configure(std::shared_ptr<const Catalog> catalog)
       LanePtr& lane = lanes_[model.id];
       if (!lane)
         lane = std::make_shared<Lane>(Lane{.metrics = make_lane_metrics(metrics_, model.id)});
-      lane->model = std::shared_ptr<const Model>(catalog, &model);
-      lane->executor = options_.executors.find(model.executor.kind)->second;
+      lane->service = std::make_shared<const Service>(
+          Service{.model = std::shared_ptr<const Model>(catalog, &model),
+                  .executor = options_.executors.find(model.executor.kind)->second});
       lane->served = lane->has_tasks = true;
       lane->metrics.slots.set(model.concurrency);
       served.push_back(lane);
@@ -243,34 +245,36 @@ void Dispatcher::Impl::pump(const LanePtr& lane) {
     lane->claiming = true;
     lane->has_tasks = false;
     ++calls_;
+    const ServicePtr service = lane->service;
     ClaimRequest request{
-        .model = lane->model->id, .count_max = count, .lease_ttl = options_.lease_ttl};
+        .model = service->model->id, .count_max = count, .lease_ttl = options_.lease_ttl};
     lock.unlock();
-    queue_.claim(std::move(request), [this, lane, count](Result<std::vector<Claim>> claims) {
-      on_claimed(lane, count, std::move(claims));
-      end_call();
-    });
+    queue_.claim(std::move(request),
+                 [this, lane, service, count](Result<std::vector<Claim>> claims) {
+                   on_claimed(lane, service, count, std::move(claims));
+                   end_call();
+                 });
     lock.lock();
   }
   lane->pumping = false;
 }
 
-void Dispatcher::Impl::on_claimed(const LanePtr& lane, std::uint32_t asked,
-                                  Result<std::vector<Claim>> claims) {
-  bool instant = false;
-  {
-    const std::scoped_lock lock(mutex_);
-    lane->claiming = false;
-    if (!claims || claims->size() == asked) lane->has_tasks = true;
-    if (claims) lane->hold = {};
-    instant = lane->executor->is_instant();
-  }
+void Dispatcher::Impl::on_claimed(const LanePtr& lane, const ServicePtr& service,
+                                  std::uint32_t asked, Result<std::vector<Claim>> claims) {
+  const bool more = !claims || claims->size() == asked;
   if (!claims) {
     hold(lane, claims.error().message);
-  } else if (instant) {
-    run_instantly(lane, std::move(*claims));
+  } else if (service->executor->is_instant()) {
+    for (Claim& claim : *claims) run_instantly(lane, service, std::move(claim), kRepeatMin);
   } else {
-    start(lane, std::move(*claims));
+    start(lane, *service, std::move(*claims));
+  }
+  {
+    // Only now: before they are enlisted, the slots of these claims look free.
+    const std::scoped_lock lock(mutex_);
+    lane->claiming = false;
+    if (more) lane->has_tasks = true;
+    if (claims && service->executor->is_instant()) lane->hold = {};
   }
   pump(lane);
 }
@@ -282,7 +286,7 @@ void Dispatcher::Impl::hold(const LanePtr& lane, std::string_view reason) {
     const std::scoped_lock lock(mutex_);
     if (lane->held) return;
     lane->held = true;
-    if (lane->hold == milliseconds{0}) model = lane->model->id;
+    if (lane->hold == milliseconds{0}) model = lane->service->model->id;
     wait = lane->hold = next_wait(lane->hold);
   }
   if (!model.empty()) {
@@ -300,32 +304,36 @@ void Dispatcher::Impl::hold(const LanePtr& lane, std::string_view reason) {
 }
 
 // If this fails too, the lease runs out.
-void Dispatcher::Impl::hand_back(const Claim& claim) {
+void Dispatcher::Impl::hand_back(const LanePtr& lane, const Claim& claim) {
   begin_call();
   queue_.finish(claim.lease, {.end = AttemptEnd::released, .reason = "the server stopped"},
-                [this](Result<TaskState>) { end_call(); });
+                [this, lane](Result<TaskState> state) {
+                  (state ? lane->metrics.released : lane->metrics.lost).add();
+                  end_call();
+                });
 }
 
 // ---- attempts with a thread
 // ------------------------------------------------------------------------
 
-void Dispatcher::Impl::start(const LanePtr& lane, std::vector<Claim> claims) {
+void Dispatcher::Impl::start(const LanePtr& lane, const Service& service,
+                             std::vector<Claim> claims) {
   for (Claim& claim : claims) {
-    if (const WorkPtr work = enlist(lane, claim)) {
+    if (const WorkPtr work = enlist(lane, service, claim)) {
       pool_.run([this, work] { this->work(work); });
     } else {
-      hand_back(claim);
+      hand_back(lane, claim);
     }
   }
   wake();
 }
 
 // Null once the drain has begun, which waits for those that are enlisted and no others.
-WorkPtr Dispatcher::Impl::enlist(const LanePtr& lane, Claim& claim) {
+WorkPtr Dispatcher::Impl::enlist(const LanePtr& lane, const Service& service, Claim& claim) {
   const Now now = clock_.now();
   const std::scoped_lock lock(mutex_);
   if (draining_) return nullptr;
-  const auto work = std::make_shared<Work>(std::move(claim), lane, now);
+  const auto work = std::make_shared<Work>(std::move(claim), lane, service, now);
   work->beat_at = now.steady + options_.lease_ttl / 3;
   work->attempt.set_hooks({.on_news = [this] { wake(); },
                            .on_work_ended = [this, raw = work.get()] { free_slot(*raw); }});
@@ -344,6 +352,7 @@ void Dispatcher::Impl::work(const WorkPtr& work) {
   work->attempt.work_ended();
   runner_.clean_up(ran);
   const std::scoped_lock lock(mutex_);
+  if (!ran.store_full) work->lane->hold = {};
   if (--busy_ == 0) settled_.notify_all();
 }
 
@@ -430,31 +439,21 @@ void Dispatcher::Impl::on_stop(const Lease& lease, bool canceled) {
 // ---- instant attempts
 // ------------------------------------------------------------------------------
 
-void Dispatcher::Impl::run_instantly(const LanePtr& lane, std::vector<Claim> claims) {
-  std::shared_ptr<const Model> model;
-  {
-    const std::scoped_lock lock(mutex_);
-    model = lane->model;
-  }
-  for (Claim& claim : claims) run_one_instantly(lane, model, std::move(claim), kRepeatMin);
-}
-
-// The claim is kept until the finish is accepted: running it again is cheaper than a copy of every
-// outcome.
-void Dispatcher::Impl::run_one_instantly(const LanePtr& lane, std::shared_ptr<const Model> model,
-                                         Claim claim, milliseconds wait) {
-  Outcome outcome = runner_.run_instantly(claim, *model, *lane->executor);
+// The claim is kept until the finish is accepted: running it again is cheaper than a copy of every outcome.
+void Dispatcher::Impl::run_instantly(const LanePtr& lane, const ServicePtr& service, Claim claim,
+                                     milliseconds wait) {
+  Outcome outcome = runner_.run_instantly(claim, *service->model, *service->executor);
   Counter& counter = counter_of(lane->metrics, outcome.end);
   const Lease lease = claim.lease;
   begin_call();
   queue_.finish(lease, std::move(outcome),
-                [this, lane, model = std::move(model), &counter, claim = std::move(claim),
+                [this, lane, service, &counter, claim = std::move(claim),
                  wait](Result<TaskState> state) mutable {
                   if (state) {
                     counter.add();
                   } else if (state.error().code == ErrorCode::unavailable) {
-                    after(wait, [this, lane, model, claim = std::move(claim), wait]() mutable {
-                      run_one_instantly(lane, std::move(model), std::move(claim), next_wait(wait));
+                    after(wait, [this, lane, service, claim = std::move(claim), wait]() mutable {
+                      run_instantly(lane, service, std::move(claim), next_wait(wait));
                     });
                   } else {
                     lane->metrics.lost.add();

@@ -3,6 +3,7 @@
 // became of them.
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -62,7 +63,7 @@ class FakeQueue final : public Queue {
       waiting_[model].push_back(id);
     }
     answer([this, model] {
-      if (observer_ != nullptr) observer_->on_claimable(model);
+      if (QueueObserver* observer = observer_) observer->on_claimable(model);
     });
     return id;
   }
@@ -230,11 +231,11 @@ class FakeQueue final : public Queue {
     }
     if (!lease) return;
     answer([this, lease = *lease, canceled] {
-      if (observer_ != nullptr) observer_->on_stop(lease, canceled);
+      if (QueueObserver* observer = observer_) observer->on_stop(lease, canceled);
     });
   }
 
-  mutable std::mutex mutex_;  // guards all below but observer_, which is set before the first call
+  mutable std::mutex mutex_;  // guards all below but observer_
   std::condition_variable changed_;
   std::map<TaskId, Record> records_;
   std::map<std::string, std::deque<TaskId>> waiting_;
@@ -245,7 +246,7 @@ class FakeQueue final : public Queue {
   int claims_to_fail_ = 0;
   int finishes_to_fail_ = 0;
   bool ending_ = false;
-  QueueObserver* observer_ = nullptr;
+  std::atomic<QueueObserver*> observer_ = nullptr;
   std::thread thread_;
 };
 
