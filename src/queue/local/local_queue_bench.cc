@@ -22,8 +22,16 @@ using Steady = std::chrono::steady_clock;
 class Bench {
  public:
   Bench() {
+    open();
+    configure();
+  }
+  void open() {
+    queue_.reset();
     queue_ = LocalQueue::open({.folder = folder_.path()}, clock_, random_, metrics_).value();
     queue_->start();
+  }
+  /// Also ends a recovery.
+  void configure() {
     QueuePolicy policy;
     policy.models.push_back({.id = "echo", .queued_max = 1'000'000'000});
     policy.keys.push_back({.id = "ada", .queued_max = 1'000'000'000});
@@ -165,6 +173,19 @@ void poll_queued(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(poll_queued);
+
+void recover(benchmark::State& state) {
+  constexpr std::size_t kCount = 1'000'000;
+  Bench bench;
+  submit_many(bench.queue(), kCount);
+  for (auto _ : state) {
+    bench.open();
+    bench.configure();
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(kCount) * state.iterations());
+}
+BENCHMARK(recover)->MeasureProcessCPUTime()->UseRealTime()->Iterations(1)->Unit(
+    benchmark::kMillisecond);
 
 /// Submits, then claims and finishes all of it in bunches.
 std::vector<TaskId> run_many(LocalQueue& queue, std::size_t count) {
