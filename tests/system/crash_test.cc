@@ -34,8 +34,10 @@ constexpr const char* kTree =
     "(sleep 600 & sleep 600) &\n"
     "echo run >>runs\n"
     "sleep 0.1\n"
-    "printf '%s\\n' \"$line\" | sed 's/.*\"n\":\"\\([^\"]*\\)\".*/"
-    "{\"output\":{\"type\":\"text\",\"text\":\"\\1\"}}/'\n";
+    "answer=$(printf '%s\\n' \"$line\" | sed 's/.*\"n\":\"\\([^\"]*\\)\".*/"
+    "{\"output\":{\"type\":\"text\",\"text\":\"\\1\"}}/')\n"
+    "[ -n \"$answer\" ]\n"  // a killed printf leaves sed with nothing to say, and content
+    "printf '%s\\n' \"$answer\"\n";
 
 // A named pipe that runners write to and the test reads.
 class RunsPipe {
