@@ -53,7 +53,7 @@ class StatusStream final : public WatchedTask {
     if (closed_) return false;
     const Time due = sent_at_ + context_.options.stream_interval_min;
     const bool over = is_terminal(view.state);
-    // A change of status is told at once; it comes three times at most.
+    // A change of status is told at once; retries bound how often it comes.
     if (now < due && view.state == last_state_) {
       look_at(due);
       return true;

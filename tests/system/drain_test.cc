@@ -16,14 +16,6 @@ constexpr const char* kWaitForGo =
     "while [ ! -e go ]; do sleep 0.05; done\n"
     "echo '{\"output\":{\"type\":\"text\",\"text\":\"done\"}}'\n";
 
-void wait_until_running(Client& client, const TaskHandle& task) {
-  for (StatusReport report; report.status != TaskStatus::in_progress;) {
-    auto asked = client.status(task, false, seconds{5});
-    ASSERT_TRUE(asked) << asked.error().message;
-    report = *asked;
-  }
-}
-
 TEST_F(SystemTest, FinishesWhatRunsBeforeItStops) {
   serve(config(process_model("wait", kWaitForGo)), "drain_timeout = \"60s\"");
   Client before = client();

@@ -102,11 +102,7 @@ TEST_F(SystemTest, EndsATaskWhoseEveryAttemptCrashedTheServer) {
   Client before = client();
   const auto task = before.submit("stuck", "{}");
   ASSERT_TRUE(task);
-  for (StatusReport report; report.status != TaskStatus::in_progress;) {
-    auto asked = before.status(*task, false, seconds{5});
-    ASSERT_TRUE(asked);
-    report = *asked;
-  }
+  wait_until_running(before, *task);
 
   server_->kill();
   serve(config(models));
@@ -127,11 +123,7 @@ TEST_F(SystemTest, RemembersACancelThatWasAcceptedBeforeTheCrash) {
   Client before = client();
   const auto task = before.submit("stubborn", "{}");
   ASSERT_TRUE(task);
-  for (StatusReport report; report.status != TaskStatus::in_progress;) {
-    auto asked = before.status(*task, false, seconds{5});
-    ASSERT_TRUE(asked);
-    report = *asked;
-  }
+  wait_until_running(before, *task);
   ASSERT_EQ(before.cancel(*task), CancelReply::requested);
 
   server_->kill();

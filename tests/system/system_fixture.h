@@ -17,6 +17,15 @@ namespace quern {
 inline constexpr const char* kSecret = "test-secret-of-one";
 inline constexpr const char* kOtherSecret = "test-secret-of-two";
 
+/// Follows the task until it is IN_PROGRESS.
+inline void wait_until_running(Client& client, const TaskHandle& task) {
+  for (StatusReport report; report.status != TaskStatus::in_progress;) {
+    auto asked = client.status(task, false, std::chrono::seconds{5});
+    ASSERT_TRUE(asked) << asked.error().message;
+    report = *asked;
+  }
+}
+
 class SystemTest : public ::testing::Test {
  protected:
   /// Two keys, an echo model, and the models of `more`.
