@@ -58,8 +58,7 @@ std::uint32_t value_of(Bytes entry, const Layout& layout, bool is_little) {
   const std::size_t bytes = bytes_of_type(number(entry.subspan(2, 2), is_little));
   const std::uint64_t count = number(entry.subspan(4, layout.offset_bytes), is_little);
   if (bytes == 0 || bytes > layout.offset_bytes || count != 1) return 0;
-  const std::uint64_t value =
-      number(entry.subspan(4 + layout.offset_bytes, bytes), is_little);
+  const std::uint64_t value = number(entry.subspan(4 + layout.offset_bytes, bytes), is_little);
   return value <= std::numeric_limits<std::uint32_t>::max() ? static_cast<std::uint32_t>(value) : 0;
 }
 
