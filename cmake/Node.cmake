@@ -1,7 +1,7 @@
 # QUERN_NODE: a Node of 20.11 or newer, for the tests that run JavaScript: the machine's, or the one that
 # scripts/setup keeps in tools/node where the machine's is older.
 set(QUERN_NODE_MIN 20.11)
-set(QUERN_NODE_OWN "${CMAKE_SOURCE_DIR}/tools/node/node_modules/.bin")
+file(GLOB QUERN_NODE_OWN "${CMAKE_SOURCE_DIR}/tools/node/node_modules/node-linux-*/bin")
 
 function(quern_node_is_new_enough result program)
   execute_process(COMMAND "${program}" --version OUTPUT_VARIABLE version ERROR_QUIET
@@ -16,7 +16,7 @@ endfunction()
 unset(QUERN_NODE CACHE)
 find_program(QUERN_NODE node VALIDATOR quern_node_is_new_enough)
 if(NOT QUERN_NODE)
-  find_program(QUERN_NODE node PATHS "${QUERN_NODE_OWN}" NO_DEFAULT_PATH
+  find_program(QUERN_NODE node PATHS ${QUERN_NODE_OWN} NO_DEFAULT_PATH
                VALIDATOR quern_node_is_new_enough)
 endif()
 if(NOT QUERN_NODE)

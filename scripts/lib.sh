@@ -74,8 +74,11 @@ node_is_at_least() {
 # The clients and the benchmarks need Node 20.11; Debian 12 has 18. Where the machine's is too old, one from the npm
 # registry is kept in tools/node, for this project alone; cmake/Node.cmake finds it there too.
 use_own_node() {
-  local folder=$root/tools/node/node_modules/.bin
-  if ! node_is_at_least 20 11 && [ -x "$folder/node" ]; then export PATH=$folder:$PATH; fi
+  node_is_at_least 20 11 && return
+  local folder
+  for folder in "$root"/tools/node/node_modules/node-linux-*/bin; do
+    if [ -x "$folder/node" ]; then export PATH=$folder:$PATH; fi
+  done
 }
 use_own_node
 
