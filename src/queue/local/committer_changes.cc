@@ -82,8 +82,7 @@ void Committer::write_change(const Change& change, Batch& batch, std::size_t& ne
 
 void Committer::write_submit(const TaskRow& row, const SubmitCommand& command, Batch& batch) {
   QUERN_ASSERT(row.id == command.answer->id);
-  journal_.insert_task(row);
-  journal_.insert_input(row.id, command.submission.input);
+  journal_.insert_task(row, command.submission.input);
   if (!command.submission.idempotency) return;
   const IdempotencyKey& idempotency = *command.submission.idempotency;
   journal_.insert_idempotency(row.key, idempotency.name,

@@ -56,11 +56,10 @@ class Journal {
   void insert_key(KeyIndex index, std::string_view name);
   void insert_model(ModelIndex index, std::string_view name);
   void set_paused(ModelIndex index, bool paused);
-  void insert_task(const TaskRow& row);
-  void insert_input(const TaskId& id, std::string_view body);
+  void insert_task(const TaskRow& row, std::string_view input);
   /// `started`: of the running attempt, else nothing.
   void update_task(const TaskRow& row, std::optional<WallTime> started);
-  /// Takes the row from the live tasks to the ended ones.
+  /// Takes the row from the live tasks to the ended ones, with its input.
   void end_task(const TaskRow& row, const TaskResult& result);
   /// Takes the row back from the ended tasks to the live ones.
   void revive_task(const TaskRow& row);
@@ -83,7 +82,7 @@ class Journal {
 
   // -- reading in between
   Result<std::optional<IdempotencyRecord>> find_idempotency(KeyIndex key, std::string_view name);
-  /// Errors: not_found.
+  /// Of a live task. Errors: not_found.
   Result<std::string> input(const TaskId& id);
   Result<std::optional<EndedTask>> find_ended(const TaskId& id);
   Result<std::vector<NumberedLog>> logs(const TaskId& id);
