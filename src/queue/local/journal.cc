@@ -161,8 +161,9 @@ struct Journal::Impl {
   std::size_t log_pages = 0;
   std::size_t page_bytes = 0;
   LogReserve reserve;
-  bool open = false;  // inside a transaction
-  int failure = 0;    // the first error of the transaction; 0: none
+  bool open = false;     // inside a transaction
+  bool settled = false;  // see settle_log()
+  int failure = 0;       // the first error of the transaction; 0: none
 
   Statement& sql(Sql which) { return statements[static_cast<std::size_t>(which)]; }
 
@@ -181,6 +182,29 @@ struct Journal::Impl {
     if (failure != 0) return;
     const int code = statement.run();
     if (code != kSqliteDone) failure = code;
+  }
+
+  /// Before the first transaction: what an earlier run left in the log moves into the database.
+  ///
+  /// It may be in the machine's memory only: once a sync has failed, the system takes pages for
+  /// written that never reached the disk, and a power cut would take every commit behind them with
+  /// them. The copy in the database is synced anew.
+  int settle_log() {
+    if (settled) return 0;
+    const int code = connection.empty_log();
+    settled = code == 0;
+    return code;
+  }
+
+  /// After a commit that failed: it may stand in the log all the same, whole but for the sync, and a
+  /// crash would bring back what its callers were told did not happen. The next transaction takes its
+  /// place there, so here is one that changes nothing of worth. If it fails too, the next probe is
+  /// the next.
+  void cover_failed_commit() {
+    for (const Sql step : {Sql::begin, Sql::probe, Sql::commit}) {
+      if (sql(step).run() != kSqliteDone) break;
+    }
+    end_transaction();
   }
 
   void run_for(Sql which, const TaskId& id) { run(sql(which).bind(1, id.sequence())); }
@@ -207,6 +231,8 @@ Result<std::unique_ptr<Journal>> Journal::open(const JournalOptions& options) {
   const Result<std::int64_t> page_bytes = impl->connection.query_integer("PRAGMA page_size");
   if (!page_bytes) return std::unexpected(page_bytes.error());
   impl->page_bytes = static_cast<std::size_t>(*page_bytes);
+  // A disk that is full or failing now is no reason not to serve what can be read: begin() insists.
+  static_cast<void>(impl->settle_log());
   sqlite3_wal_hook(impl->connection.handle(), note_log_pages, &impl->log_pages);
   std::unique_ptr<Journal> journal(new Journal(std::move(impl)));
   if (options.pages_max > 0) {
@@ -219,7 +245,7 @@ Result<std::unique_ptr<Journal>> Journal::open(const JournalOptions& options) {
 
 std::size_t Journal::log_pages() const { return impl_->log_pages; }
 
-void Journal::checkpoint() { impl_->connection.checkpoint(); }
+Result<void> Journal::checkpoint() { return impl_->connection.checkpoint(); }
 
 Result<void> Journal::set_pages_max(std::int64_t pages) {
   constexpr std::int64_t kNoLimit = 4'294'967'294;
@@ -278,7 +304,7 @@ Result<void> Journal::for_each_live(const LiveRow& row) {
 void Journal::begin() {
   QUERN_ASSERT(!impl_->open);
   impl_->open = true;
-  impl_->failure = 0;
+  impl_->failure = impl_->settle_log();
   impl_->run(impl_->sql(Sql::begin));
 }
 
@@ -389,12 +415,16 @@ void Journal::reserve_lease_tokens(std::uint64_t up_to) {
 void Journal::write_probe() { impl_->run(impl_->sql(Sql::probe)); }
 
 Result<void> Journal::commit() {
+  const bool begun = impl_->failure == 0;
   impl_->run(impl_->sql(Sql::commit));
   const int failure = impl_->failure;
   impl_->end_transaction();
-  if (failure != 0) return std::unexpected(sqlite_error(failure, kWriting));
-  impl_->reserve.after_commit(impl_->connection.handle(), impl_->log_pages, impl_->page_bytes);
-  return {};
+  if (failure == 0) {
+    impl_->reserve.after_commit(impl_->connection.handle(), impl_->log_pages, impl_->page_bytes);
+    return {};
+  }
+  if (begun) impl_->cover_failed_commit();
+  return std::unexpected(sqlite_error(failure, kWriting));
 }
 
 void Journal::rollback() { impl_->end_transaction(); }

@@ -77,6 +77,7 @@ class Journal {
   void reserve_lease_tokens(std::uint64_t up_to);
   /// The smallest write there is, to see whether the store takes any.
   void write_probe();
+  /// A commit that fails has no effect, after a crash either.
   Result<void> commit();
   void rollback();
 
@@ -93,7 +94,7 @@ class Journal {
 
   // -- the write-ahead log, which only grows until somebody asks for a checkpoint (checkpointer.h)
   [[nodiscard]] std::size_t log_pages() const;
-  void checkpoint();
+  Result<void> checkpoint();
 
   /// Tests only: moves the limit that stands for a full disk; 0 lifts it.
   Result<void> set_pages_max(std::int64_t pages);

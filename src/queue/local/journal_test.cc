@@ -217,6 +217,26 @@ TEST_F(JournalTest, TakesOverAStoreOfVersionOne) {
   EXPECT_EQ(journal().input(make_id(4)), "{\"new\":2}");
 }
 
+TEST_F(JournalTest, MovesWhatACrashLeftInTheLogIntoTheDatabaseBeforeItAddsToIt) {
+  write([&] { journal().insert_task(make_row(1), "{}"); });
+  const TempFolder crashed;
+  const std::filesystem::path database = crashed.path() / "queue.sqlite";
+  const std::filesystem::path log = crashed.path() / "queue.sqlite-wal";
+  std::filesystem::copy_file(file(), database);
+  std::filesystem::copy_file(folder_.path() / "queue.sqlite-wal", log);
+  ASSERT_GT(std::filesystem::file_size(log), 0U);
+
+  const std::unique_ptr<Journal> after = Journal::open({.file = database}).value();
+
+  // Power that fails now may take the log's old pages: their sync was before the crash, and may have failed.
+  EXPECT_EQ(std::filesystem::file_size(log), 0U);
+  const TempFolder alone;
+  std::filesystem::copy_file(database, alone.path() / "queue.sqlite");
+  const std::unique_ptr<Journal> other =
+      Journal::open({.file = alone.path() / "queue.sqlite"}).value();
+  EXPECT_EQ(other->last_sequence(), 1);
+}
+
 TEST_F(JournalTest, RefusesAStoreOfANewerVersion) {
   {
     Connection connection = Connection::open(file(), Connection::Mode::read_write).value();
