@@ -18,6 +18,7 @@ import { measure_latency } from "./sections/latency.mjs";
 import { measure_one_core } from "./sections/one_core.mjs";
 import { measure_peers, peer_names } from "./sections/peers.mjs";
 import { measure_slots } from "./sections/slots.mjs";
+import { measure_streams } from "./sections/streams.mjs";
 
 const sections = {
   one_core: measure_one_core,
@@ -25,6 +26,7 @@ const sections = {
   growth: measure_queue_length,
   spread_out: measure_keys_and_models,
   connections: measure_connections,
+  streams: measure_streams,
   latency: measure_latency,
   slots: measure_slots,
 };

@@ -53,16 +53,38 @@ apt_install() {
 npm_install() {
   local folder=$1 stamp="$1/node_modules/.quern-lock"
   cmp -s "$folder/package-lock.json" "$stamp" && return
-  need_node
   say "installing npm packages in $folder"
   (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error)
   cp "$folder/package-lock.json" "$stamp"
 }
 
-# Any Node from 18 on will do; Debian's if there is none.
+# Debian's npm finds its parts with Debian's Node only, so it runs as if ours were not there.
+export QUERN_MACHINE_PATH=${QUERN_MACHINE_PATH:-$PATH}
+npm() { PATH=$QUERN_MACHINE_PATH command npm "$@"; }
+
+# node_is_at_least MAJOR MINOR
+node_is_at_least() {
+  command -v node >/dev/null || return 1
+  local version
+  version=$(node --version) && version=${version#v}
+  local major=${version%%.*} rest=${version#*.}
+  ((major > $1 || (major == $1 && ${rest%%.*} >= $2)))
+}
+
+# The clients and the benchmarks need Node 20.11; Debian 12 has 18. Where the machine's is too old, one from the npm
+# registry is kept in tools/node, for this project alone; cmake/Node.cmake finds it there too.
+use_own_node() {
+  local folder=$root/tools/node/node_modules/.bin
+  if ! node_is_at_least 20 11 && [ -x "$folder/node" ]; then export PATH=$folder:$PATH; fi
+}
+use_own_node
+
+# need_node [MAJOR MINOR]: npm, and a Node of at least this version; 18 is enough for the example models.
 need_node() {
-  if ! command -v node >/dev/null || [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 18 ]; then
-    apt_install nodejs
-  fi
+  command -v node >/dev/null || apt_install nodejs
   command -v npm >/dev/null || apt_install npm
+  node_is_at_least "${1:-18}" "${2:-0}" && return
+  npm_install tools/node
+  use_own_node
+  node_is_at_least "${1:-18}" "${2:-0}" || die "tools/node has no Node for $(uname -m): install one of 20.11 or newer"
 }

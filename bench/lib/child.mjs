@@ -111,7 +111,7 @@ export async function run(command, args, { timeout_ms = 120_000, on_line, ...opt
 
 /**
  * Starts a program that says "ready" and then waits for the end of its input.
- * @returns {Promise<{finish: () => Promise<string>}>} finish ends it; what it said last
+ * @returns {Promise<{finish: () => Promise<string>, ended: Promise<string>}>} finish ends it; what it said last
  */
 export async function hold(command, args, options = {}) {
   const child = launch(command, args, { ...options, stdio: ["pipe", "pipe", "inherit"] });
@@ -121,11 +121,12 @@ export async function hold(command, args, options = {}) {
   const failed = ended.then(([code]) => Promise.reject(new Error(`${command} ended early (${code})`)));
   failed.catch(() => {});
   await Promise.race([line_of(child.stdout, (line) => (line === "ready" ? true : undefined)), failed]);
+  const last_words = ended.then(() => out.trim().split("\n").pop());
   return {
-    async finish() {
+    ended: last_words,
+    finish() {
       child.stdin.end();
-      await ended;
-      return out.trim().split("\n").pop();
+      return last_words;
     },
   };
 }
@@ -133,6 +134,13 @@ export async function hold(command, args, options = {}) {
 /** Ends whatever still runs. */
 export async function stop_all() {
   await Promise.all([...running].map((child) => stop(child, "SIGTERM", 3_000)));
+}
+
+/** Processor time that a process has used so far, in the program and in the kernel. */
+export function cpu_seconds(pid) {
+  const ticks_per_second = 100; // USER_HZ of every Linux that Node runs on
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").pop().split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / ticks_per_second;
 }
 
 /** Memory of a process in bytes, as the kernel counts its resident pages. */

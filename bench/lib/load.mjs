@@ -30,7 +30,7 @@ export class Load {
    */
   async wrk(url, requests, { seconds, connections = 64, core }) {
     const load = ["-t1", `-c${connections}`, `-d${seconds}s`, "--timeout", "10s"];
-    const args = [...load, "-s", requests_script, url, "--", this.#list_of(requests)];
+    const args = [...load, "-s", requests_script, url, "--", this.list_of(requests)];
     const out = await run("wrk", args, { core, timeout_ms: seconds * 1000 + 30_000 });
     const result = JSON.parse(out.trim().split("\n").pop());
     if (result.bad_answers > 0 || result.broken > 0 || result.requests === 0) {
@@ -74,7 +74,8 @@ export class Load {
     return JSON.parse(await run(this.program("fdatasync"), flags({ dir: folder, seconds })));
   }
 
-  #list_of(requests) {
+  /** The file that holds `requests`, one a line. */
+  list_of(requests) {
     if (!this.lists.has(requests)) {
       const path = join(this.folder, `${this.lists.size}.tsv`);
       const line = ({ method, path, key = "", body = "" }) => `${method}\t${path}\t${key}\t${body}\n`;

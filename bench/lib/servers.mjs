@@ -82,12 +82,13 @@ export async function start_nginx(folder, { core } = {}) {
 
 /**
  * Quern with everything on. Models: `echo`; `hold`, whose tasks wait behind one that never ends; `run`, whose
- * tasks run and do not end; echo-0 … for `models`; and `stamp` if there is a program for it.
+ * tasks run and do not end; `tell`, whose tasks also tell of their progress once a second; echo-0 … for `models`; and `stamp` if there is a program for it.
  */
 export function make_quern(folder, binary, { threads = 1, keys = 1, models = 0, stamp } = {}) {
   const home = new_folder(folder, "quern");
   writeFileSync(join(home, "schema.json"), JSON.stringify(schema));
   const sleeping = 'executor = { kind = "process", command = ["/bin/sleep", "3600"] }\ntimeout = "2h"\ngrace = "10ms"';
+  const telling = "i=10; while :; do i=$(( (i - 9) % 90 + 10 )); echo {\\\"progress\\\":0.$i}; sleep 1; done";
   const model = (id, rest) => `[[model]]\nid = "${id}"\nqueued_max = 1000000000\n${rest}\n`;
   const echo = (slots) => `executor = { kind = "echo" }\nschema = "schema.json"\nconcurrency = ${slots}`;
   const lines = [
@@ -97,6 +98,7 @@ export function make_quern(folder, binary, { threads = 1, keys = 1, models = 0, 
     model("echo", echo(64)),
     model("hold", `${sleeping}\nschema = "schema.json"`),
     model("run", `${sleeping}\nschema = "schema.json"\nconcurrency = 64`),
+    model("tell", `executor = { kind = "process", command = ["/bin/sh", "-c", '${telling}'] }\ntimeout = "2h"\ngrace = "10ms"\nconcurrency = 64`),
     ...Array.from({ length: models }, (_, i) => model(model_of(i), `executor = { kind = "echo" }\nschema = "schema.json"`)),
   ];
   if (stamp) {

@@ -95,10 +95,10 @@ void run_blocking(CallPtr call, std::move_only_function<void(CallPtr)> work) {
   Context& context = call->context;
   // Held here so that a full pool leaves the call to be answered.
   auto held = std::make_shared<CallPtr>(std::move(call));
-  BlockingPool::Work piece = [held, work = std::move(work)]() mutable {
+  BlockingPool::Job piece = [held, work = std::move(work)]() mutable {
     guard([&] { work(std::move(*held)); });
   };
-  if (!context.blocking.try_run(piece)) answer_unavailable(std::move(*held));
+  if (!context.blocking.try_post(piece)) answer_unavailable(std::move(*held));
 }
 
 }  // namespace quern::api

@@ -9,7 +9,9 @@ Context::Context(Options o, Deps d, BaseUrls urls)
       cors(options.cors_origins),
       upload_links(options.upload_secret, deps.random),
       metrics(deps.metrics),
-      blocking(options.blocking_threads, options.blocking_pending_max) {}
+      blocking(options.blocking_pending_max) {
+  blocking.start(options.blocking_threads);
+}
 
 void Context::stop() {
   draining.store(true);

@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "api/base_url.h"
-#include "api/blocking_pool.h"
 #include "api/cors.h"
 #include "api/live_calls.h"
 #include "api/options.h"
@@ -13,6 +12,7 @@
 #include "api/snapshot.h"
 #include "api/timers.h"
 #include "api/upload_links.h"
+#include "base/blocking_pool.h"
 
 namespace quern::api {
 

@@ -21,6 +21,7 @@ constexpr std::size_t kIdempotencyKeyBytesMax = 255;
 struct Draft {
   const Model* model = nullptr;  // of the call's snapshot
   json::object body;
+  bool is_input_body = false;  // the input is `body`, no longer the bytes that were sent
   Submission submission;
 };
 
@@ -57,6 +58,7 @@ void answer_submit_error(CallPtr call, const Error& error) {
 
 // 12 and 13: admission, and the durable enqueue.
 void submit(CallPtr call, Draft draft) {
+  if (draft.is_input_body) draft.submission.input = json::serialize(draft.body);
   Queue& queue = call->context.deps.queue;
   queue.submit(std::move(draft.submission),
                reply_to<Submitted>(std::move(call), [](CallPtr held, Result<Submitted> made) {
@@ -119,9 +121,10 @@ void read_options(CallPtr call, Draft draft) {
 
 // 9: webhook information, in the body, the query or the headers.
 void check_webhooks(CallPtr call, Draft draft) {
-  if (call->heads.has_webhook || has_webhook_param(call->query) ||
-      has_webhook_member(draft.body, draft.model->schema.get()))
+  const WebhookMember member = take_webhook_members(draft.body, draft.model->schema.get());
+  if (member == WebhookMember::asks || call->heads.has_webhook || has_webhook_param(call->query))
     return answer_fault(std::move(call), kWebhook);
+  draft.is_input_body = member == WebhookMember::dropped;
   read_options(std::move(call), std::move(draft));
 }
 

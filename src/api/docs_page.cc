@@ -29,7 +29,7 @@ std::string base64(std::span<const std::uint8_t> bytes) {
 std::string policy() {
   return fmt::format(
       "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; "
-      "img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; "
+      "img-src 'self' data:; media-src 'self'; base-uri 'none'; form-action 'none'; "
       "frame-ancestors 'none'",
       base64(sha256(kDocsScript)), base64(sha256(kDocsStyle)));
 }
@@ -38,7 +38,11 @@ std::string page() {
   std::string html =
       "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
-      "<title>Quern API</title><style>";
+      "<title>Quern API</title>"
+      // Without one, a browser asks for /favicon.ico.
+      "<link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' "
+      "viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='5.5' fill='none' stroke='%230a6b4d' "
+      "stroke-width='4'/%3E%3C/svg%3E\"><style>";
   html += kDocsStyle;
   html += "</style></head><body>";
   html += kDocsBody;

@@ -23,6 +23,7 @@ void serve_proxied(CallPtr call);
 // uploads.cc
 void post_file(CallPtr call);
 void initiate_upload(CallPtr call);
+void initiate_parts(CallPtr call);
 void put_upload(CallPtr call);
 void put_upload_part(CallPtr call);
 void complete_upload(CallPtr call);

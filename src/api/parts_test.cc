@@ -167,8 +167,27 @@ TEST(Cors, EchoesOnlyWellFormedFalHeaders) {
 }
 
 bool has_webhook(std::string_view text) {
-  const auto body = parse_json(text);
-  return has_webhook_member(body->get_object(), nullptr);
+  auto body = parse_json(text);
+  return take_webhook_members(body->get_object(), nullptr) == WebhookMember::asks;
+}
+
+TEST(WebhookGuard, TakesMembersThatCountAsAbsentOutOfTheBody) {
+  json::value body = *parse_json(R"({"webhook":null,"a":1,"callback":"","b":2,"c":""})");
+  json::value plain = *parse_json(R"({"a":null})");
+
+  EXPECT_EQ(take_webhook_members(body.get_object(), nullptr), WebhookMember::dropped);
+  EXPECT_EQ(json::serialize(body), R"({"a":1,"b":2,"c":""})");
+  EXPECT_EQ(take_webhook_members(plain.get_object(), nullptr), WebhookMember::none);
+  EXPECT_EQ(json::serialize(plain), R"({"a":null})");
+}
+
+TEST(WebhookGuard, LeavesWhatTheModelsSchemaDeclares) {
+  const auto schema =
+      *Schema::compile(parse_json(R"({"properties":{"webhook":{}}})")->get_object());
+  json::value body = *parse_json(R"({"webhook":"","callback":""})");
+
+  EXPECT_EQ(take_webhook_members(body.get_object(), schema.get()), WebhookMember::dropped);
+  EXPECT_EQ(json::serialize(body), R"({"webhook":""})");
 }
 
 TEST(WebhookGuard, SeesNamesAfterDecodingAndAtTheTopOnly) {

@@ -273,6 +273,9 @@ void post_file(CallPtr call) {
 
 void initiate_upload(CallPtr call) { with_body(std::move(call), kSmallBodyMax, answer_initiated); }
 
+// The same links serve: parts go below the upload_url.
+void initiate_parts(CallPtr call) { initiate_upload(std::move(call)); }
+
 void put_upload(CallPtr call) {
   const auto nonce = open_link(*call);
   if (!nonce) return answer_fault(std::move(call), kNotFound);

@@ -22,11 +22,16 @@ bool is_absent(const json::value& value) {
 
 }  // namespace
 
-bool has_webhook_member(const json::object& body, const Schema* schema) {
-  return std::ranges::any_of(kMembers, [&](std::string_view name) {
-    const json::value* value = body.if_contains(name);
-    return value != nullptr && !is_absent(*value) && !(schema != nullptr && schema->declares(name));
-  });
+WebhookMember take_webhook_members(json::object& body, const Schema* schema) {
+  auto found = WebhookMember::none;
+  for (const std::string_view name : kMembers) {
+    const auto member = body.find(name);
+    if (member == body.end() || (schema != nullptr && schema->declares(name))) continue;
+    if (!is_absent(member->value())) return WebhookMember::asks;
+    body.stable_erase(member);
+    found = WebhookMember::dropped;
+  }
+  return found;
 }
 
 bool has_webhook_param(std::string_view query) {

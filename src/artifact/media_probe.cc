@@ -11,12 +11,14 @@
 #include <cwchar>
 #include <exception>
 #include <limits>
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "artifact/content_type.h"
 #include "artifact/file_descriptor.h"
 #include "artifact/file_ops.h"
+#include "artifact/tiff_size.h"
 #include "artifact/webp_size.h"
 #include "base/log.h"
 
@@ -106,6 +108,13 @@ Result<void> measure(MediaInfo& found, int fd, std::uint64_t file_bytes) {
   return {};
 }
 
+// Of the pictures of which libmediainfo 23.04 knows no more than the name; nullopt for others.
+std::optional<PixelSize> find_size(std::string_view type, int fd) {
+  if (type == "image/webp") return find_webp_size(fd);
+  if (type == "image/tiff") return find_tiff_size(fd);
+  return std::nullopt;
+}
+
 bool is_measurable(std::string_view type) {
   return (type.starts_with("image/") && type != "image/svg+xml") || type.starts_with("video/") ||
          type.starts_with("audio/");
@@ -119,10 +128,9 @@ Result<MediaInfo> probe_media(int fd) {
   Result<std::string> type = find_content_type(fd);
   if (!type) return fail(std::move(type));
   MediaInfo found{.content_type = std::move(*type)};
-  if (found.content_type == "image/webp") {  // libmediainfo 23.04 knows no more than the name
-    const PixelSize size = find_webp_size(fd);
-    found.width = size.width;
-    found.height = size.height;
+  if (const auto size = find_size(found.content_type, fd)) {
+    found.width = size->width;
+    found.height = size->height;
     return found;
   }
   if (!is_measurable(found.content_type)) return found;

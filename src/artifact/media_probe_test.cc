@@ -140,6 +140,62 @@ TEST_F(MediaProbe, MeasuresEveryKindOfWebP) {
   EXPECT_EQ(probe_bytes(webp("VP8L", "x")).width, 0U) << "cut short";
 }
 
+// An entry of a directory: one number of this type.
+std::string tiff_entry(std::uint32_t tag, std::uint32_t type, std::uint32_t value) {
+  return little_endian(tag, 2) + little_endian(type, 2) + little_endian(1) + little_endian(value);
+}
+
+std::string tiff(const std::vector<std::string>& entries) {
+  std::string file = "II*\0"s + little_endian(8);
+  file += little_endian(static_cast<std::uint32_t>(entries.size()), 2);
+  for (const std::string& entry : entries) file += entry;
+  return file + little_endian(0);
+}
+
+TEST_F(MediaProbe, MeasuresTiffInEveryTypeOfNumber) {
+  const auto shorts = probe_bytes(tiff({tiff_entry(254, 4, 0), tiff_entry(256, 3, 640),
+                                        tiff_entry(257, 3, 480), tiff_entry(258, 3, 8)}));
+  EXPECT_EQ(shorts.content_type, "image/tiff");
+  EXPECT_EQ(shorts.width, 640U);
+  EXPECT_EQ(shorts.height, 480U);
+
+  const auto longs = probe_bytes(tiff({tiff_entry(256, 4, 70'000), tiff_entry(257, 1, 200)}));
+  EXPECT_EQ(longs.width, 70'000U);
+  EXPECT_EQ(longs.height, 200U);
+
+  const auto texts = probe_bytes(tiff({tiff_entry(256, 2, 640), tiff_entry(257, 5, 480)}));
+  EXPECT_EQ(texts.width, 0U);
+  EXPECT_EQ(texts.height, 0U);
+}
+
+TEST_F(MediaProbe, MeasuresTiffOfTheOtherOrderOfBytesAndBigTiff) {
+  const auto motorola = probe_bytes(
+      "MM\0*\0\0\0\x08\0\x02"
+      "\x01\0\0\x03\0\0\0\x01\x02\x80\0\0"
+      "\x01\x01\0\x04\0\0\0\x01\0\0\x01\xe0\0\0\0\0"s);
+  EXPECT_EQ(motorola.content_type, "image/tiff");
+  EXPECT_EQ(motorola.width, 640U);
+  EXPECT_EQ(motorola.height, 480U);
+
+  const auto big = probe_bytes(
+      "II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0"
+      "\0\x01\x10\0\x01\0\0\0\0\0\0\0\x80\x02\0\0\0\0\0\0"
+      "\x01\x01\x03\0\x01\0\0\0\0\0\0\0\xe0\x01\0\0\0\0\0\0"s);
+  EXPECT_EQ(big.content_type, "image/tiff");
+  EXPECT_EQ(big.width, 640U);
+  EXPECT_EQ(big.height, 480U);
+}
+
+TEST_F(MediaProbe, MeasuresNoTiffThatIsCutShortOrLeadsAstray) {
+  const std::string whole = tiff({tiff_entry(256, 3, 640), tiff_entry(257, 3, 480)});
+  for (std::size_t bytes = 8; bytes < 8 + 2 + 2 * 12; ++bytes) {
+    const MediaInfo info = probe_bytes(whole.substr(0, bytes));
+    EXPECT_EQ(info.height, 0U) << bytes;
+  }
+  EXPECT_EQ(probe_bytes("II*\0\xff\xff\xff\xff"s).width, 0U);
+  EXPECT_EQ(probe_bytes("II+\0\x08\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff"s).width, 0U);
+}
+
 struct Encoded {
   const char* name;
   const char* arguments;
@@ -173,6 +229,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Encoded{"a.png", kPicture, "image/png", true, 0},
                     Encoded{"a.jpg", kPicture, "image/jpeg", true, 0},
                     Encoded{"a.bmp", kPicture, "image/bmp", true, 0},
+                    Encoded{"a.tiff", kPicture, "image/tiff", true, 0},
                     Encoded{"a.webp", kPicture, "image/webp", true, 0},
                     Encoded{"moving.gif", kMovieOfColours, "image/gif", true, 0},
                     Encoded{"moving.webp", kMovieOfColours, "image/webp", true, 0},

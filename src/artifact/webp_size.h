@@ -1,14 +1,9 @@
 #pragma once
 // The size of a WebP picture, still or animated, from its first chunk (RFC 9649).
 
-#include <cstdint>
+#include "artifact/pixel_size.h"
 
 namespace quern {
-
-struct PixelSize {
-  std::uint32_t width = 0;
-  std::uint32_t height = 0;
-};
 
 /// Zeros if the file open at `fd` is not a WebP file or is cut short. The position is not changed.
 [[nodiscard]] PixelSize find_webp_size(int fd);

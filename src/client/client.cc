@@ -23,6 +23,7 @@ constexpr seconds kWatchedHold{1};     // so that someone who watches sees progr
 constexpr seconds kHold{25};           // below what proxies commonly allow a silent answer
 constexpr milliseconds kPollMin{250};  // between polls of a server that does not hold answers
 constexpr milliseconds kPollMax{3'000};
+constexpr std::size_t kPagesMax = 1'000;  // of models: a server whose list never ends is left
 
 ClientError usage(std::string message) {
   return {.fault = ClientFault::usage, .message = std::move(message)};
@@ -173,6 +174,21 @@ TaskResult read_result(std::string body) {
   result.metadata = metadata != nullptr ? json::serialize(*metadata) : "{}";
   result.body = std::move(body);
   return result;
+}
+
+// One page of the models, those after the one of this id.
+std::string models_path(const std::string& after) {
+  return "/v1/models" + (after.empty() ? "" : "?after=" + after);
+}
+
+void add_models(std::vector<ModelInfo>& models, const json::value& page) {
+  const json::value* list = find(page, "data");
+  if (list == nullptr || !list->is_array()) return;
+  for (const json::value& entry : list->get_array()) {
+    models.push_back({string_at(entry, "id"), string_at(entry, "title"),
+                      string_at(entry, "description"), string_at(entry, "modality"),
+                      json::serialize(entry)});
+  }
 }
 
 // Sleeps unless the token is triggered first. False: it was.
@@ -387,16 +403,15 @@ ClientResult<std::string> Client::upload(const std::filesystem::path& file, std:
 }
 
 ClientResult<std::vector<ModelInfo>> Client::models() {
-  auto answer = impl_->exchange(impl_->make_call("GET", "/v1/models"), {});
-  if (!answer) return std::unexpected(answer.error());
   std::vector<ModelInfo> models;
-  const json::value body = parse_or_null(answer->body);
-  const json::value* list = find(body, "data");
-  if (list == nullptr || !list->is_array()) return models;
-  for (const json::value& entry : list->get_array()) {
-    models.push_back({string_at(entry, "id"), string_at(entry, "title"),
-                      string_at(entry, "description"), string_at(entry, "modality"),
-                      json::serialize(entry)});
+  std::string after;
+  for (std::size_t page_number = 0; page_number < kPagesMax; ++page_number) {
+    auto answer = impl_->exchange(impl_->make_call("GET", models_path(after)), {});
+    if (!answer) return std::unexpected(answer.error());
+    const json::value page = parse_or_null(answer->body);
+    add_models(models, page);
+    after = string_at(page, "next_after");
+    if (after.empty()) break;
   }
   return models;
 }

@@ -209,5 +209,22 @@ TEST(Client, StopsWaitingWhenTold) {
   EXPECT_EQ(status.error().fault, ClientFault::stopped);
 }
 
+TEST(Client, ReadsEveryPageOfTheModels) {
+  ScriptedServer server(
+      {ScriptedServer::answer(200, R"({"data":[{"id":"a"},{"id":"b"}],"next_after":"b"})"),
+       ScriptedServer::answer(503, R"({"detail":"Service unavailable"})"),
+       ScriptedServer::answer(200, R"({"data":[{"id":"c"}],"has_more":false})")});
+
+  const auto models = make_client(server).models();
+
+  ASSERT_TRUE(models) << models.error().message;
+  ASSERT_THAT(*models, SizeIs(3));
+  EXPECT_EQ((*models)[0].id, "a");
+  EXPECT_EQ((*models)[2].id, "c");
+  EXPECT_EQ((*models)[2].body, R"({"id":"c"})");
+  EXPECT_THAT(server.requests()[0], StartsWith("GET /v1/models HTTP/1.1\r\n"));
+  EXPECT_THAT(server.requests()[2], StartsWith("GET /v1/models?after=b HTTP/1.1\r\n"));
+}
+
 }  // namespace
 }  // namespace quern

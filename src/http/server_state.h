@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <mutex>
 
+#include "base/blocking_pool.h"
 #include "base/metrics.h"
-#include "http/blocking_pool.h"
 #include "http/head_parser.h"
 #include "http/server.h"
 

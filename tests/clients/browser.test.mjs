@@ -2,52 +2,34 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import os from 'node:os';
-import path from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 
 import { build } from 'esbuild';
-import { chromium } from 'playwright-core';
 
+import { startChromium } from './lib/chromium.mjs';
 import { secret, startServer } from './lib/server.mjs';
 
 const limit = { timeout: 120_000 };
-const executablePath = process.env.QUERN_CHROMIUM ?? '/usr/bin/chromium';
-const flags = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 let site;
 let server;
-let profile;
 let browser;
 let page;
 
 before(async () => {
   site = await serveSite();
   server = await startServer({ serverKeys: `cors_origins = ["${site.origin}"]` });
-  profile = await mkdtemp(path.join(os.tmpdir(), 'quern-chromium-'));
-  const options = { executablePath, headless: true, args: flags };
-  browser = await chromium.launchPersistentContext(profile, options);
+  browser = await startChromium();
 }, limit);
 
 after(async () => {
-  await browser?.close();
-  if (profile) await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+  await browser?.stop();
   await server?.stop();
   site?.close();
 }, limit);
 
 beforeEach(async () => {
   page = await browser.newPage();
-  page.setDefaultTimeout(60_000);
   await openPage(site.origin);
 }, limit);
 

@@ -23,13 +23,15 @@ export const secret = 'clients:the-secret-of-the-tests';
  * Starts a server with the models of models.mjs.
  *
  * `serverKeys`: further lines for [server].   `tls`: serve HTTPS with a certificate made for it.
+ * `more`: what else the configuration says.   `files`: contents by name, beside the configuration.
  * The caller ends it with `stop()`; its folder goes too.
  */
-export async function startServer({ serverKeys = '', tls = false } = {}) {
+export async function startServer({ serverKeys = '', tls = false, more = '', files = {} } = {}) {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'quern-clients-'));
   await writeModels(folder);
   if (tls) await makeCertificate(folder);
-  await writeFile(path.join(folder, 'quern.toml'), config(serverKeys, tls));
+  for (const [name, text] of Object.entries(files)) await writeFile(path.join(folder, name), text);
+  await writeFile(path.join(folder, 'quern.toml'), config(serverKeys, tls) + more);
   const child = spawn(
     process.env.QUERN_BINARY ?? defaultBinary,
     ['serve', '--config', path.join(folder, 'quern.toml')],

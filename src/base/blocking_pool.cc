@@ -1,24 +1,29 @@
-#include "http/blocking_pool.h"
+#include "base/blocking_pool.h"
 
+#include <algorithm>
+#include <exception>
 #include <utility>
 
-namespace quern::http {
+#include "base/log.h"
+
+namespace quern {
 
 void BlockingPool::start(unsigned threads) {
   {
     const std::scoped_lock lock(mutex_);
     running_ = true;
   }
-  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+  for (unsigned i = 0; i < std::max(threads, 1U); ++i) threads_.emplace_back([this] { work(); });
 }
 
-void BlockingPool::post(Job job) {
+bool BlockingPool::try_post(Job& job) {
   {
     const std::scoped_lock lock(mutex_);
-    if (!running_) return;
+    if (!running_ || jobs_.size() >= pending_max_) return false;
     jobs_.push_back(std::move(job));
   }
   changed_.notify_one();
+  return true;
 }
 
 void BlockingPool::stop() {
@@ -39,10 +44,14 @@ void BlockingPool::work() {
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
     lock.unlock();
-    job();
+    try {
+      job();
+    } catch (const std::exception& e) {
+      log_error("blocking work failed", {{"what", e.what()}});
+    }
     job = nullptr;  // what it holds may block to be destroyed, too
     lock.lock();
   }
 }
 
-}  // namespace quern::http
+}  // namespace quern

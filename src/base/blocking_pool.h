@@ -1,0 +1,49 @@
+#pragma once
+// A few threads for what may wait on a disk, so that I/O threads never do.
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <limits>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace quern {
+
+/// Operation: start(), post() or try_post(), stop(). Jobs begin in order; what one throws is
+/// logged.
+/// Concurrency: any thread.
+/// Limits: `pending_max` jobs wait; without it, whoever posts has a limit of his own.
+class BlockingPool {
+ public:
+  using Job = std::move_only_function<void()>;
+
+  explicit BlockingPool(std::size_t pending_max = std::numeric_limits<std::size_t>::max())
+      : pending_max_(pending_max) {}
+  ~BlockingPool() { stop(); }
+  BlockingPool(const BlockingPool&) = delete;
+  BlockingPool& operator=(const BlockingPool&) = delete;
+
+  /// `threads`: at least one is started.
+  void start(unsigned threads);
+  /// False, with `job` untouched, when too many wait, before start() and after stop().
+  bool try_post(Job& job);
+  /// A job that is not taken is destroyed unrun, on the caller's thread.
+  void post(Job job) { static_cast<void>(try_post(job)); }
+  /// Runs what was taken, then ends the threads. Idempotent.
+  void stop();
+
+ private:
+  void work();
+
+  const std::size_t pending_max_;
+  std::mutex mutex_;  // guards jobs_ and running_
+  std::condition_variable changed_;
+  std::deque<Job> jobs_;
+  bool running_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace quern

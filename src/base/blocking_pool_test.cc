@@ -1,0 +1,77 @@
+#include "base/blocking_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+#include <memory>
+#include <stdexcept>
+
+namespace quern {
+namespace {
+
+TEST(BlockingPool, BeginsJobsInOrderAndRunsAllThatItTookBeforeItStops) {
+  BlockingPool pool;
+  pool.start(1);
+  std::vector<int> order;  // of the one thread, then of this one
+
+  for (int i = 0; i < 100; ++i) pool.post([&order, i] { order.push_back(i); });
+  pool.stop();
+
+  ASSERT_EQ(order.size(), 100U);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(order[static_cast<std::size_t>(i)], i);
+}
+
+TEST(BlockingPool, RefusesOneTooManyAndLeavesItWithItsCaller) {
+  BlockingPool pool(1);
+  std::promise<void> gate;
+  std::promise<void> at_gate;
+  pool.start(1);
+  pool.post([&] {
+    at_gate.set_value();
+    gate.get_future().wait();
+  });
+  at_gate.get_future().wait();
+  int runs = 0;
+  BlockingPool::Job waiting = [&] { ++runs; };
+  BlockingPool::Job refused = [&] { ++runs; };
+
+  EXPECT_TRUE(pool.try_post(waiting));
+  EXPECT_FALSE(pool.try_post(refused));
+  ASSERT_TRUE(refused);
+  refused();
+  gate.set_value();
+  pool.stop();
+
+  EXPECT_EQ(runs, 2);
+}
+
+TEST(BlockingPool, TakesNothingBeforeItsStartAndAfterItsStop) {
+  BlockingPool pool;
+  auto held = std::make_shared<int>(0);
+  BlockingPool::Job job = [held] { ++*held; };
+
+  EXPECT_FALSE(pool.try_post(job));
+  pool.start(2);
+  pool.stop();
+  pool.stop();
+  EXPECT_FALSE(pool.try_post(job));
+  pool.post(std::move(job));
+
+  EXPECT_EQ(*held, 0);
+  EXPECT_EQ(held.use_count(), 1);
+}
+
+TEST(BlockingPool, GoesOnAfterAJobThatThrows) {
+  BlockingPool pool;
+  bool ran = false;
+  pool.start(1);
+
+  pool.post([] { throw std::runtime_error("no disk"); });
+  pool.post([&] { ran = true; });
+  pool.stop();
+
+  EXPECT_TRUE(ran);
+}
+
+}  // namespace
+}  // namespace quern
