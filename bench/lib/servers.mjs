@@ -84,7 +84,7 @@ export async function start_nginx(folder, { core } = {}) {
  * Quern with everything on. Models: `echo`; `hold`, whose tasks wait behind one that never ends; `run`, whose
  * tasks run and do not end; `tell`, whose tasks also tell of their progress once a second; echo-0 … for `models`; and `stamp` if there is a program for it.
  */
-export function make_quern(folder, binary, { threads = 1, keys = 1, models = 0, stamp } = {}) {
+export function make_quern(folder, binary, { threads = 1, keys = 1, models = 0, log_level = "warn", stamp } = {}) {
   const home = new_folder(folder, "quern");
   writeFileSync(join(home, "schema.json"), JSON.stringify(schema));
   const sleeping = 'executor = { kind = "process", command = ["/bin/sleep", "3600"] }\ntimeout = "2h"\ngrace = "10ms"';
@@ -92,7 +92,7 @@ export function make_quern(folder, binary, { threads = 1, keys = 1, models = 0, 
   const model = (id, rest) => `[[model]]\nid = "${id}"\nqueued_max = 1000000000\n${rest}\n`;
   const echo = (slots) => `executor = { kind = "echo" }\nschema = "schema.json"\nconcurrency = ${slots}`;
   const lines = [
-    `[server]\nlisten = "127.0.0.1:0"\nthreads = ${threads}\nlog_level = "warn"\ndrain_timeout = "0s"\nidle_timeout = "1h"\n`,
+    `[server]\nlisten = "127.0.0.1:0"\nthreads = ${threads}\nlog_level = "${log_level}"\ndrain_timeout = "0s"\nidle_timeout = "1h"\n`,
     '[store]\nurl = "sqlite:data"\n',
     ...Array.from({ length: keys }, (_, i) => quern_key(i)),
     model("echo", echo(64)),

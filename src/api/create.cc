@@ -134,9 +134,7 @@ void check_body(CallPtr call, const Model* model) {
   if (!body) return;
   const std::string_view text = call->request().body;
   const bool blank = text.find_first_not_of(" \t\r\n") == std::string_view::npos;
-  Draft draft;
-  draft.model = model;
-  draft.body = std::move(*body);
+  Draft draft{.model = model, .body = std::move(*body)};
   draft.submission.key = call->key->id;
   draft.submission.model = model->id;
   draft.submission.input = blank ? "{}" : text;  // as sent

@@ -24,8 +24,9 @@ class ValueBuilder {
 
   using Code = boost::system::error_code;
 
-  ValueBuilder(unsigned char* scratch, std::size_t size) : stack_({}, scratch, size) {
-    stack_.reset();
+  ValueBuilder(json::storage_ptr storage, unsigned char* scratch, std::size_t size)
+      : stack_({}, scratch, size) {
+    stack_.reset(std::move(storage));
   }
   json::value release() { return stack_.release(); }
 
@@ -96,11 +97,13 @@ std::string_view describe(const boost::system::error_code& ec) {
   }
 }
 
-Result<json::value> parse_strictly(std::string_view text, std::size_t depth_max) {
+Result<json::value> parse_strictly(std::string_view text, std::size_t depth_max,
+                                   json::storage_ptr storage) {
   json::parse_options options;
   options.max_depth = depth_max;
   std::array<unsigned char, 4096> scratch;  // what small texts are built in, without an allocation
-  json::basic_parser<ValueBuilder> parser(options, scratch.data(), scratch.size());
+  json::basic_parser<ValueBuilder> parser(options, std::move(storage), scratch.data(),
+                                          scratch.size());
   boost::system::error_code ec;
   const std::size_t read = parser.write_some(false, text.data(), text.size(), ec);
   if (!ec && read < text.size()) ec = json::error::extra_data;
@@ -157,9 +160,10 @@ bool is_plain_ascii(char c) {
 
 }  // namespace
 
-Result<json::value> parse_json(std::string_view text, std::size_t depth_max) {
+Result<json::value> parse_json(std::string_view text, std::size_t depth_max,
+                               json::storage_ptr storage) {
   try {
-    return parse_strictly(text, depth_max);
+    return parse_strictly(text, depth_max, std::move(storage));
   } catch (const std::exception&) {  // memory, or a length beyond what Boost.JSON can hold
     return fail(ErrorCode::invalid_argument, "too large");
   }

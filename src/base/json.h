@@ -5,6 +5,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
+#include <boost/json/storage_ptr.hpp>
 #include <boost/json/value.hpp>
 #include <string>
 #include <string_view>
@@ -18,9 +19,11 @@ namespace json = boost::json;
 inline constexpr std::size_t kJsonDepthMax = 64;
 
 /// Of members with the same name the last one counts, as in Python and JavaScript. Numbers that no
-/// double can hold are refused. Nesting beyond `depth_max` is refused without recursion. Errors:
-/// invalid_argument, with a message for the sender ("… at byte 17").
-Result<json::value> parse_json(std::string_view text, std::size_t depth_max = kJsonDepthMax);
+/// double can hold are refused. Nesting beyond `depth_max` is refused without recursion. The value
+/// takes its memory from `storage`. Errors: invalid_argument, with a message for the sender
+/// ("… at byte 17").
+Result<json::value> parse_json(std::string_view text, std::size_t depth_max = kJsonDepthMax,
+                               json::storage_ptr storage = {});
 
 /// Appends `text` as a JSON string, quotes included. Invalid UTF-8 becomes U+FFFD; besides what
 /// JSON demands, C1 controls, line separators and changes of direction are escaped, so that the

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <vector>
 
 #include "base/assert.h"
 
@@ -52,13 +51,13 @@ void SystemRandom::fill(std::span<std::byte> bytes) {
 
 std::string random_hex(Random& random, std::size_t bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";
-  std::vector<std::byte> raw(bytes);
-  random.fill(raw);
-  std::string text;
-  text.reserve(bytes * 2);
-  for (const std::byte b : raw) {
-    text += kDigits[std::to_integer<unsigned>(b) >> 4U];
-    text += kDigits[std::to_integer<unsigned>(b) & 15U];
+  std::string text(bytes * 2, '\0');
+  random.fill(std::as_writable_bytes(std::span(text)).first(bytes));
+  // From the last byte to the first, so that none is overwritten before it was read.
+  for (std::size_t i = bytes; i-- > 0;) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    text[2 * i] = kDigits[byte >> 4U];
+    text[2 * i + 1] = kDigits[byte & 15U];
   }
   return text;
 }

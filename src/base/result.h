@@ -15,9 +15,9 @@ enum class ErrorCode : std::uint8_t {
   invalid_argument,
   unauthenticated,
   permission_denied,
-  not_found,     // no such thing, or not yours to see
-  conflict,      // the current state forbids it
-  lease_lost,    // another attempt owns the task: drop the work
+  not_found,   // no such thing, or not yours to see
+  conflict,    // the current state forbids it
+  lease_lost,  // another attempt owns the task: drop the work
   too_large,
   rate_limited,  // retry after `retry_after`
   unavailable,   // retry after `retry_after`

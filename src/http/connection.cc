@@ -277,7 +277,7 @@ bool Connection::step_end_of_input() {
 
 bool Connection::handle_request() {
   const std::string_view bytes = in_.view().substr(0, scanner_.end()).substr(scanner_.start());
-  const auto fault = parse_head(bytes, scanner_.lines(), head_);
+  const auto fault = parse_head(bytes, head_);
   if (fault) return refuse(*fault);
   in_.consume(scanner_.end());
   scanner_.reset();

@@ -1,15 +1,13 @@
 #include "http/head_parser.h"
 
 #include <algorithm>
-#include <boost/beast/http/basic_parser.hpp>
+#include <array>
+#include <charconv>
 #include <cstring>
+#include <utility>
 
 namespace quern::http {
 namespace {
-
-namespace beast = boost::beast;
-using beast::http::field;
-using beast::http::verb;
 
 constexpr Fault kBadRequestLine{400, "Malformed request line"};
 constexpr Fault kBadLineEnding{400, "Malformed line ending"};
@@ -25,47 +23,180 @@ constexpr Fault kHeadTooLarge{431, "Request head too large"};
 constexpr Fault kTooManyHeaders{431, "Too many headers"};
 constexpr Fault kBadVersion{505, "HTTP version not supported"};
 
-bool equals_lower(std::string_view text, std::string_view lower) {
-  return std::ranges::equal(text, lower, {}, [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-  });
-}
+// ---- characters (RFC 9110 §5.5 and §5.6.2, RFC 3986) -------------------------------------------
 
-bool is_decimal(char c) { return c >= '0' && c <= '9'; }
+enum CharKind : std::uint8_t {
+  kToken = 1,   // of a method or a field's name
+  kTarget = 2,  // visible ASCII but '#'
+  kValue = 4,   // of a field's value: visible, space, tab, and bytes above 127
+  kHost = 8,    // of host[:port]: what cannot change the meaning of a URL that is built with it
+};
 
-/// The characters of host[:port] that cannot change the meaning of a URL that is built with it.
-bool is_host(std::string_view text) {
-  constexpr std::string_view kPunctuation = "-._~:[]%";
-  return std::ranges::all_of(text, [&](char c) {
-    return is_decimal(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           kPunctuation.find(c) != std::string_view::npos;
-  });
-}
+constexpr bool is_decimal(char c) { return c >= '0' && c <= '9'; }
 
-bool is_target(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7f && c != '#'; });
-}
-
-Method method_of(verb name) {
-  switch (name) {
-    case verb::get:
-      return Method::get;
-    case verb::head:
-      return Method::head;
-    case verb::post:
-      return Method::post;
-    case verb::put:
-      return Method::put;
-    case verb::delete_:
-      return Method::delete_;
-    case verb::options:
-      return Method::options;
-    case verb::patch:
-      return Method::patch;
-    default:
-      return Method::other;
+constexpr auto kCharKinds = [] {
+  std::array<std::uint8_t, 256> kinds{};
+  for (unsigned i = 0; i < kinds.size(); ++i) {
+    const auto c = static_cast<char>(i);
+    const bool is_alnum = is_decimal(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    const auto is_one_of = [c](std::string_view set) {
+      return set.find(c) != std::string_view::npos;
+    };
+    if (is_alnum || is_one_of("!#$%&'*+-.^_`|~")) kinds[i] |= kToken;
+    if (i > 0x20 && i < 0x7f && c != '#') kinds[i] |= kTarget;
+    if ((i >= 0x20 && i != 0x7f) || c == '\t') kinds[i] |= kValue;
+    if (is_alnum || is_one_of("-._~:[]%")) kinds[i] |= kHost;
   }
+  return kinds;
+}();
+
+constexpr bool is_kind(char c, CharKind kind) {
+  return (kCharKinds[static_cast<unsigned char>(c)] & kind) != 0;
 }
+
+bool are_all(std::string_view text, CharKind kind) {
+  return std::ranges::all_of(text, [kind](char c) { return is_kind(c, kind); });
+}
+
+/// Takes the longest run of such characters off the front of `rest`.
+std::string_view take_run(std::string_view& rest, CharKind kind) {
+  std::size_t length = 0;
+  while (length < rest.size() && is_kind(rest[length], kind)) ++length;
+  const std::string_view run = rest.substr(0, length);
+  rest.remove_prefix(length);
+  return run;
+}
+
+bool take(std::string_view& rest, std::string_view literal) {
+  if (!rest.starts_with(literal)) return false;
+  rest.remove_prefix(literal.size());
+  return true;
+}
+
+bool is_blank(char c) { return c == ' ' || c == '\t'; }
+
+std::string_view trim(std::string_view text) {
+  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+bool equals_lower(std::string_view text, std::string_view lower) {
+  return text.size() == lower.size() && std::ranges::equal(text, lower, {}, [](char c) {
+           return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
+         });
+}
+
+Method method_of(std::string_view name) {
+  constexpr std::pair<std::string_view, Method> kMethods[] = {
+      {"GET", Method::get},     {"POST", Method::post},      {"PUT", Method::put},
+      {"HEAD", Method::head},   {"DELETE", Method::delete_}, {"OPTIONS", Method::options},
+      {"PATCH", Method::patch},
+  };
+  for (const auto& [known, method] : kMethods) {
+    if (name == known) return method;
+  }
+  return Method::other;
+}
+
+// ---- the request line and the fields -----------------------------------------------------------
+
+/// What the fields say of the message beside what RequestHead keeps.
+struct Framing {
+  std::size_t hosts = 0;
+  std::size_t host_index = 0;
+  bool has_length = false;
+  bool has_coding = false;
+  bool wants_close = false;
+  bool wants_keep_alive = false;
+};
+
+std::optional<Fault> take_request_line(std::string_view& rest, RequestHead& head) {
+  Request& request = head.request;
+  request.method_name = take_run(rest, kToken);
+  request.method = method_of(request.method_name);
+  if (request.method_name.empty() || !take(rest, " ")) return kBadRequestLine;
+  request.target = take_run(rest, kTarget);
+  if (!take(rest, " ")) return rest.starts_with('\r') ? kBadRequestLine : kBadTarget;
+  if (request.target.empty()) return kBadTarget;
+
+  const bool is_version = take(rest, "HTTP/") && rest.size() >= 5 && is_decimal(rest[0]) &&
+                          rest[1] == '.' && is_decimal(rest[2]) && rest.substr(3, 2) == "\r\n";
+  if (!is_version) return kBadRequestLine;
+  if (rest[0] != '1' || rest[2] > '1') return kBadVersion;
+  head.http11 = rest[2] == '1';
+  rest.remove_prefix(5);
+  return std::nullopt;
+}
+
+std::optional<Fault> note_host(std::string_view value, std::size_t index, Framing& framing) {
+  framing.host_index = index;
+  if (++framing.hosts > 1 || !are_all(value, kHost)) return kBadHost;
+  return std::nullopt;
+}
+
+/// A repeated length and a list such as "5, 5" are ambiguous, and so is a length beside a coding.
+std::optional<Fault> note_length(std::string_view value, Framing& framing, Request& request) {
+  if (std::exchange(framing.has_length, true) || framing.has_coding) return kBadLength;
+  std::uint64_t length = 0;
+  const char* const end = value.data() + value.size();
+  const auto [stop, error] = std::from_chars(value.data(), end, length);
+  if (error != std::errc{} || stop != end) return kBadLength;
+  request.content_length = length;
+  return std::nullopt;
+}
+
+std::optional<Fault> note_coding(std::string_view value, Framing& framing, RequestHead& head) {
+  if (std::exchange(framing.has_coding, true) || framing.has_length || !head.http11) {
+    return kBadCoding;
+  }
+  if (!equals_lower(value, "chunked")) return kUnknownCoding;
+  head.chunked = true;
+  return std::nullopt;
+}
+
+std::optional<Fault> note_connection(std::string_view list, Framing& framing) {
+  while (!list.empty()) {
+    const std::string_view element = list.substr(0, list.find(','));
+    list.remove_prefix(std::min(element.size() + 1, list.size()));
+    const std::string_view option = trim(element);
+    if (!are_all(option, kToken)) return kBadHeader;
+    framing.wants_close = framing.wants_close || equals_lower(option, "close");
+    framing.wants_keep_alive = framing.wants_keep_alive || equals_lower(option, "keep-alive");
+  }
+  return std::nullopt;
+}
+
+/// Takes note of the fields that this module itself goes by.
+std::optional<Fault> note_field(const Header& field, Framing& framing, RequestHead& head) {
+  const auto& [name, value] = field;
+  if (equals_lower(name, "host")) return note_host(value, head.headers.size(), framing);
+  if (equals_lower(name, "content-length")) return note_length(value, framing, head.request);
+  if (equals_lower(name, "transfer-encoding")) return note_coding(value, framing, head);
+  if (equals_lower(name, "connection")) return note_connection(value, framing);
+  if (equals_lower(name, "expect") && head.http11) {
+    if (!equals_lower(value, "100-continue")) return kUnknownExpectation;
+    head.expects_continue = true;
+  }
+  return std::nullopt;
+}
+
+/// A line that goes on with the one before it begins with a blank, which is no name: refused.
+std::optional<Fault> take_fields(std::string_view& rest, Framing& framing, RequestHead& head) {
+  while (!take(rest, "\r\n")) {
+    Header field;
+    field.name = take_run(rest, kToken);
+    if (field.name.empty() || !take(rest, ":")) return kBadHeader;
+    field.value = trim(take_run(rest, kValue));
+    if (!take(rest, "\r\n")) return kBadHeader;
+    if (head.headers.size() == kHeadersMax) return kTooManyHeaders;
+    if (const auto fault = note_field(field, framing, head)) return fault;
+    head.headers.push_back(field);
+  }
+  return std::nullopt;
+}
+
+// ---- the target --------------------------------------------------------------------------------
 
 /// The authority of an absolute-form target, which is what follows "http://" or "https://"; `rest`
 /// gets what comes after it. nullopt: no such form.
@@ -80,104 +211,6 @@ std::optional<std::string_view> take_authority(std::string_view target, std::str
   return authority;
 }
 
-/// Beast knows the grammar; this keeps what it finds as views and refuses what it would tolerate.
-class Collector final : public beast::http::basic_parser<true> {
- public:
-  Collector(RequestHead& head, std::size_t head_bytes) : head_(head) {
-    header_limit(static_cast<std::uint32_t>(head_bytes));
-    body_limit(boost::none);
-  }
-
-  /// The fault that ended the parsing, if it was not one of Beast's.
-  [[nodiscard]] const std::optional<Fault>& fault() const { return fault_; }
-  [[nodiscard]] std::size_t hosts() const { return hosts_; }
-  [[nodiscard]] std::size_t host_index() const { return host_index_; }
-
- private:
-  using Text = beast::string_view;
-  using Code = beast::error_code;
-
-  void refuse(const Fault& fault, Code& code) {
-    fault_ = fault;
-    code = beast::http::error::bad_value;
-  }
-
-  void on_request_impl(verb name, Text method, Text target, int version, Code& code) override {
-    if (target.size() == 0 || !is_target(target)) return refuse(kBadTarget, code);
-    head_.request.method = method_of(name);
-    head_.request.method_name = method;
-    head_.request.target = target;
-    head_.http11 = version == 11;
-  }
-
-  void on_field_impl(field name, Text text, Text value, Code& code) override {
-    if (head_.headers.size() == kHeadersMax) return refuse(kTooManyHeaders, code);
-    if (name == field::host) {
-      host_index_ = head_.headers.size();
-      if (++hosts_ > 1 || !is_host(value)) return refuse(kBadHost, code);
-    } else if (name == field::content_length) {
-      take_length(value, code);
-    } else if (name == field::transfer_encoding) {
-      take_coding(value, code);
-    } else if (name == field::expect && head_.http11) {
-      if (!equals_lower(value, "100-continue")) return refuse(kUnknownExpectation, code);
-      head_.expects_continue = true;
-    }
-    head_.headers.push_back({text, value});
-  }
-
-  /// Beast accepts a repeated length and the list "5, 5"; their ambiguity is refused here.
-  void take_length(std::string_view value, Code& code) {
-    if (std::exchange(has_length_, true) || has_coding_ ||
-        !std::ranges::all_of(value, is_decimal)) {
-      refuse(kBadLength, code);
-    }
-  }
-
-  void take_coding(std::string_view value, Code& code) {
-    if (std::exchange(has_coding_, true) || has_length_ || !head_.http11) {
-      return refuse(kBadCoding, code);
-    }
-    if (!equals_lower(value, "chunked")) refuse(kUnknownCoding, code);
-  }
-
-  void on_response_impl(int, Text, int, Code&) override {}
-  void on_header_impl(Code&) override {}
-  void on_body_init_impl(const boost::optional<std::uint64_t>&, Code&) override {}
-  std::size_t on_body_impl(Text, Code&) override { return 0; }
-  void on_chunk_header_impl(std::uint64_t, Text, Code&) override {}
-  std::size_t on_chunk_body_impl(std::uint64_t, Text, Code&) override { return 0; }
-  void on_finish_impl(Code&) override {}
-
-  RequestHead& head_;
-  std::optional<Fault> fault_;
-  std::size_t hosts_ = 0;
-  std::size_t host_index_ = 0;
-  bool has_length_ = false;
-  bool has_coding_ = false;
-};
-
-/// Whether the request line ends in a version that is well formed, such as HTTP/2.0.
-bool ends_in_version(std::string_view bytes) {
-  const std::string_view line = bytes.substr(0, bytes.find('\r'));
-  if (line.size() < 9) return false;
-  const std::string_view version = line.substr(line.size() - 9);
-  return version.starts_with(" HTTP/") && is_decimal(version[6]) && version[7] == '.' &&
-         is_decimal(version[8]);
-}
-
-Fault fault_of(beast::error_code code, std::string_view bytes) {
-  using beast::http::error;
-  if (code == error::bad_version && ends_in_version(bytes)) return kBadVersion;
-  if (code == error::bad_target) return kBadTarget;
-  if (code == error::bad_method || code == error::bad_version) return kBadRequestLine;
-  if (code == error::bad_content_length || code == error::multiple_content_length) {
-    return kBadLength;
-  }
-  if (code == error::bad_transfer_encoding) return kBadCoding;
-  return kBadHeader;
-}
-
 void split_path(Request& request, std::string_view path_and_query) {
   const std::size_t mark = path_and_query.find('?');
   request.path = path_and_query.substr(0, mark);
@@ -187,7 +220,7 @@ void split_path(Request& request, std::string_view path_and_query) {
 }
 
 /// Origin form, absolute form (whose authority outranks Host, RFC 9112 §3.2.2), or `OPTIONS *`.
-std::optional<Fault> take_target(RequestHead& head, const Collector& parser) {
+std::optional<Fault> take_target(RequestHead& head, const Framing& framing) {
   Request& request = head.request;
   if (request.target.starts_with('/')) {
     split_path(request, request.target);
@@ -200,8 +233,8 @@ std::optional<Fault> take_target(RequestHead& head, const Collector& parser) {
   }
   std::string_view rest;
   const auto authority = take_authority(request.target, rest);
-  if (!authority || authority->empty() || !is_host(*authority)) return kBadTarget;
-  if (parser.hosts() == 1) head.headers[parser.host_index()].value = *authority;
+  if (!authority || authority->empty() || !are_all(*authority, kHost)) return kBadTarget;
+  if (framing.hosts == 1) head.headers[framing.host_index].value = *authority;
   split_path(request, rest);
   return std::nullopt;
 }
@@ -239,27 +272,24 @@ HeadScanner::Found HeadScanner::scan(std::string_view bytes, std::size_t head_by
   return fail(lines_ == 0 ? kTargetTooLong : kHeadTooLarge);
 }
 
-std::optional<Fault> parse_head(std::string_view bytes, std::size_t lines, RequestHead& head) {
-  head.headers.clear();
-  head.expects_continue = false;
-  Collector parser(head, bytes.size());
-  beast::error_code code;
-  const std::size_t used = parser.put(boost::asio::const_buffer(bytes.data(), bytes.size()), code);
-  if (parser.fault()) return parser.fault();
-  if (code) return fault_of(code, bytes);
-  // A folded header is one field of two lines.
-  if (used != bytes.size() || head.headers.size() + 2 != lines) return kBadHeader;
-  if (head.http11 && parser.hosts() != 1) return kBadHost;
-
+std::optional<Fault> parse_head(std::string_view bytes, RequestHead& head) {
   Request& request = head.request;
-  request.headers = head.headers;
-  request.body = {};
+  head.headers.clear();
+  head.chunked = head.expects_continue = false;
   request.content_length.reset();
-  if (const auto length = parser.content_length(); length) request.content_length = *length;
-  head.keep_alive = parser.keep_alive();
-  head.chunked = parser.chunked();
+  request.body = {};
+
+  Framing framing;
+  std::string_view rest = bytes;
+  if (const auto fault = take_request_line(rest, head)) return fault;
+  if (const auto fault = take_fields(rest, framing, head)) return fault;
+  if (!rest.empty()) return kBadHeader;
+  if (head.http11 && framing.hosts != 1) return kBadHost;
+
+  request.headers = head.headers;
   request.has_body = head.chunked || request.content_length.value_or(0) > 0;
-  return take_target(head, parser);
+  head.keep_alive = !framing.wants_close && (head.http11 || framing.wants_keep_alive);
+  return take_target(head, framing);
 }
 
 }  // namespace quern::http

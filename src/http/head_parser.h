@@ -32,8 +32,6 @@ class HeadScanner {
   /// head ends.
   [[nodiscard]] std::size_t start() const { return start_; }
   [[nodiscard]] std::size_t end() const { return line_start_; }
-  /// After `complete`: how many lines, with the request line and the empty one.
-  [[nodiscard]] std::size_t lines() const { return lines_; }
   /// After `fault`.
   [[nodiscard]] const Fault& fault() const { return fault_; }
 
@@ -59,8 +57,8 @@ struct RequestHead {
   bool expects_continue = false;
 };
 
-/// Parses a complete head of `lines` lines into `head`, reusing its memory. Returns the fault of a
-/// head that must be refused; `head` is then unspecified.
-std::optional<Fault> parse_head(std::string_view bytes, std::size_t lines, RequestHead& head);
+/// Parses a complete head, up to and with its empty line, into `head`, reusing its memory. Returns
+/// the fault of a head that must be refused; `head` is then unspecified.
+std::optional<Fault> parse_head(std::string_view bytes, RequestHead& head);
 
 }  // namespace quern::http

@@ -23,7 +23,7 @@ void decode_head(benchmark::State& state) {
   for (auto _ : state) {
     scanner.reset();
     benchmark::DoNotOptimize(scanner.scan(kHead, kHeadBytesMax));
-    benchmark::DoNotOptimize(parse_head(kHead.substr(0, scanner.end()), scanner.lines(), head));
+    benchmark::DoNotOptimize(parse_head(kHead.substr(0, scanner.end()), head));
     benchmark::DoNotOptimize(head.request.path.data());
   }
 }

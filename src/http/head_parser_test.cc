@@ -24,7 +24,7 @@ unsigned parse_slowly(std::string_view bytes, RequestHead& head) {
     }
     EXPECT_EQ(scanner.end(), i);
     const auto found = bytes.substr(0, scanner.end()).substr(scanner.start());
-    const auto fault = parse_head(found, scanner.lines(), head);
+    const auto fault = parse_head(found, head);
     return fault ? fault->status : 0;
   }
   return 1;

@@ -31,19 +31,19 @@ using Reply = std::move_only_function<void(Result<T>)>;
 
 struct ModelPolicy {
   std::string id;
-  std::uint32_t queued_max = 100'000;   // tasks waiting, of all keys
+  std::uint32_t queued_max = 100'000;  // tasks waiting, of all keys
   std::uint32_t attempts_max = 3;
-  std::uint32_t slots = 1;              // for the eta only; the dispatcher owns the real ones
-  bool retry = true;                    // false: like X-Fal-No-Retry on every task
+  std::uint32_t slots = 1;  // for the eta only; the dispatcher owns the real ones
+  bool retry = true;        // false: like X-Fal-No-Retry on every task
   std::chrono::milliseconds backoff_min{1'000};
   std::chrono::milliseconds backoff_max{60'000};
 };
 
 struct KeyPolicy {
   std::string id;
-  std::uint32_t queued_max = 10'000;    // tasks waiting, of all models
-  std::uint32_t running_max = 0;        // tasks running, of all models; 0: no limit
-  double weight = 1;                    // share of a model against other keys with waiting tasks
+  std::uint32_t queued_max = 10'000;  // tasks waiting, of all models
+  std::uint32_t running_max = 0;      // tasks running, of all models; 0: no limit
+  double weight = 1;                  // share of a model against other keys with waiting tasks
 };
 
 /// Replaces all earlier policies. Queued tasks of a model that is no longer there end as
@@ -67,10 +67,11 @@ struct Submission {
   std::string model;  // a model id
   std::string input;  // a JSON object, as sent
   Priority priority = Priority::normal;
-  std::optional<std::chrono::milliseconds> start_timeout;  // not started for the first time by then: INFERENCE_TIMEOUT
+  std::optional<std::chrono::milliseconds>
+      start_timeout;  // not started for the first time by then: INFERENCE_TIMEOUT
   bool no_retry = false;
-  std::optional<std::uint64_t> model_queued_max;           // refuse if more than this many of the model wait
-  std::optional<IdempotencyKey> idempotency;               // its `key` equals `key`
+  std::optional<std::uint64_t> model_queued_max;  // refuse if more than this many of the model wait
+  std::optional<IdempotencyKey> idempotency;      // its `key` equals `key`
 };
 
 struct Submitted {
@@ -93,13 +94,14 @@ struct Claim {
   std::string model;
   std::uint32_t attempt = 1;  // 1 for the first
   WallTime submitted;
-  std::string input;          // a JSON object, as sent
+  std::string input;  // a JSON object, as sent
 };
 
 /// What a runner has to say while it runs. An empty beat only renews the lease.
 struct Beat {
   std::optional<double> progress;  // 0 to 1
-  std::vector<LogEntry> logs;      // kept up to kLogEntriesMax and kLogBytesMax a task, the oldest dropped
+  std::vector<LogEntry>
+      logs;  // kept up to kLogEntriesMax and kLogBytesMax a task, the oldest dropped
 };
 
 struct BeatAnswer {
@@ -129,20 +131,20 @@ struct TaskView {
   TaskState state = TaskState::queued;
   Priority priority = Priority::normal;
   bool cancel_requested = false;
-  std::uint64_t position = 0;                // queued: tasks of the model that would be claimed first
-  std::optional<double> eta;                 // queued: seconds until its start, when known
-  std::optional<double> progress;            // running: 0 to 1, when the runner reports it
+  std::uint64_t position = 0;      // queued: tasks of the model that would be claimed first
+  std::optional<double> eta;       // queued: seconds until its start, when known
+  std::optional<double> progress;  // running: 0 to 1, when the runner reports it
   std::uint32_t attempts_started = 0;
   WallTime submitted;
   std::optional<WallTime> ended;
-  std::chrono::microseconds run_time{0};     // terminal: the last attempt's
-  ErrorType error_type = ErrorType::none;    // failed and canceled
-  std::string error;                         // failed and canceled
-  bool start_timed_out = false;              // INFERENCE_TIMEOUT because it was not started in time
-  std::vector<LogEntry> logs;                // if asked for
-  std::vector<Attempt> attempts;             // if asked for
-  std::vector<Output> outputs;               // succeeded, if asked for
-  std::string metadata_json;                 // succeeded, if asked for; an object, or empty
+  std::chrono::microseconds run_time{0};   // terminal: the last attempt's
+  ErrorType error_type = ErrorType::none;  // failed and canceled
+  std::string error;                       // failed and canceled
+  bool start_timed_out = false;            // INFERENCE_TIMEOUT because it was not started in time
+  std::vector<LogEntry> logs;              // if asked for
+  std::vector<Attempt> attempts;           // if asked for
+  std::vector<Output> outputs;             // succeeded, if asked for
+  std::string metadata_json;               // succeeded, if asked for; an object, or empty
 };
 
 enum class CancelAnswer : std::uint8_t { requested, already_completed };
@@ -151,9 +153,9 @@ enum class CancelAnswer : std::uint8_t { requested, already_completed };
 struct TaskFilter {
   std::string key;
   std::string model;
-  std::vector<TaskState> states;                    // empty: all
-  std::optional<std::chrono::milliseconds> age_min; // since submit
-  std::optional<TaskId> before;                     // for paging: older than this one
+  std::vector<TaskState> states;                     // empty: all
+  std::optional<std::chrono::milliseconds> age_min;  // since submit
+  std::optional<TaskId> before;                      // for paging: older than this one
   std::uint32_t count_max = 100;
 };
 
@@ -175,8 +177,8 @@ struct QueueStats {
   std::vector<ModelStats> models;
   std::uint64_t queued = 0;
   std::uint64_t running = 0;
-  bool writable = true;          // the last commit succeeded, or none was needed since
-  std::string unwritable_reason; // for /readyz and the log
+  bool writable = true;           // the last commit succeeded, or none was needed since
+  std::string unwritable_reason;  // for /readyz and the log
 };
 
 /// Told of what happened, after it is durable. Called on the queue's threads: quick, never blocking,
@@ -239,10 +241,10 @@ class Queue {
   virtual void observe(QueueObserver* observer) = 0;
 };
 
-inline constexpr std::size_t kLogEntriesMax = 1'000;      // a task
-inline constexpr std::size_t kLogBytesMax = 256 * 1024;   // a task
-inline constexpr std::size_t kLogLineBytesMax = 8 * 1024; // longer lines are cut
-inline constexpr std::size_t kOutputsMax = 1'000;         // a task
+inline constexpr std::size_t kLogEntriesMax = 1'000;       // a task
+inline constexpr std::size_t kLogBytesMax = 256 * 1024;    // a task
+inline constexpr std::size_t kLogLineBytesMax = 8 * 1024;  // longer lines are cut
+inline constexpr std::size_t kOutputsMax = 1'000;          // a task
 inline constexpr std::chrono::hours kIdempotencyTtl{24};
 
 }  // namespace quern

@@ -57,6 +57,11 @@ Executor::Ending run_safely(Executor& executor, const Run& run, ProgressSink& si
                       .reason = "the executor failed"}};
 }
 
+AttemptRunner::Ran not_started(std::string reason) {
+  return {.outcome = {.end = AttemptEnd::released, .reason = std::move(reason)},
+          .not_started = true};
+}
+
 Outcome with_prompt(Outcome outcome, const std::string& prompt) {
   if (outcome.end == AttemptEnd::succeeded) {
     outcome.metadata_json = add_prompt(std::move(outcome.metadata_json), prompt);
@@ -91,30 +96,26 @@ Outcome AttemptRunner::stopped_outcome(const RunningAttempt& attempt) const {
 }
 
 AttemptRunner::Ran AttemptRunner::run(RunningAttempt& attempt, Executor& executor) const {
-  Ran ran;
+  AttemptFolders folders;
   if (executor.uses_files()) {
-    auto folders = store_.make_folders(attempt.lease().task, attempt.claim().attempt);
-    if (!folders) {
-      ran.store_full = true;
-      ran.outcome = {.end = AttemptEnd::released,
-                     .reason = "no folders: " + folders.error().message};
-      return ran;
-    }
-    ran.folders = std::move(*folders);
+    auto made = store_.make_folders(attempt.lease().task, attempt.claim().attempt);
+    if (!made) return not_started("no folders: " + made.error().message);
+    folders = std::move(*made);
   }
-  ran.outcome = run_in(ran.folders, attempt, executor);
+  Ran ran = run_in(folders, attempt, executor);
+  ran.folders = std::move(folders);
   return ran;
 }
 
-Outcome AttemptRunner::run_in(const AttemptFolders& folders, RunningAttempt& attempt,
-                              Executor& executor) const {
+AttemptRunner::Ran AttemptRunner::run_in(const AttemptFolders& folders, RunningAttempt& attempt,
+                                         Executor& executor) const {
   const Claim& claim = attempt.claim();
   const Model& model = attempt.model();
   auto input = executor.uses_files() ? make_input_with_files(model, claim.input, folders, store_,
                                                              input_files_, attempt.stop_token())
                                      : make_input(model, claim.input);
-  if (attempt.stop_reason() != StopReason::none) return stopped_outcome(attempt);
-  if (!input) return input_failure(input.error());
+  if (attempt.stop_reason() != StopReason::none) return {.outcome = stopped_outcome(attempt)};
+  if (!input) return {.outcome = input_failure(input.error())};
 
   const Run run{.claim = claim,
                 .model = model,
@@ -122,9 +123,12 @@ Outcome AttemptRunner::run_in(const AttemptFolders& folders, RunningAttempt& att
                 .folders = folders,
                 .deadline = attempt.started().wall + model.timeout};
   Executor::Ending ending = run_safely(executor, run, attempt, attempt.stop_token());
-  if (!ending.stopped) return with_prompt(std::move(ending.outcome), input->prompt);
+  if (ending.not_started) return not_started(std::move(ending.outcome.reason));
+  if (!ending.stopped) {
+    return {.outcome = with_prompt(std::move(ending.outcome), input->prompt)};
+  }
   QUERN_ASSERT(attempt.stop_reason() != StopReason::none);
-  return stopped_outcome(attempt);
+  return {.outcome = stopped_outcome(attempt)};
 }
 
 Outcome AttemptRunner::run_instantly(const Claim& claim, const Model& model,

@@ -20,9 +20,9 @@ class AttemptRunner {
       : store_(store), clock_(clock), input_files_(std::move(input_files)) {}
 
   struct Ran {
-    Outcome outcome;          // meaningless if the lease is lost
-    AttemptFolders folders;   // to be removed by clean_up()
-    bool store_full = false;  // handed back because there is no room for its folders
+    Outcome outcome;           // meaningless if the lease is lost
+    AttemptFolders folders;    // to be removed by clean_up()
+    bool not_started = false;  // handed back: the machine has no room, processes or descriptors now
   };
 
   /// Blocks until the attempt has really ended.
@@ -32,7 +32,7 @@ class AttemptRunner {
   void clean_up(const Ran& ran) const;
 
  private:
-  Outcome run_in(const AttemptFolders& folders, RunningAttempt& attempt, Executor& executor) const;
+  Ran run_in(const AttemptFolders& folders, RunningAttempt& attempt, Executor& executor) const;
   Outcome stopped_outcome(const RunningAttempt& attempt) const;
 
   ArtifactStore& store_;

@@ -167,15 +167,21 @@ class AllSignalsBlocked {
   sigset_t before_{};
 };
 
+// A want of the machine, which passes, and nothing that is wrong with the program.
+bool is_shortage(int error) {
+  return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE;
+}
+
 Error describe_failure(const ChildSpec& spec, const Launch& launch) {
   const std::filesystem::path program(spec.command.front());
   const std::string shown = program.is_absolute() ? program.filename().string() : program.string();
   const std::string why = ::strerrordesc_np(launch.failed_errno);
+  const ErrorCode code =
+      is_shortage(launch.failed_errno) ? ErrorCode::unavailable : ErrorCode::invalid_argument;
   if (launch.failed_step == nullptr) {
-    return {ErrorCode::invalid_argument, fmt::format("could not start {}: {}", shown, why)};
+    return {code, fmt::format("could not start {}: {}", shown, why)};
   }
-  return {ErrorCode::invalid_argument,
-          fmt::format("could not start {}: {}: {}", shown, launch.failed_step, why)};
+  return {code, fmt::format("could not start {}: {}: {}", shown, launch.failed_step, why)};
 }
 
 struct Started {

@@ -57,6 +57,8 @@ class ChildProcess {
   [[nodiscard]] pid_t pid() const { return mark_.pid; }
   /// To the group. After the leader's end too, as long as end_tree() was not called.
   void signal_group(int signal) const;
+  /// Reaps what this and other trees have left behind and is dead already.
+  void reap_orphans() const { guard_->reap_orphans(); }
   /// Kills what is left of the tree, which is the whole of it unless the leader has ended, waits
   /// until all are dead, and reaps them. Takes a few system calls when the leader has ended and
   /// left nobody. Once only.

@@ -182,6 +182,24 @@ TEST_F(DispatcherTest, RepeatsAClaimThatFailed) {
   EXPECT_TRUE(queue_->wait_for_end(queue_->add("m")));
 }
 
+TEST_F(DispatcherTest, HandsBackWhatTheMachineHasNoProcessForAndTriesAgain) {
+  std::atomic<int> runs{0};
+  start({make_model("m")}, [&](const quern::Run&, ProgressSink&, const std::stop_token&) {
+    if (++runs > 2) return FakeExecutor::success();
+    return Executor::Ending{.outcome = {.reason = "could not make a process"}, .not_started = true};
+  });
+
+  const TaskId task = queue_->add("m");
+
+  ASSERT_TRUE(
+      queue_->wait_for(task, [](const auto& record) { return record.outcomes.size() == 3; }));
+  const auto outcomes = queue_->record(task).outcomes;
+  EXPECT_EQ(outcomes[0].end, AttemptEnd::released);
+  EXPECT_EQ(outcomes[0].reason, "could not make a process");
+  EXPECT_EQ(outcomes[1].end, AttemptEnd::released);
+  EXPECT_EQ(outcomes[2].end, AttemptEnd::succeeded);
+}
+
 TEST_F(DispatcherTest, RefusesAModelThatNothingCanRun) {
   start({make_model("m")}, succeed);
 

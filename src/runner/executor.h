@@ -44,6 +44,9 @@ class Executor {
   struct Ending {
     Outcome outcome;  // meaningless if stopped
     bool stopped = false;
+    /// This machine lacked what it takes to begin (processes, descriptors, room), and the model is not
+    /// to blame: the outcome's reason says what. The attempt is handed back.
+    bool not_started = false;
   };
 
   virtual ~Executor() = default;

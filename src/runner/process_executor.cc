@@ -90,6 +90,9 @@ ProcessExecutor::ProcessExecutor(ArtifactStore& store, ProcessGuard& guard, cons
     : store_(store), guard_(guard), clock_(clock) {}
 
 Executor::Ending ProcessExecutor::failed_start(const Run& run, const Error& error) {
+  if (error.code == ErrorCode::unavailable) {
+    return {.outcome = {.reason = error.message}, .not_started = true};
+  }
   bool first = false;
   {
     const std::scoped_lock lock(mutex_);

@@ -144,35 +144,52 @@ bool ProcessGuard::is_orphan_of(const ProcessStat& stat, const ProcessMark& lead
   return alone;
 }
 
-std::vector<ProcessMark> ProcessGuard::find_orphans(const ProcessMark& leader) {
+std::vector<ProcessStat> ProcessGuard::adopted_orphans() {
   std::vector<pid_t> adopted;
   scan_->for_each_adopted([&](pid_t pid) {
     if (!is_known(pid)) adopted.push_back(pid);
   });
-  std::vector<ProcessMark> orphans;
+  std::vector<ProcessStat> orphans;
   const pid_t own_session = ::getsid(0);
   for (const pid_t pid : adopted) {
     const std::optional<ProcessStat> stat = find_process(pid);
     // Runners have sessions of their own: whoever is in ours was started by someone else in this
     // program.
-    if (!stat || stat->session == own_session) continue;
-    if (stat->dead) {
-      ::waitpid(pid, nullptr, WNOHANG);
-    } else if (is_orphan_of(*stat, leader)) {
-      orphans.push_back({.pid = pid, .started = stat->started});
+    if (stat && stat->session != own_session) orphans.push_back(*stat);
+  }
+  return orphans;
+}
+
+std::vector<ProcessMark> ProcessGuard::find_orphans(const ProcessMark& leader) {
+  std::vector<ProcessMark> orphans;
+  for (const ProcessStat& stat : adopted_orphans()) {
+    if (stat.dead) {
+      ::waitpid(stat.pid, nullptr, WNOHANG);
+    } else if (is_orphan_of(stat, leader)) {
+      orphans.push_back({.pid = stat.pid, .started = stat.started});
     }
   }
   return orphans;
 }
 
-bool ProcessGuard::end_orphans(const ProcessMark& leader) {
-  {
-    // Nearly always there is no one: then nothing is held up.
-    const std::scoped_lock lock(mutex_);
-    bool any = false;
-    scan_->for_each_adopted([&](pid_t pid) { any = any || !is_known(pid); });
-    if (!any) return true;
+bool ProcessGuard::has_adopted() {
+  const std::scoped_lock lock(mutex_);
+  bool any = false;
+  scan_->for_each_adopted([&](pid_t pid) { any = any || !is_known(pid); });
+  return any;
+}
+
+void ProcessGuard::reap_orphans() {
+  if (!has_adopted()) return;
+  const std::unique_lock no_starts(starts_);
+  const std::scoped_lock lock(mutex_);
+  for (const ProcessStat& stat : adopted_orphans()) {
+    if (stat.dead) ::waitpid(stat.pid, nullptr, WNOHANG);
   }
+}
+
+bool ProcessGuard::end_orphans(const ProcessMark& leader) {
+  if (!has_adopted()) return true;  // nearly always: then nothing is held up
   const std::unique_lock no_starts(starts_);
   const std::scoped_lock lock(mutex_);
   // An orphan that ends leaves us its own children: look until there are none.

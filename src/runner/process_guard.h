@@ -66,6 +66,10 @@ class ProcessGuard {
   /// sign of whose they are go when no other tree runs. Answers false if some live on.
   bool end_orphans(const ProcessMark& leader);
 
+  /// Reaps orphans that have ended, so that a runner that makes many of them and runs for days does not
+  /// fill the machine's table of processes.
+  void reap_orphans();
+
   [[nodiscard]] pid_t pid() const;  // of the guard process
 
  private:
@@ -73,6 +77,9 @@ class ProcessGuard {
   Result<void> spawn();
   void restart();
   void report(const GuardRecord& record);
+  /// Processes that were adopted from runners, the dead too; whoever started them is gone.
+  [[nodiscard]] std::vector<ProcessStat> adopted_orphans();
+  [[nodiscard]] bool has_adopted();
   [[nodiscard]] std::vector<ProcessMark> find_orphans(const ProcessMark& leader);
   [[nodiscard]] bool is_known(pid_t pid) const;
   [[nodiscard]] bool is_orphan_of(const ProcessStat& stat, const ProcessMark& leader);

@@ -20,11 +20,12 @@ constexpr std::size_t kReadBytes = 64U << 10U;  // a pipe's usual size
 constexpr std::size_t kRestBytesMax =
     1U << 20U;  // of a dead program's pipe: the largest that Linux gives
 
-// Until `when`, in poll's terms: rounded up, so that it is not asked again before; -1: for ever.
-int poll_timeout(const std::optional<steady_clock::time_point>& when) {
-  if (!when) return -1;
+constexpr std::chrono::seconds kReapInterval{5};
+
+// Until `when`, in poll's terms: rounded up, so that it is not asked again before.
+int poll_timeout(steady_clock::time_point when) {
   const auto left =
-      std::chrono::ceil<std::chrono::milliseconds>(*when - steady_clock::now()).count();
+      std::chrono::ceil<std::chrono::milliseconds>(when - steady_clock::now()).count();
   return static_cast<int>(std::clamp<std::int64_t>(left, 0, std::numeric_limits<int>::max()));
 }
 
@@ -42,7 +43,8 @@ Conversation::Conversation(ChildProcess& child, ProgressSink& sink, const Clock&
       sink_(sink),
       clock_(clock),
       options_(std::move(options)),
-      buffer_(std::make_unique_for_overwrite<char[]>(kReadBytes)) {}
+      buffer_(std::make_unique_for_overwrite<char[]>(kReadBytes)),
+      reap_at_(steady_clock::now() + kReapInterval) {}
 
 Conversation::End Conversation::hold(std::stop_token stop) {
   {
@@ -60,6 +62,10 @@ Conversation::End Conversation::hold(std::stop_token stop) {
   return end;
 }
 
+steady_clock::time_point Conversation::next_due() const {
+  return std::min(reap_at_, kill_at_.value_or(term_at_.value_or(reap_at_)));
+}
+
 void Conversation::wait_for_news() {
   enum Source : std::size_t { input, output, error_output, exit, stop, count };
   std::array<pollfd, count> items{};
@@ -69,7 +75,7 @@ void Conversation::wait_for_news() {
   items[exit] = {.fd = child_.exit_fd(), .events = POLLIN, .revents = 0};
   // A stop that was seen would wake us for ever.
   items[stop] = {.fd = stop_seen_ ? -1 : options_.wake.get(), .events = POLLIN, .revents = 0};
-  if (::poll(items.data(), items.size(), poll_timeout(kill_at_ ? kill_at_ : term_at_)) <= 0) return;
+  if (::poll(items.data(), items.size(), poll_timeout(next_due())) <= 0) return;
 
   if (items[output].revents != 0) {
     read_some(child_.stdout_fd, out_lines_, LogSeverity::stdout_);
@@ -93,6 +99,10 @@ void Conversation::begin_end() {
 
 void Conversation::follow_schedule() {
   const auto now = steady_clock::now();
+  if (now >= reap_at_) {
+    child_.reap_orphans();
+    reap_at_ = now + kReapInterval;
+  }
   if (kill_at_ && now >= *kill_at_) {
     exited_ = true;  // as good as: end_tree() kills
   } else if (!kill_at_ && term_at_ && now >= *term_at_) {

@@ -48,6 +48,7 @@ class Conversation {
   OutputCollector& outputs() { return outputs_; }
 
  private:
+  [[nodiscard]] std::chrono::steady_clock::time_point next_due() const;
   void wait_for_news();
   void follow_schedule();
   void write_input();
@@ -74,6 +75,7 @@ class Conversation {
   std::optional<std::chrono::steady_clock::time_point>
       term_at_;  // the program said an error, and may tidy up until then
   std::optional<std::chrono::steady_clock::time_point> kill_at_;  // SIGTERM was sent
+  std::chrono::steady_clock::time_point reap_at_;
 };
 
 }  // namespace quern

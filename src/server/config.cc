@@ -20,6 +20,7 @@ constexpr milliseconds kForever = std::chrono::days{3650};
 constexpr std::uint64_t kGiB = 1ULL << 30U;
 constexpr std::size_t kIncludeDepthMax = 4;
 constexpr std::uintmax_t kSchemaBytesMax = 1 << 20;
+constexpr std::size_t kConfigBytesMax = 4 << 20;
 
 // ---- values that need more than a kind
 // -------------------------------------------------------------
@@ -286,6 +287,21 @@ std::unexpected<Error> complain(const fs::path& file, const toml::node& node,
               fmt::format("{}: {}: {}", place(file, node), where, what));
 }
 
+// Whatever `file` is, a device too, it is read no further than a configuration may be long.
+Result<std::string> read_text(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  std::string text(kConfigBytesMax + 1, '\0');
+  if (stream) stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!stream.is_open() || stream.bad()) {
+    return fail(ErrorCode::invalid_argument, fmt::format("{}: cannot be read", file.string()));
+  }
+  text.resize(static_cast<std::size_t>(stream.gcount()));
+  if (text.size() > kConfigBytesMax) {
+    return fail(ErrorCode::invalid_argument, fmt::format("{}: is over 4 MiB", file.string()));
+  }
+  return text;
+}
+
 // Reads one TOML table by its rows. `section` is how a person finds it: "[server]".
 template <typename Target>
 Result<void> read_table(const fs::path& file, std::string_view section, const toml::table& table,
@@ -310,14 +326,11 @@ class Reader {
  public:
   explicit Reader(Settings& settings) : settings_(settings) {}
 
-  Result<void> read_file(const fs::path& path, std::size_t depth) {
-    const fs::path file = fs::absolute(path).lexically_normal();
-    std::ifstream stream(file);
-    if (!stream)
-      return fail(ErrorCode::invalid_argument, fmt::format("{}: cannot be read", path.string()));
+  /// `file` is absolute; `depth` is how many files include it.
+  Result<void> read(std::string_view text, const fs::path& file, std::size_t depth) {
     toml::table document;
     try {
-      document = toml::parse(stream, file.string());
+      document = toml::parse(text, file.string());
     } catch (const toml::parse_error& error) {
       return fail(ErrorCode::invalid_argument,
                   fmt::format("{}:{}: {}", file.filename().string(), error.source().begin.line,
@@ -326,7 +339,33 @@ class Reader {
     return read_document(file, document, depth);
   }
 
+  /// What concerns the whole: names that stand twice, in files that may include each other.
+  [[nodiscard]] Result<void> check_whole() const {
+    Result<void> done = check_entries(settings_.keys, key_places_, KeyRing::make);
+    if (done) done = check_entries(settings_.models, model_places_, Catalog::make);
+    return done;
+  }
+
  private:
+  // A fault between entries stays when more are added, so the shortest beginning that has it ends
+  // with the entry to blame.
+  template <typename Entry, typename Make>
+  static Result<void> check_entries(const std::vector<Entry>& entries,
+                                    const std::vector<std::string>& places, Make make) {
+    const auto make_first = [&](std::size_t count) {
+      return make({entries.begin(), entries.begin() + static_cast<std::ptrdiff_t>(count)});
+    };
+    if (make_first(entries.size())) return {};
+    std::size_t sound = 0;
+    std::size_t faulty = entries.size();
+    while (faulty - sound > 1) {
+      const std::size_t middle = sound + (faulty - sound) / 2;
+      (make_first(middle) ? sound : faulty) = middle;
+    }
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: {}", places[sound], make_first(faulty).error().message));
+  }
+
   Result<void> read_document(const fs::path& file, const toml::table& document, std::size_t depth) {
     for (const auto& [name, node] : document) {
       Result<void> done = read_section(file, name.str(), node, depth);
@@ -372,7 +411,10 @@ class Reader {
     if (depth == kIncludeDepthMax)
       return complain(file, node, "include", "files include each other too deeply");
     for (const std::string& name : names.list) {
-      Result<void> done = read_file(file.parent_path() / name, depth + 1);
+      const fs::path path = (file.parent_path() / name).lexically_normal();
+      const auto text = read_text(path);
+      if (!text) return complain(file, node, "include", text.error().message);
+      Result<void> done = read(*text, path, depth + 1);
       if (!done) return done;
     }
     return {};
@@ -415,6 +457,7 @@ class Reader {
     if (!table.contains("burst")) key.burst = std::max(1.0, 2 * key.rate);
     warn_of_plain_secrets(file, table, key);
     settings_.keys.push_back(std::move(key));
+    key_places_.push_back(place(file, table));
     return {};
   }
 
@@ -447,6 +490,7 @@ class Reader {
     done = read_schema(file, table, where, model);
     if (!done) return done;
     settings_.models.push_back(std::move(model));
+    model_places_.push_back(place(file, table));
     return {};
   }
 
@@ -519,6 +563,8 @@ class Reader {
   }
 
   Settings& settings_;
+  std::vector<std::string> key_places_;    // "quern.toml:12", one for each of the settings' keys
+  std::vector<std::string> model_places_;  // the same for the models
 };
 
 template <typename Target>
@@ -532,33 +578,35 @@ void append_reference(std::string& out, std::string_view section,
   }
 }
 
-// What concerns the whole: names that stand twice, in files that may include each other.
-Result<void> check_whole(const Settings& settings, std::string_view file) {
-  auto ring = KeyRing::make(settings.keys);
-  if (!ring)
-    return fail(ErrorCode::invalid_argument, fmt::format("{}: {}", file, ring.error().message));
-  auto catalog = Catalog::make(settings.models);
-  if (!catalog)
-    return fail(ErrorCode::invalid_argument, fmt::format("{}: {}", file, catalog.error().message));
-  return {};
+Result<void> read_whole(std::string_view text, const fs::path& file, Settings& settings) {
+  Reader reader(settings);
+  Result<void> done = reader.read(text, fs::absolute(file).lexically_normal(), 0);
+  if (done) done = reader.check_whole();
+  return done;
 }
 
 }  // namespace
 
-Result<Settings> load_settings(const fs::path& file) {
+Result<Settings> parse_settings(std::string_view text, const fs::path& file) {
   Settings settings;
   settings.data = fs::absolute(file).parent_path() / "data";
-  Result<void> done = Reader(settings).read_file(file, 0);
-  if (done) done = check_whole(settings, file.filename().string());
+  Result<void> done = read_whole(text, file, settings);
   if (!done) return fail(std::move(done));
   return settings;
 }
 
+Result<Settings> load_settings(const fs::path& file) {
+  const Result<std::string> text = read_text(file);
+  if (!text) return std::unexpected(text.error());
+  return parse_settings(*text, file);
+}
+
 Result<Settings> default_settings(const fs::path& models_file, const fs::path& data) {
+  const Result<std::string> text = read_text(models_file);
+  if (!text) return std::unexpected(text.error());
   Settings settings;
   settings.data = fs::absolute(data).lexically_normal();
-  Result<void> done = Reader(settings).read_file(models_file, 0);
-  if (done) done = check_whole(settings, models_file.filename().string());
+  Result<void> done = read_whole(*text, models_file, settings);
   if (!done) return fail(std::move(done));
   return settings;
 }

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "server/settings.h"
@@ -14,6 +15,8 @@ namespace quern {
 /// taken from the environment. Errors: invalid_argument, "quern.toml:12: [server] body_max:
 /// expected …".
 Result<Settings> load_settings(const std::filesystem::path& file);
+/// The same for a text that is, or would be, in `file`.
+Result<Settings> parse_settings(std::string_view text, const std::filesystem::path& file);
 
 /// The settings of `quern serve` without a file: the example models of `models_file`, data in
 /// `data`, no key yet.

@@ -107,7 +107,8 @@ TEST_F(Config, NamesFileLineAndWhatWasExpected) {
       {"[[key]]\nid = \"a\"", "quern.toml:1: [[key]] a: secret is missing"},
       {"[[key]]\nid = \"a\"\nsecret = \"sha256:12\"", "quern.toml:3: [[key]] secret: "},
       {"[[key]]\nid = \"a\"\nsecret = \"s\"\nrate = \"fast\"", "quern.toml:4: [[key]] rate: "},
-      {"[[key]]\nid = \"a\"\nsecret = \"s\"\n[[key]]\nid = \"a\"\nsecret = \"t\"", "a"},
+      {"[[key]]\nid = \"a\"\nsecret = \"s\"\n[[key]]\nid = \"a\"\nsecret = \"t\"",
+       "quern.toml:4: two keys have the id \"a\""},
       {"[[model]]\nid = \"a b\"\nexecutor = { kind = \"echo\" }", "id: expected letters"},
       {"[[model]]\nid = \"a\"", "quern.toml:1: [[model]] a: executor is missing"},
       {"[[model]]\nid = \"a\"\nexecutor = { kind = \"magic\" }",
@@ -118,7 +119,10 @@ TEST_F(Config, NamesFileLineAndWhatWasExpected) {
        "there is no folder"},
       {"[[model]]\nid = \"a\"\nexecutor = { kind = \"echo\" }\nschema = \"none.json\"",
        "quern.toml:4: [[model]] a schema: "},
+      {"\ninclude = [\"none.toml\"]", "quern.toml:2: include: "},
       {"include = [\"none.toml\"]", "none.toml: cannot be read"},
+      {"include = [\".\"]", "quern.toml:1: include: "},
+      {"include = [\"/dev/zero\"]", "/dev/zero: is over 4 MiB"},
       {"include = [\"quern.toml\"]", "files include each other too deeply"},
       {"[server\n", "quern.toml:1"},
   };
@@ -127,6 +131,19 @@ TEST_F(Config, NamesFileLineAndWhatWasExpected) {
     EXPECT_NE(message, "accepted") << text;
     EXPECT_THAT(message, HasSubstr(expected)) << text;
   }
+}
+
+TEST_F(Config, NamesTheFirstEntryThatDoesNotGoWithTheOthers) {
+  const auto model = [](const std::string& id, const std::string& alias) {
+    return "[[model]]\nid = \"" + id + "\"\nexecutor = { kind = \"echo\" }\naliases = [\"" + alias +
+           "\"]\n";
+  };
+  EXPECT_THAT(fault(model("a", "x/a") + model("b", "x/b") + model("c", "x/a") + model("d", "x/d")),
+              HasSubstr("quern.toml:9: model \"c\": the alias \"x/a\""));
+  EXPECT_THAT(fault(model("a", "x/a") + model("b", "x/b") + model("a", "x/c")),
+              HasSubstr("quern.toml:9: two models have the id \"a\""));
+  EXPECT_THAT(fault(model("a", "not an alias") + model("b", "x/b")),
+              HasSubstr("quern.toml:1: model \"a\": the alias"));
 }
 
 TEST_F(Config, TakesSecretsFromTheEnvironmentWithoutAWarning) {

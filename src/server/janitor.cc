@@ -9,7 +9,7 @@ constexpr std::chrono::milliseconds kStepPause{20};
 }  // namespace
 
 Janitor::Janitor(ArtifactStore& store, const Clock& clock, JanitorOptions options)
-    : store_(store), clock_(clock), options_(options) {}
+    : store_(store), clock_(clock), options_(options), wall_(clock.now()) {}
 
 Janitor::~Janitor() { stop(); }
 
@@ -57,7 +57,7 @@ void Janitor::run(const std::stop_token& stop) {
 }
 
 bool Janitor::sweep() {
-  const WallTime now = clock_.now().wall;
+  const WallTime now = wall_.at(clock_.now());
   const std::size_t uploads = store_.sweep_uploads(now - options_.uploads_ttl, kSweepMax);
   const std::size_t outputs =
       store_.sweep_outputs(now - options_.results_ttl - kUnclaimedOutputTtl, kSweepMax);

@@ -10,6 +10,7 @@
 
 #include "artifact/artifact_store.h"
 #include "base/clock.h"
+#include "base/paced_wall.h"
 #include "task/task.h"
 
 namespace quern {
@@ -25,7 +26,8 @@ inline constexpr std::chrono::hours kUnclaimedOutputTtl{1};  // beyond results_t
 
 /// Operation: outputs of expired tasks go as they are told of; uploads, and output files that a
 /// crash left without a task, go by age. A file that the crash of the server kept from being
-/// removed is found by its age, too. Services: start() and stop() are idempotent; stop() drops what
+/// removed is found by its age, too. Ages are counted by a paced clock: a wall clock that jumps
+/// forward takes no file from a task that still has it. Services: start() and stop() are idempotent; stop() drops what
 /// is left to do, the sweep finds it again. Threads: any.
 class Janitor {
  public:
@@ -44,6 +46,7 @@ class Janitor {
   ArtifactStore& store_;
   const Clock& clock_;
   const JanitorOptions options_;
+  PacedWall wall_;    // of the thread alone
   std::mutex mutex_;  // guards unwanted_
   std::condition_variable_any wake_;
   std::vector<Output> unwanted_;

@@ -65,6 +65,24 @@ TEST_F(JanitorTest, RemovesUploadsWhoseTimeIsOver) {
   EXPECT_TRUE(is_gone_soon(old));
 }
 
+TEST_F(JanitorTest, KeepsEveryFileWhenTheWallClockJumpsForward) {
+  ManualClock clock;
+  clock.jump_wall(clock_.now().wall - clock.now().wall);
+  const Output kept = upload("a.txt");
+  const Output told = upload("b.txt");
+  const Output late = upload("c.txt");
+  Janitor janitor(*store_, clock, {.sweep_interval = milliseconds{1}});
+
+  clock.jump_wall(std::chrono::hours{30});
+  janitor.start();
+  janitor.remove(std::vector{told});
+  ASSERT_TRUE(is_gone_soon(told));
+  janitor.remove(std::vector{late});  // which it turns to after its first sweep
+  ASSERT_TRUE(is_gone_soon(late));
+
+  EXPECT_TRUE(exists(kept));
+}
+
 TEST_F(JanitorTest, StopsWithoutWaitingForItsNextSweep) {
   Janitor janitor(*store_, clock_, {.sweep_interval = std::chrono::hours{1}});
   janitor.start();

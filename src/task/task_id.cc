@@ -32,12 +32,12 @@ constexpr char digit(std::uint64_t value) { return kAlphabet[value & 31U]; }
 // 128 bits are 3 + 12 * 5 + 1 bits of `high`, then 4 + 12 * 5 bits of `low`: digit 13 has bits of
 // both.
 void TaskId::append_to(std::string& out) const {
-  std::array<char, kDigits> text{};
-  text[0] = digit(high >> 61U);
-  for (unsigned i = 0; i < 12; ++i) text[1 + i] = digit(high >> (56U - 5U * i));
-  text[13] = digit(((high & 1U) << 4U) | (low >> 60U));
-  for (unsigned i = 0; i < 12; ++i) text[14 + i] = digit(low >> (55U - 5U * i));
-  out += kPrefix;
+  std::array<char, kPrefix.size() + kDigits> text;
+  char* digits = std::ranges::copy(kPrefix, text.data()).out;
+  *digits++ = digit(high >> 61U);
+  for (unsigned i = 0; i < 12; ++i) *digits++ = digit(high >> (56U - 5U * i));
+  *digits++ = digit(((high & 1U) << 4U) | (low >> 60U));
+  for (unsigned i = 0; i < 12; ++i) *digits++ = digit(low >> (55U - 5U * i));
   out.append(text.data(), text.size());
 }
 

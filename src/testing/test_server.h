@@ -37,6 +37,9 @@ class TestServer {
   TestServer(const TestServer&) = delete;
   TestServer& operator=(const TestServer&) = delete;
 
+  /// "NAME=value" for the servers that start from now on, before what they inherit.
+  void set_environment(std::vector<std::string> variables) { environment_ = std::move(variables); }
+
   void write_config(std::string_view config_after_server, std::string_view server_keys = "") {
     std::ofstream file(folder_ / "quern.toml");
     file << "[server]\nlisten = \"127.0.0.1:" << port_ << "\"\n"
@@ -109,8 +112,14 @@ class TestServer {
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
-    QUERN_ASSERT(::posix_spawn(&pid_, binary_.c_str(), &actions, nullptr, argv.data(), environ) ==
-                 0);
+    std::vector<char*> envp;
+    for (std::string& variable : environment_) envp.push_back(variable.data());
+    for (char** inherited = environ; *inherited != nullptr; ++inherited) {
+      envp.push_back(*inherited);
+    }
+    envp.push_back(nullptr);
+    QUERN_ASSERT(
+        ::posix_spawn(&pid_, binary_.c_str(), &actions, nullptr, argv.data(), envp.data()) == 0);
     posix_spawn_file_actions_destroy(&actions);
   }
 
@@ -138,6 +147,7 @@ class TestServer {
 
   std::filesystem::path binary_;
   std::filesystem::path folder_;
+  std::vector<std::string> environment_;
   std::string url_;
   int port_ = 0;  // a restart keeps the port
   pid_t pid_ = -1;

@@ -21,13 +21,6 @@ constexpr const char* kStubborn =
     "echo '{\"progress\":0.5}'\n"
     "while :; do sleep 1; done\n";
 
-// Ends when the file `go` is there.
-constexpr const char* kWaitForGo =
-    "cat >/dev/null\n"
-    "echo '{\"progress\":0.5}'\n"
-    "while [ ! -e go ]; do sleep 0.05; done\n"
-    "echo '{\"output\":{\"type\":\"text\",\"text\":\"done\"}}'\n";
-
 class CancelTest : public SystemTest {
  protected:
   static void wait_for_progress(Client& caller, const TaskHandle& task) {

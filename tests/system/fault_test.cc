@@ -69,11 +69,6 @@ class FaultTest : public SystemTest {
     }
     return 200;
   }
-
-  int ready_status() {
-    const auto ready = client().call("GET", "/readyz");
-    return ready ? 200 : ready.error().http_status;
-  }
 };
 
 TEST_F(FaultTest, RefusesCreatesOnAFullDiskLosesNothingAndGoesOnWhenThereIsRoom) {

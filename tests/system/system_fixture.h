@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "quern/client.h"
@@ -16,6 +17,13 @@ namespace quern {
 
 inline constexpr const char* kSecret = "test-secret-of-one";
 inline constexpr const char* kOtherSecret = "test-secret-of-two";
+
+/// A runner that ends in success when the file `go` is there.
+inline constexpr const char* kWaitForGo =
+    "cat >/dev/null\n"
+    "echo '{\"progress\":0.5}'\n"
+    "while [ ! -e go ]; do sleep 0.05; done\n"
+    "echo '{\"output\":{\"type\":\"text\",\"text\":\"done\"}}'\n";
 
 /// Follows the task until it is IN_PROGRESS.
 inline void wait_until_running(Client& client, const TaskHandle& task) {
@@ -54,6 +62,7 @@ class SystemTest : public ::testing::Test {
     if (!server_) {
       server_ =
           std::make_unique<TestServer>(QUERN_BINARY, folder_.path(), config_text, server_keys);
+      server_->set_environment(server_environment_);
     } else {
       server_->write_config(config_text, server_keys);  // keeps the port
     }
@@ -64,7 +73,14 @@ class SystemTest : public ::testing::Test {
     return Client({.url = server_->url(), .key = secret, .repeats_max = 0});
   }
 
+  /// Of /readyz; 0: no answer.
+  [[nodiscard]] int ready_status() const {
+    const auto ready = client().call("GET", "/readyz");
+    return ready ? 200 : ready.error().http_status;
+  }
+
   TempFolder folder_;
+  std::vector<std::string> server_environment_;  // "NAME=value", beside the test's own
   std::unique_ptr<TestServer> server_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/log.h"
+
 namespace quern {
 
 Checkpointer::Checkpointer(Connection connection, Journal& journal, std::size_t pages)
@@ -42,7 +44,17 @@ void Checkpointer::after_commits() {
     if (stage_ == Stage::wanted) return;
     stage_ = Stage::idle;
   }
-  journal_.checkpoint();
+  note(journal_.checkpoint());
+}
+
+void Checkpointer::note(const Result<void>& done) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (std::exchange(failing_, !done) == !done) return;
+  }
+  if (done) return log_info("the write-ahead log moves into the store again");
+  log_error("the write-ahead log only grows until this is mended",
+            {{"error", done.error().message}});
 }
 
 void Checkpointer::loop() {
@@ -51,7 +63,7 @@ void Checkpointer::loop() {
     wake_.wait(lock, [this] { return stopping_ || stage_ == Stage::wanted; });
     if (stopping_) return;
     lock.unlock();
-    connection_.checkpoint();
+    note(connection_.checkpoint());
     lock.lock();
     stage_ = Stage::copied;
   }

@@ -37,6 +37,8 @@ class Checkpointer {
 
   Checkpointer(Connection connection, Journal& journal, std::size_t pages);
   void loop();
+  /// Says once that checkpoints fail, and once that they work again.
+  void note(const Result<void>& done);
 
   Connection connection_;  // of the thread
   Journal& journal_;
@@ -45,6 +47,7 @@ class Checkpointer {
   std::condition_variable wake_;
   Stage stage_ = Stage::idle;
   bool stopping_ = false;
+  bool failing_ = false;
   std::thread thread_;
 };
 

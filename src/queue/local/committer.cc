@@ -165,7 +165,7 @@ void Committer::look_up_replay(const IdempotencyKey& key, Batch& batch) {
   Result<std::optional<IdempotencyRecord>> found = journal_.find_idempotency(*index, key.name);
   if (!found) {
     batch.lookup_error = std::move(found).error();
-  } else if (*found && batch.now.wall - (*found)->created < kIdempotencyTtl) {
+  } else if (*found && (*found)->created > retention_.made_before(batch.now, kIdempotencyTtl)) {
     const IdempotencyRecord& record = **found;
     batch.replays.try_emplace(replay_name(key),
                               Replay{record.fingerprint, Submitted{record.id, 0, true}, false});

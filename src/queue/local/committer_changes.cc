@@ -54,7 +54,7 @@ void Committer::write(Batch& batch) {
   if (batch.lease_tokens != 0) journal_.reserve_lease_tokens(batch.lease_tokens);
   for (const ExpiredTask& task : batch.expired) journal_.remove_ended(task.id);
   if (batch.drop_records) {
-    journal_.remove_idempotency(retention_.made_before(kIdempotencyTtl), kExpireIdleMax);
+    journal_.remove_idempotency(retention_.made_before(batch.now, kIdempotencyTtl), kExpireIdleMax);
   }
 }
 
@@ -82,8 +82,7 @@ void Committer::write_change(const Change& change, Batch& batch, std::size_t& ne
 
 void Committer::write_submit(const TaskRow& row, const SubmitCommand& command, Batch& batch) {
   QUERN_ASSERT(row.id == command.answer->id);
-  journal_.insert_task(row);
-  journal_.insert_input(row.id, command.submission.input);
+  journal_.insert_task(row, command.submission.input);
   if (!command.submission.idempotency) return;
   const IdempotencyKey& idempotency = *command.submission.idempotency;
   journal_.insert_idempotency(row.key, idempotency.name,
@@ -139,7 +138,8 @@ void Committer::find_expired(Batch& batch, std::size_t commands) {
   Result<std::vector<ExpiredTask>> expired = journal_.expired(ended_before, count_max);
   if (expired) batch.expired = *std::move(expired);
   const Result<std::optional<WallTime>> oldest = journal_.oldest_idempotency();
-  batch.drop_records = oldest && *oldest && **oldest < retention_.made_before(kIdempotencyTtl);
+  batch.drop_records =
+      oldest && *oldest && **oldest < retention_.made_before(batch.now, kIdempotencyTtl);
   const bool has_more = batch.drop_records || batch.expired.size() == count_max;
   // A failed read is tried again after a while, like a look that found nothing.
   retention_.plan(batch.now, has_more, journal_.oldest_ended().value_or(std::nullopt));

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "queue/local/log_reserve.h"
 #include "queue/local/output_json.h"
 #include "queue/local/row_codec.h"
 #include "queue/local/schema.h"
@@ -29,6 +30,7 @@ enum class Sql : std::uint8_t {
   insert_input,
   update_task,
   delete_task,
+  revive_task,
   insert_ended,
   delete_ended,
   insert_attempt,
@@ -51,43 +53,63 @@ enum class Sql : std::uint8_t {
   count,
 };
 
-constexpr auto kSql = std::to_array<std::string_view>({
-    "BEGIN IMMEDIATE",
-    "COMMIT",
-    "INSERT INTO key_name (id, name) VALUES (?, ?)",
-    "INSERT INTO model_name (id, name) VALUES (?, ?)",
-    "UPDATE model_name SET paused = ?2 WHERE id = ?1",
-    "INSERT INTO task (" QUERN_LIVE_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
-    "INSERT INTO input (seq, body) VALUES (?, ?)",
-    "UPDATE task SET state = ?2, flags = ?3, attempts = ?4, rank = ?5, token = ?6,"
-    " start_deadline = ?7, not_before = ?8, started = ?9 WHERE seq = ?1",
-    "DELETE FROM task WHERE seq = ?",
-    "INSERT INTO ended (" QUERN_ENDED_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    "DELETE FROM ended WHERE seq = ?",
-    "INSERT INTO attempt (seq, token, number, started, ended, result, reason, retried,"
-    " retry_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    "INSERT OR REPLACE INTO log (seq, " QUERN_LOG_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?)",
-    "DELETE FROM log WHERE seq = ? AND number < ?",
-    "INSERT OR REPLACE INTO idempotency (seq, chance, key, name, fingerprint, created)"
-    " VALUES (?, ?, ?, ?, ?, ?)",
-    "DELETE FROM input WHERE seq = ?",
-    "DELETE FROM attempt WHERE seq = ?",
-    "DELETE FROM log WHERE seq = ?",
-    "DELETE FROM idempotency WHERE created < ?1 AND"
-    " seq IN (SELECT seq FROM idempotency ORDER BY seq LIMIT ?2)",
-    "UPDATE store SET probes = probes + 1",
-    "UPDATE store SET lease_tokens = ?",
-    "SELECT seq, chance, fingerprint, created FROM idempotency WHERE key = ? AND name = ?",
-    "SELECT body FROM input WHERE seq = ?",
-    "SELECT " QUERN_ENDED_COLUMNS " FROM ended WHERE seq = ?",
-    "SELECT " QUERN_LOG_COLUMNS " FROM log WHERE seq = ? ORDER BY number",
-    "SELECT seq, chance, outputs FROM ended WHERE ended < ? ORDER BY ended LIMIT ?",
-    "SELECT ended FROM ended ORDER BY ended LIMIT 1",
-    "SELECT created FROM idempotency ORDER BY seq LIMIT 1",
-});
+constexpr auto kSql =
+    std::to_array<std::string_view>({
+        "BEGIN IMMEDIATE",
+        "COMMIT",
+        "INSERT INTO key_name (id, name) VALUES (?, ?)",
+        "INSERT INTO model_name (id, name) VALUES (?, ?)",
+        "UPDATE model_name SET paused = ?2 WHERE id = ?1",
+        "INSERT INTO task (" QUERN_LIVE_COLUMNS ", body)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
+        "INSERT INTO input (seq, body) VALUES (?, ?)",
+        "UPDATE task SET state = ?2, flags = ?3, attempts = ?4, rank = ?5, token = ?6,"
+        " start_deadline = ?7, not_before = ?8, started = ?9 WHERE seq = ?1",
+        "DELETE FROM task WHERE seq = ?",
+        "INSERT INTO task (" QUERN_LIVE_COLUMNS
+        ", body) VALUES (?1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL,"
+        " (SELECT body FROM ended WHERE seq = ?1))",
+        "INSERT INTO ended (" QUERN_ENDED_COLUMNS
+        ", body) VALUES (?1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+        " (SELECT body FROM task WHERE seq = ?1))",
+        "DELETE FROM ended WHERE seq = ?",
+        "INSERT INTO attempt (seq, token, number, started, ended, result, reason, retried,"
+        " retry_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO log (seq, " QUERN_LOG_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?)",
+        "DELETE FROM log WHERE seq = ? AND number < ?",
+        "INSERT OR REPLACE INTO idempotency (seq, chance, key, name, fingerprint, created)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        "DELETE FROM input WHERE seq = ?",
+        "DELETE FROM attempt WHERE seq = ?",
+        "DELETE FROM log WHERE seq = ?",
+        "DELETE FROM idempotency WHERE created < ?1 AND"
+        " seq IN (SELECT seq FROM idempotency ORDER BY seq LIMIT ?2)",
+        "UPDATE store SET probes = probes + 1",
+        "UPDATE store SET lease_tokens = ?",
+        "SELECT seq, chance, fingerprint, created FROM idempotency WHERE key = ? AND name = ?",
+        "SELECT coalesce((SELECT body FROM task WHERE seq = ?1), (SELECT body FROM input WHERE seq "
+        "= ?1))",
+        "SELECT " QUERN_ENDED_COLUMNS " FROM ended WHERE seq = ?",
+        "SELECT " QUERN_LOG_COLUMNS " FROM log WHERE seq = ? ORDER BY number",
+        "SELECT seq, chance, outputs FROM ended WHERE ended < ? ORDER BY ended LIMIT ?",
+        "SELECT ended FROM ended ORDER BY ended LIMIT 1",
+        "SELECT created FROM idempotency ORDER BY seq LIMIT 1",
+    });
 static_assert(kSql.size() == static_cast<std::size_t>(Sql::count));
 
 Error read_error(int code) { return sqlite_error(code, kReading); }
+
+/// All of QUERN_LIVE_COLUMNS but `started`: no attempt runs.
+Statement& bind_live(Statement& sql, const TaskRow& row) {
+  sql.bind(1, row.id.sequence()).bind(2, chance_of(row.id));
+  sql.bind(3, static_cast<std::int64_t>(row.key)).bind(4, static_cast<std::int64_t>(row.model));
+  sql.bind(5, static_cast<std::int64_t>(row.state)).bind(6, flags_of(row));
+  sql.bind(7, std::int64_t{row.attempts_started}).bind(8, row.rank).bind(9, row.lease_token);
+  sql.bind(10, stored_time(row.submitted));
+  bind_time(sql, 11, row.start_deadline);
+  bind_time(sql, 12, row.not_before);
+  return sql;
+}
 
 Result<std::optional<WallTime>> read_first_time(Statement& query) {
   const StatementReset reset(query);
@@ -97,19 +119,22 @@ Result<std::optional<WallTime>> read_first_time(Statement& query) {
   return wall_time(query.integer(0));
 }
 
-/// Creates the tables of an empty file; refuses a file of a newer version.
+/// Creates the tables of an empty file, or brings those of an older version up to date; refuses a
+/// file of a newer one.
 Result<void> prepare_schema(Connection& connection) {
   const Result<std::int64_t> version = connection.query_integer("PRAGMA user_version");
   if (!version) return std::unexpected(version.error());
   if (*version == kSchemaVersion) return {};
-  if (*version != 0) {
+  if (*version < 0 || *version > kSchemaVersion) {
     return fail(ErrorCode::invalid_argument, "the store has version " + std::to_string(*version) +
                                                  ", this program knows up to " +
                                                  std::to_string(kSchemaVersion) +
                                                  "; use the newer program, or another data folder");
   }
-  const std::string script = std::string("BEGIN;") + kSchema +
-                             "PRAGMA user_version=" + std::to_string(kSchemaVersion) + ";COMMIT;";
+  std::string script = "BEGIN;";
+  if (*version == 0) script += kSchema;
+  if (*version == 1) script += kSchemaFrom1;
+  script += "PRAGMA user_version=" + std::to_string(kSchemaVersion) + ";COMMIT;";
   return connection.execute(script.c_str());
 }
 
@@ -134,8 +159,11 @@ struct Journal::Impl {
   Connection connection;
   std::array<Statement, kSql.size()> statements;
   std::size_t log_pages = 0;
-  bool open = false;  // inside a transaction
-  int failure = 0;    // the first error of the transaction; 0: none
+  std::size_t page_bytes = 0;
+  LogReserve reserve;
+  bool open = false;     // inside a transaction
+  bool settled = false;  // see settle_log()
+  int failure = 0;       // the first error of the transaction; 0: none
 
   Statement& sql(Sql which) { return statements[static_cast<std::size_t>(which)]; }
 
@@ -154,6 +182,29 @@ struct Journal::Impl {
     if (failure != 0) return;
     const int code = statement.run();
     if (code != kSqliteDone) failure = code;
+  }
+
+  /// Before the first transaction: what an earlier run left in the log moves into the database.
+  ///
+  /// It may be in the machine's memory only: once a sync has failed, the system takes pages for
+  /// written that never reached the disk, and a power cut would take every commit behind them with
+  /// them. The copy in the database is synced anew.
+  int settle_log() {
+    if (settled) return 0;
+    const int code = connection.empty_log();
+    settled = code == 0;
+    return code;
+  }
+
+  /// After a commit that failed: it may stand in the log all the same, whole but for the sync, and a
+  /// crash would bring back what its callers were told did not happen. The next transaction takes its
+  /// place there, so here is one that changes nothing of worth. If it fails too, the next probe is
+  /// the next.
+  void cover_failed_commit() {
+    for (const Sql step : {Sql::begin, Sql::probe, Sql::commit}) {
+      if (sql(step).run() != kSqliteDone) break;
+    }
+    end_transaction();
   }
 
   void run_for(Sql which, const TaskId& id) { run(sql(which).bind(1, id.sequence())); }
@@ -177,6 +228,11 @@ Result<std::unique_ptr<Journal>> Journal::open(const JournalOptions& options) {
   impl->connection = *std::move(connection);
   if (Result<void> done = set_up(impl->connection); !done) return fail(std::move(done));
   if (Result<void> done = impl->prepare(); !done) return fail(std::move(done));
+  const Result<std::int64_t> page_bytes = impl->connection.query_integer("PRAGMA page_size");
+  if (!page_bytes) return std::unexpected(page_bytes.error());
+  impl->page_bytes = static_cast<std::size_t>(*page_bytes);
+  // A disk that is full or failing now is no reason not to serve what can be read: begin() insists.
+  static_cast<void>(impl->settle_log());
   sqlite3_wal_hook(impl->connection.handle(), note_log_pages, &impl->log_pages);
   std::unique_ptr<Journal> journal(new Journal(std::move(impl)));
   if (options.pages_max > 0) {
@@ -189,7 +245,7 @@ Result<std::unique_ptr<Journal>> Journal::open(const JournalOptions& options) {
 
 std::size_t Journal::log_pages() const { return impl_->log_pages; }
 
-void Journal::checkpoint() { impl_->connection.checkpoint(); }
+Result<void> Journal::checkpoint() { return impl_->connection.checkpoint(); }
 
 Result<void> Journal::set_pages_max(std::int64_t pages) {
   constexpr std::int64_t kNoLimit = 4'294'967'294;
@@ -248,7 +304,7 @@ Result<void> Journal::for_each_live(const LiveRow& row) {
 void Journal::begin() {
   QUERN_ASSERT(!impl_->open);
   impl_->open = true;
-  impl_->failure = 0;
+  impl_->failure = impl_->settle_log();
   impl_->run(impl_->sql(Sql::begin));
 }
 
@@ -265,20 +321,17 @@ void Journal::set_paused(ModelIndex index, bool paused) {
   impl_->run(sql.bind(1, static_cast<std::int64_t>(index)).bind(2, std::int64_t{paused}));
 }
 
-void Journal::insert_task(const TaskRow& row) {
-  Statement& sql = impl_->sql(Sql::insert_task);
-  sql.bind(1, row.id.sequence()).bind(2, chance_of(row.id));
-  sql.bind(3, static_cast<std::int64_t>(row.key)).bind(4, static_cast<std::int64_t>(row.model));
-  sql.bind(5, static_cast<std::int64_t>(row.state)).bind(6, flags_of(row));
-  sql.bind(7, std::int64_t{row.attempts_started}).bind(8, row.rank).bind(9, row.lease_token);
-  sql.bind(10, stored_time(row.submitted));
-  bind_time(sql, 11, row.start_deadline);
-  bind_time(sql, 12, row.not_before);
+void Journal::insert_task(const TaskRow& row, std::string_view input) {
+  Statement& sql = bind_live(impl_->sql(Sql::insert_task), row);
+  const bool is_apart = input.size() > kInlineInputBytesMax;
+  if (is_apart) {
+    sql.bind_null(13);
+  } else {
+    sql.bind_blob(13, input);
+  }
   impl_->run(sql);
-}
-
-void Journal::insert_input(const TaskId& id, std::string_view body) {
-  impl_->run(impl_->sql(Sql::insert_input).bind(1, id.sequence()).bind_blob(2, body));
+  if (!is_apart) return;
+  impl_->run(impl_->sql(Sql::insert_input).bind(1, row.id.sequence()).bind_blob(2, input));
 }
 
 void Journal::update_task(const TaskRow& row, std::optional<WallTime> started) {
@@ -293,7 +346,6 @@ void Journal::update_task(const TaskRow& row, std::optional<WallTime> started) {
 }
 
 void Journal::end_task(const TaskRow& row, const TaskResult& result) {
-  impl_->run_for(Sql::delete_task, row.id);
   const std::string outputs = encode_outputs(result.outputs);
   Statement& sql = impl_->sql(Sql::insert_ended);
   sql.bind(1, row.id.sequence()).bind(2, chance_of(row.id));
@@ -305,11 +357,12 @@ void Journal::end_task(const TaskRow& row, const TaskResult& result) {
   sql.bind(11, static_cast<std::int64_t>(row.error_type)).bind(12, result.error);
   sql.bind(13, result.metadata_json).bind(14, std::string_view(outputs));
   impl_->run(sql);
+  impl_->run_for(Sql::delete_task, row.id);
 }
 
 void Journal::revive_task(const TaskRow& row) {
+  impl_->run(bind_live(impl_->sql(Sql::revive_task), row));
   impl_->run_for(Sql::delete_ended, row.id);
-  insert_task(row);
 }
 
 void Journal::insert_attempt(const AttemptRecord& attempt) {
@@ -362,11 +415,16 @@ void Journal::reserve_lease_tokens(std::uint64_t up_to) {
 void Journal::write_probe() { impl_->run(impl_->sql(Sql::probe)); }
 
 Result<void> Journal::commit() {
+  const bool begun = impl_->failure == 0;
   impl_->run(impl_->sql(Sql::commit));
   const int failure = impl_->failure;
   impl_->end_transaction();
-  if (failure != 0) return std::unexpected(sqlite_error(failure, kWriting));
-  return {};
+  if (failure == 0) {
+    impl_->reserve.after_commit(impl_->connection.handle(), impl_->log_pages, impl_->page_bytes);
+    return {};
+  }
+  if (begun) impl_->cover_failed_commit();
+  return std::unexpected(sqlite_error(failure, kWriting));
 }
 
 void Journal::rollback() { impl_->end_transaction(); }
@@ -396,8 +454,8 @@ Result<std::string> Journal::input(const TaskId& id) {
   Statement& sql = impl_->sql(Sql::find_input);
   const StatementReset reset(sql);
   const int code = sql.bind(1, id.sequence()).step();
-  if (code == kSqliteDone) return fail(ErrorCode::not_found, "the task's input is not stored");
   if (code != kSqliteRow) return std::unexpected(read_error(code));
+  if (sql.is_null(0)) return fail(ErrorCode::not_found, "the task's input is not stored");
   return std::string(sql.text(0));
 }
 

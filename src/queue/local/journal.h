@@ -56,11 +56,10 @@ class Journal {
   void insert_key(KeyIndex index, std::string_view name);
   void insert_model(ModelIndex index, std::string_view name);
   void set_paused(ModelIndex index, bool paused);
-  void insert_task(const TaskRow& row);
-  void insert_input(const TaskId& id, std::string_view body);
+  void insert_task(const TaskRow& row, std::string_view input);
   /// `started`: of the running attempt, else nothing.
   void update_task(const TaskRow& row, std::optional<WallTime> started);
-  /// Takes the row from the live tasks to the ended ones.
+  /// Takes the row from the live tasks to the ended ones, with its input.
   void end_task(const TaskRow& row, const TaskResult& result);
   /// Takes the row back from the ended tasks to the live ones.
   void revive_task(const TaskRow& row);
@@ -78,12 +77,13 @@ class Journal {
   void reserve_lease_tokens(std::uint64_t up_to);
   /// The smallest write there is, to see whether the store takes any.
   void write_probe();
+  /// A commit that fails has no effect, after a crash either.
   Result<void> commit();
   void rollback();
 
   // -- reading in between
   Result<std::optional<IdempotencyRecord>> find_idempotency(KeyIndex key, std::string_view name);
-  /// Errors: not_found.
+  /// Of a live task. Errors: not_found.
   Result<std::string> input(const TaskId& id);
   Result<std::optional<EndedTask>> find_ended(const TaskId& id);
   Result<std::vector<NumberedLog>> logs(const TaskId& id);
@@ -94,7 +94,7 @@ class Journal {
 
   // -- the write-ahead log, which only grows until somebody asks for a checkpoint (checkpointer.h)
   [[nodiscard]] std::size_t log_pages() const;
-  void checkpoint();
+  Result<void> checkpoint();
 
   /// Tests only: moves the limit that stands for a full disk; 0 lifts it.
   Result<void> set_pages_max(std::int64_t pages);

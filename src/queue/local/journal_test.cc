@@ -70,10 +70,7 @@ TEST_F(JournalTest, GivesBackEveryFieldOfALiveTask) {
   row.priority = Priority::low;
   row.no_retry = true;
   row.start_deadline = at(5'000'000);
-  write([&] {
-    journal().insert_task(row);
-    journal().insert_input(row.id, "{\"a\":\"\\u0000\"}");
-  });
+  write([&] { journal().insert_task(row, "{\"a\":\"\\u0000\"}"); });
   EXPECT_EQ(live().at(0).first.start_deadline, row.start_deadline);
   row.state = TaskState::running;
   row.cancel_requested = true;
@@ -107,7 +104,7 @@ TEST_F(JournalTest, GivesBackEveryFieldOfALiveTask) {
 
 TEST_F(JournalTest, MovesATaskToTheEndedOnesAndBack) {
   TaskRow row = make_row(5);
-  write([&] { journal().insert_task(row); });
+  write([&] { journal().insert_task(row, "{}"); });
   row.state = TaskState::failed;
   row.ended = at(9'000);
   row.error_type = ErrorType::content_blocked;
@@ -134,20 +131,20 @@ TEST_F(JournalTest, MovesATaskToTheEndedOnesAndBack) {
 
 TEST_F(JournalTest, RollsBackAWholeTransaction) {
   journal().begin();
-  journal().insert_task(make_row(1));
+  journal().insert_task(make_row(1), "{}");
   journal().rollback();
   EXPECT_TRUE(live().empty());
 
   journal().begin();
-  journal().insert_task(make_row(1));
-  journal().insert_task(make_row(1));  // twice the same: refused
-  journal().insert_task(make_row(2));
+  journal().insert_task(make_row(1), "{}");
+  journal().insert_task(make_row(1), "{}");  // twice the same: refused
+  journal().insert_task(make_row(2), "{}");
   const Result<void> done = journal().commit();
 
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, ErrorCode::internal);
   EXPECT_TRUE(live().empty());
-  write([&] { journal().insert_task(make_row(3)); });
+  write([&] { journal().insert_task(make_row(3), "{}"); });
   EXPECT_EQ(live().size(), 1U);
 }
 
@@ -156,8 +153,7 @@ TEST_F(JournalTest, SaysThatTheDiskIsFullAndWorksAgainWhenItIsNot) {
   Result<void> done;
   const std::string body(100'000, 'x');
   journal().begin();
-  journal().insert_task(make_row(1));
-  journal().insert_input(make_id(1), body);
+  journal().insert_task(make_row(1), body);
 
   done = journal().commit();
 
@@ -166,8 +162,79 @@ TEST_F(JournalTest, SaysThatTheDiskIsFullAndWorksAgainWhenItIsNot) {
   EXPECT_THAT(done.error().message, testing::HasSubstr("the disk is full"));
   EXPECT_TRUE(live().empty());
   ASSERT_TRUE(journal().set_pages_max(0));
-  write([&] { journal().insert_input(make_id(1), body); });
+  write([&] { journal().insert_task(make_row(1), body); });
   EXPECT_EQ(journal().input(make_id(1))->size(), body.size());
+}
+
+TEST_F(JournalTest, KeepsAnInputOfAnySizeThroughAnEndAndARetry) {
+  const std::size_t sizes[] = {2, kInlineInputBytesMax, kInlineInputBytesMax + 1, 100'000};
+  for (const std::size_t size : sizes) {
+    TaskRow row = make_row(static_cast<std::int64_t>(size));
+    const std::string input(size, 'x');
+    write([&] { journal().insert_task(row, input); });
+    EXPECT_EQ(journal().input(row.id), input);
+    row.state = TaskState::failed;
+    row.ended = at(9'000);
+    write([&] { journal().end_task(row, {}); });
+
+    write([&] { journal().revive_task(make_row(static_cast<std::int64_t>(size))); });
+
+    EXPECT_EQ(journal().input(row.id), input);
+    write([&] {
+      journal().end_task(row, {});
+      journal().remove_ended(row.id);
+    });
+    EXPECT_FALSE(journal().input(row.id)) << size;
+  }
+  Connection connection = Connection::open(file(), Connection::Mode::read_only).value();
+  EXPECT_EQ(connection.query_integer("SELECT count(*) FROM input"), 0);
+}
+
+// What version 1 made: every input in a table of its own.
+TEST_F(JournalTest, TakesOverAStoreOfVersionOne) {
+  TaskRow row = make_row(3);
+  write([&] { journal().insert_task(row, "{}"); });
+  journal_.reset();
+  {
+    Connection connection = Connection::open(file(), Connection::Mode::read_write).value();
+    ASSERT_TRUE(
+        connection.execute("INSERT INTO input (seq, body) VALUES (3, '{\"old\":1}');"
+                           "ALTER TABLE task DROP COLUMN body; ALTER TABLE ended DROP COLUMN body;"
+                           "PRAGMA user_version=1"));
+  }
+
+  open();
+
+  ASSERT_EQ(live().size(), 1U);
+  EXPECT_EQ(live().at(0).first.id, row.id);
+  EXPECT_EQ(journal().input(row.id), "{\"old\":1}");
+  row.state = TaskState::canceled;
+  row.ended = at(9'000);
+  write([&] { journal().end_task(row, {}); });
+  write([&] { journal().revive_task(make_row(3)); });
+  EXPECT_EQ(journal().input(row.id), "{\"old\":1}");
+  write([&] { journal().insert_task(make_row(4), "{\"new\":2}"); });
+  EXPECT_EQ(journal().input(make_id(4)), "{\"new\":2}");
+}
+
+TEST_F(JournalTest, MovesWhatACrashLeftInTheLogIntoTheDatabaseBeforeItAddsToIt) {
+  write([&] { journal().insert_task(make_row(1), "{}"); });
+  const TempFolder crashed;
+  const std::filesystem::path database = crashed.path() / "queue.sqlite";
+  const std::filesystem::path log = crashed.path() / "queue.sqlite-wal";
+  std::filesystem::copy_file(file(), database);
+  std::filesystem::copy_file(folder_.path() / "queue.sqlite-wal", log);
+  ASSERT_GT(std::filesystem::file_size(log), 0U);
+
+  const std::unique_ptr<Journal> after = Journal::open({.file = database}).value();
+
+  // Power that fails now may take the log's old pages: their sync was before the crash, and may have failed.
+  EXPECT_EQ(std::filesystem::file_size(log), 0U);
+  const TempFolder alone;
+  std::filesystem::copy_file(database, alone.path() / "queue.sqlite");
+  const std::unique_ptr<Journal> other =
+      Journal::open({.file = alone.path() / "queue.sqlite"}).value();
+  EXPECT_EQ(other->last_sequence(), 1);
 }
 
 TEST_F(JournalTest, RefusesAStoreOfANewerVersion) {
@@ -233,8 +300,7 @@ TEST_F(JournalTest, ForgetsATaskWithAllThatBelongsToIt) {
   for (std::int64_t sequence : {1, 2}) {
     write([&] {
       TaskRow row = make_row(sequence);
-      journal().insert_task(row);
-      journal().insert_input(row.id, "{}");
+      journal().insert_task(row, "{}");
       row.state = TaskState::succeeded;
       row.ended = at(100 * sequence);
       TaskResult result;

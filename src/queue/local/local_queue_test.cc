@@ -425,5 +425,21 @@ TEST_F(LocalQueueTest, DoesNotForgetEverythingWhenTheWallClockJumpsForward) {
   EXPECT_FALSE(find(queue(), id));
 }
 
+TEST_F(LocalQueueTest, MakesNoSecondTaskOfAnIdempotentCreateWhenTheWallClockJumpsForward) {
+  Submission idempotent = submission();
+  idempotent.idempotency = IdempotencyKey{.key = "ada", .name = "k1"};
+  const auto create = [&] {
+    return ask<Submitted>([&](auto reply) { queue().submit(idempotent, std::move(reply)); });
+  };
+  const TaskId first = create()->id;
+
+  harness_.clock().jump_wall(std::chrono::hours{30});
+  harness_.advance(std::chrono::hours{1});
+
+  EXPECT_EQ(create()->id, first);
+  harness_.advance(kIdempotencyTtl);
+  EXPECT_NE(create()->id, first);
+}
+
 }  // namespace
 }  // namespace quern

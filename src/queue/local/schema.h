@@ -1,17 +1,22 @@
 #pragma once
-// The tables of the embedded store, version 1.
+// The tables of the embedded store, version 2.
 //
 // seq      TaskId::sequence(): ascending, so every table of tasks is appended to at its end
 // chance   the 60 random bits that make the rest of the id
 // times    microseconds since 1970, UTC
 // flags    bits of TaskFlag (journal_rows.h)
 // Live tasks and ended ones are two tables: recovery reads the first, however many have ended, and
-// neither needs an index over its state. Bodies are apart, so that a change of state rewrites a
-// short row.
+// neither needs an index over its state.
+// body     a task's input. Small ones are in the task's own row, which goes to the disk anyway: one
+//          row a create, not two. Larger ones are in `input`, so that a change of state rewrites a
+//          short row; their `body` is null.
+
+#include <cstddef>
 
 namespace quern {
 
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
+inline constexpr std::size_t kInlineInputBytesMax = 1'024;
 
 inline constexpr const char* kSchema = R"sql(
 CREATE TABLE key_name (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -22,7 +27,7 @@ CREATE TABLE task (
   seq INTEGER PRIMARY KEY, chance INTEGER NOT NULL, key INTEGER NOT NULL, model INTEGER NOT NULL,
   state INTEGER NOT NULL, flags INTEGER NOT NULL, attempts INTEGER NOT NULL, rank REAL NOT NULL,
   token INTEGER NOT NULL, submitted INTEGER NOT NULL, start_deadline INTEGER, not_before INTEGER,
-  started INTEGER);
+  started INTEGER, body BLOB);
 
 CREATE TABLE input (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
 
@@ -30,7 +35,8 @@ CREATE TABLE ended (
   seq INTEGER PRIMARY KEY, chance INTEGER NOT NULL, key INTEGER NOT NULL, model INTEGER NOT NULL,
   state INTEGER NOT NULL, flags INTEGER NOT NULL, attempts INTEGER NOT NULL,
   submitted INTEGER NOT NULL, ended INTEGER NOT NULL, run_time INTEGER NOT NULL,
-  error_type INTEGER NOT NULL, error TEXT NOT NULL, metadata TEXT NOT NULL, outputs TEXT NOT NULL);
+  error_type INTEGER NOT NULL, error TEXT NOT NULL, metadata TEXT NOT NULL, outputs TEXT NOT NULL,
+  body BLOB);
 CREATE INDEX ended_by_time ON ended (ended);
 
 CREATE TABLE attempt (
@@ -49,6 +55,12 @@ CREATE TABLE idempotency (
 CREATE TABLE store (id INTEGER PRIMARY KEY CHECK (id = 0), probes INTEGER NOT NULL,
                     lease_tokens INTEGER NOT NULL);
 INSERT INTO store VALUES (0, 0, 0);
+)sql";
+
+/// From version 1, which had every body in `input`.
+inline constexpr const char* kSchemaFrom1 = R"sql(
+ALTER TABLE task ADD COLUMN body BLOB;
+ALTER TABLE ended ADD COLUMN body BLOB;
 )sql";
 
 }  // namespace quern

@@ -130,6 +130,8 @@ Result<Connection> Connection::open(const std::filesystem::path& file, Mode mode
   int flags = SQLITE_OPEN_NOMUTEX;
   flags |=
       mode == Mode::read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  // Nobody asks SQLite how much memory it uses; counting takes a lock at each allocation.
+  [[maybe_unused]] static const int configured = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   Connection connection;
   sqlite3* raw = nullptr;
   const int code = sqlite3_open_v2(file.c_str(), &raw, flags, nullptr);
@@ -165,8 +167,17 @@ Result<std::int64_t> Connection::query_integer(std::string_view sql) {
   return statement->integer(0);
 }
 
-void Connection::checkpoint() {
-  sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+Result<void> Connection::checkpoint() {
+  const int code = sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE,
+                                             nullptr, nullptr);
+  // Another connection is at it: then it is being done.
+  if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY) return {};
+  return std::unexpected(sqlite_error(code, "the write-ahead log cannot be moved into the store"));
+}
+
+int Connection::empty_log() {
+  return sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr,
+                                   nullptr);
 }
 
 bool Connection::is_autocommit() const { return sqlite3_get_autocommit(handle_.get()) != 0; }

@@ -106,7 +106,8 @@ class SteadyLoad : public testing::Test {
   Footprint footprint() {
     auto store = Connection::open(folder_.path() / "queue.sqlite", Connection::Mode::read_only);
     EXPECT_TRUE(store);
-    EXPECT_TRUE(store->execute("BEGIN"));  // one moment of the store, whatever is forgotten meanwhile
+    EXPECT_TRUE(
+        store->execute("BEGIN"));  // one moment of the store, whatever is forgotten meanwhile
     const auto number = [&](const char* sql) { return store->query_integer(sql).value_or(-1); };
     return {.ended = number("SELECT count(*) FROM ended"),
             .attempts = number("SELECT count(*) FROM attempt"),
