@@ -44,7 +44,7 @@ class EtaTest : public SystemTest {
 TEST_F(EtaTest, ComesTrueWithinAFactorOfTwoInASteadyState) {
   constexpr std::size_t kTasks = 40;
   serve(config(steady_model()));
-  std::vector<Client> callers = {client(), client(kOtherSecret)};
+  Client callers[] = {client(), client(kOtherSecret)};
   std::map<std::string, TaskHandle> tasks;
   for (std::size_t i = 0; i < kTasks; ++i) {
     const std::string who = "t" + std::to_string(i);
