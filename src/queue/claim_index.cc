@@ -8,7 +8,6 @@
 namespace quern {
 namespace {
 
-constexpr std::size_t side_of(Priority priority) { return std::to_underlying(priority); }
 constexpr std::size_t kNormal = side_of(Priority::normal);
 constexpr std::size_t kLow = side_of(Priority::low);
 
@@ -20,8 +19,8 @@ constexpr Membership without_working(Membership m) {
                                                            : Membership::committed;
 }
 
-/// For a heap with the lowest rank on top.
-bool is_later(const IdleLane& a, const IdleLane& b) { return a.rank > b.rank; }
+/// For a heap with the lowest finish tag on top.
+bool is_later(const IdleLane& a, const IdleLane& b) { return a.finish > b.finish; }
 
 template <typename T>
 T& make_at(std::vector<std::unique_ptr<T>>& items, std::size_t i) {
@@ -35,10 +34,9 @@ T& make_at(std::vector<std::unique_ptr<T>>& items, std::size_t i) {
 
 }  // namespace
 
-std::uint64_t Lane::hash_of(ModelIndex model, KeyIndex key) {
-  const std::uint64_t name =
-      (static_cast<std::uint64_t>(std::to_underlying(model)) << 32U) | std::to_underlying(key);
-  return treap_height(name + 1);
+std::uint64_t Lane::hash_of(ModelIndex model, Priority priority, KeyIndex key) {
+  const std::uint64_t line = std::uint64_t{std::to_underlying(model)} * 2 + side_of(priority);
+  return treap_height(((line << 32U) | std::to_underlying(key)) + 1);
 }
 
 // ---- models, keys and lanes --------------------------------------------------------------------
@@ -52,17 +50,19 @@ const Model* ClaimIndex::find_model(ModelIndex index) const {
   return i < models_.size() ? models_[i].get() : nullptr;
 }
 
-LaneIndex ClaimIndex::lane(Model& model, Key& key) {
-  const LaneIndex found = lanes_by_name_.find(
-      Lane::hash_of(model.index, key.index),
-      [&](const Lane& lane) { return lane.model == &model && lane.key == &key; });
-  return found != kNoIndex ? found : add_lane(model, key);
+LaneIndex ClaimIndex::lane(Model& model, Priority priority, Key& key) {
+  const LaneIndex found =
+      lanes_by_name_.find(Lane::hash_of(model.index, priority, key.index), [&](const Lane& lane) {
+        return lane.model == &model && lane.priority == priority && lane.key == &key;
+      });
+  return found != kNoIndex ? found : add_lane(model, priority, key);
 }
 
-LaneIndex ClaimIndex::add_lane(Model& model, Key& key) {
+LaneIndex ClaimIndex::add_lane(Model& model, Priority priority, Key& key) {
   Lane lane;
   lane.model = &model;
   lane.key = &key;
+  lane.priority = priority;
   lane.next = key.first_lane;
   const LaneIndex added = lanes_.add(lane);
   lanes_by_name_.insert(added);
@@ -83,27 +83,31 @@ void ClaimIndex::remove_lane(LaneIndex index) {
   lanes_.remove(index);
 }
 
-// A lane without tasks matters only while its rank is ahead of the virtual time.
+// A lane without tasks matters only while its finish tag is ahead of the virtual time.
 void ClaimIndex::retire(LaneIndex index) {
   Lane& lane = lanes_[index];
   if (lane.is_idle) return;
-  Model& model = *lane.model;
-  if (lane.last_rank <= model.state.virtual_time) {
+  const std::size_t side = side_of(lane.priority);
+  if (lane.last_finish <= lane.model->state.clocks[side].now()) {
     remove_lane(index);
     return;
   }
   lane.is_idle = true;
-  model.idle.push_back({lane.last_rank, index});
-  std::ranges::push_heap(model.idle, is_later);
+  std::vector<IdleLane>& idle = lane.model->idle[side];
+  idle.push_back({lane.last_finish, index});
+  std::ranges::push_heap(idle, is_later);
 }
 
 void ClaimIndex::forget_idle(Model& model) {
-  while (!model.idle.empty() && model.idle.front().rank <= model.state.virtual_time) {
-    const LaneIndex index = model.idle.front().lane;
-    std::ranges::pop_heap(model.idle, is_later);
-    model.idle.pop_back();
-    lanes_[index].is_idle = false;
-    if (lanes_[index].tasks == 0) retire(index);  // its rank may have grown meanwhile
+  for (const std::size_t side : {kNormal, kLow}) {
+    std::vector<IdleLane>& idle = model.idle[side];
+    while (!idle.empty() && idle.front().finish <= model.state.clocks[side].now()) {
+      const LaneIndex index = idle.front().lane;
+      std::ranges::pop_heap(idle, is_later);
+      idle.pop_back();
+      lanes_[index].is_idle = false;
+      if (lanes_[index].tasks == 0) retire(index);  // its finish tag may have grown meanwhile
+    }
   }
 }
 
@@ -122,12 +126,8 @@ void ClaimIndex::update_limit(Key& key) {
   if (at_limit == key.at_limit) return;
   key.at_limit = at_limit;
   for (LaneIndex i = key.first_lane; i != kNoIndex; i = lanes_[i].next) {
-    show_head(i, kNormal);
-    show_head(i, kLow);
-    const Lane& lane = lanes_[i];
-    if (lane.sides[kNormal].head != kNoIndex || lane.sides[kLow].head != kNoIndex) {
-      list_claimable(*lane.model);
-    }
+    show_head(i);
+    if (lanes_[i].head != kNoIndex) list_claimable(*lanes_[i].model);
   }
 }
 
@@ -165,7 +165,7 @@ void ClaimIndex::put_in(TaskIndex task) {
                               with_working(record.membership));
     if (!record.data.waiting) line_up(task);
   } else if (record.data.state == TaskState::running) {
-    ++lane.model->running;
+    ++lane.model->running[side_of(record.priority)];
     ++lane.key->running;
     update_limit(*lane.key);
   }
@@ -180,7 +180,7 @@ void ClaimIndex::take_out(TaskIndex task) {
                               without_working(record.membership));
     if (!record.data.waiting) step_out(task);
   } else if (record.data.state == TaskState::running) {
-    --lane.model->running;
+    --lane.model->running[side_of(record.priority)];
     --lane.key->running;
     update_limit(*lane.key);
   }
@@ -194,28 +194,25 @@ void ClaimIndex::settle(TaskIndex task) {
 }
 
 void ClaimIndex::line_up(TaskIndex task) {
-  const std::size_t side = side_of(tasks_[task].priority);
   Lane& lane = lane_of(task);
-  lane_order_.insert(lane.sides[side].root, task);
-  show_head(tasks_[task].data.lane, side);
+  lane_order_.insert(lane.root, task);
+  show_head(tasks_[task].data.lane);
   if (!lane.key->at_limit) list_claimable(*lane.model);
 }
 
 void ClaimIndex::step_out(TaskIndex task) {
-  const std::size_t side = side_of(tasks_[task].priority);
-  lane_order_.erase(lane_of(task).sides[side].root, task);
-  show_head(tasks_[task].data.lane, side);
+  lane_order_.erase(lane_of(task).root, task);
+  show_head(tasks_[task].data.lane);
 }
 
-void ClaimIndex::show_head(LaneIndex index, std::size_t side) {
+void ClaimIndex::show_head(LaneIndex index) {
   Lane& lane = lanes_[index];
-  Lane::Side& tasks = lane.sides[side];
-  const TaskIndex head = lane.key->at_limit ? kNoIndex : lane_order_.first(tasks.root);
-  if (head == tasks.head) return;
-  PoolIndex& heads = lane.model->heads[side];
-  if (tasks.head != kNoIndex) heads_[side].erase(heads, index);
-  tasks.head = head;
-  if (head != kNoIndex) heads_[side].insert(heads, index);
+  const TaskIndex head = lane.key->at_limit ? kNoIndex : lane_order_.first(lane.root);
+  if (head == lane.head) return;
+  PoolIndex& heads = lane.model->heads[side_of(lane.priority)];
+  if (lane.head != kNoIndex) heads_.erase(heads, index);
+  lane.head = head;
+  if (head != kNoIndex) heads_.insert(heads, index);
 }
 
 void ClaimIndex::sort_by_age() {
@@ -243,11 +240,25 @@ bool ClaimIndex::is_before(TaskIndex a, TaskIndex b) const {
   return is_claimed_before(tasks_[a].rank, tasks_[a].id, tasks_[b].rank, tasks_[b].id);
 }
 
+double ClaimIndex::next_rank(LaneIndex index) {
+  const Lane& lane = lanes_[index];
+  double finish = lane.last_finish;
+  if (const TaskIndex last = lane_order_.last(lane.root); last != kNoIndex) {
+    finish = std::max(finish, finish_tag(tasks_[last].rank, lane.key->policy.weight));
+  }
+  return lane.model->state.clocks[side_of(lane.priority)].rank(finish);
+}
+
+bool ClaimIndex::is_idle(const Model& model, Priority priority) const {
+  const std::size_t side = side_of(priority);
+  return model.running[side] == 0 && positions_.working_size(model.positions[side]) == 0;
+}
+
 TaskIndex ClaimIndex::first_claimable(Model& model) {
   const std::size_t preferred = side_of(first_served(model.state.claims));
   const std::size_t side = model.heads[preferred] != kNoIndex ? preferred : 1 - preferred;
-  const LaneIndex first = heads_[side].first(model.heads[side]);
-  return first == kNoIndex ? kNoIndex : lanes_[first].sides[side].head;
+  const LaneIndex first = heads_.first(model.heads[side]);
+  return first == kNoIndex ? kNoIndex : lanes_[first].head;
 }
 
 std::uint64_t ClaimIndex::committed_position(TaskIndex task) const {

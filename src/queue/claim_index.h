@@ -1,11 +1,11 @@
 #pragma once
 // Which task is claimed next: models, keys, and the lanes where they meet.
 //
-// A lane is one (model, key) with its fair rank. Its queued tasks that may start stand in claim
-// order, one tree a priority, and only the first of them is shown to the model, in a tree of lane
-// heads. So a key at its limit of running tasks hides one head a lane, however many tasks wait
-// behind it, and a claim never scans. Everything here is the working state of the open batch, but
-// for the committed half of the positions.
+// A lane is one (model, priority, key). Its queued tasks that may start stand in claim order in a
+// tree of their own, and only the first of them is shown to the model, in a tree of lane heads for
+// each priority. So a key at its limit of running tasks hides one head a lane, however many tasks
+// wait behind it, and a claim never scans. Everything here is the working state of the open batch,
+// but for the committed half of the positions.
 
 #include <array>
 #include <memory>
@@ -17,6 +17,7 @@
 #include "queue/position_tree.h"
 #include "queue/task_table.h"
 #include "queue/treap.h"
+#include "task/fair_rank.h"
 
 namespace quern {
 
@@ -25,14 +26,14 @@ using PerPriority = std::array<T, 2>;
 
 /// What a batch may change of a model beside its tasks.
 struct ModelState {
-  double virtual_time = 0;
+  PerPriority<FairClock> clocks;
   std::uint64_t claims = 0;
   std::optional<double> run_seconds;  // exponentially weighted mean of what was observed
 };
 
-/// A lane without tasks that must be remembered until the virtual time has passed its rank.
+/// A lane without tasks that must be remembered until the virtual time has come to its finish tag.
 struct IdleLane {
-  double rank = 0;
+  double finish = 0;
   LaneIndex lane = kNoIndex;
 };
 
@@ -46,13 +47,13 @@ struct Model {
   bool is_age_sorted = true;  // else restore() has met rows out of order
   ModelState state;
   ModelState saved;
-  std::uint64_t running = 0;
+  PerPriority<std::uint64_t> running{};
   std::uint64_t running_committed = 0;
   PerPriority<PoolIndex> positions{kNoIndex, kNoIndex};
   PerPriority<PoolIndex> heads{kNoIndex, kNoIndex};
   TaskIndex oldest = kNoIndex;
   TaskIndex newest = kNoIndex;
-  std::vector<IdleLane> idle;  // a heap, the lowest rank first
+  PerPriority<std::vector<IdleLane>> idle;  // heaps, the lowest finish tag first
 };
 
 struct Key {
@@ -65,29 +66,27 @@ struct Key {
 };
 
 struct Lane {
-  /// Tasks of one priority that may start.
-  struct Side {
-    PoolIndex root = kNoIndex;
-    TaskIndex head = kNoIndex;  // the one shown to the model, if any
-    PoolIndex left = kNoIndex;  // in the model's tree of heads
-    PoolIndex right = kNoIndex;
-  };
-
   Model* model = nullptr;
   Key* key = nullptr;
-  double last_rank = 0;
-  double saved_last_rank = 0;
+  Priority priority = Priority::normal;
+  double last_finish = 0;  // the highest finish tag of its tasks that were claimed
+  double saved_last_finish = 0;
   std::uint32_t tasks = 0;  // records that name this lane
   bool is_open = false;
   bool is_idle = false;           // in the model's heap of idle lanes
   LaneIndex previous = kNoIndex;  // of the key
   LaneIndex next = kNoIndex;
   PoolIndex chain = kNoIndex;
-  PerPriority<Side> sides;
+  PoolIndex root = kNoIndex;  // its tasks that may start
+  TaskIndex head = kNoIndex;  // the one shown to the model, if any
+  PoolIndex left = kNoIndex;  // in the model's tree of heads
+  PoolIndex right = kNoIndex;
 
-  static std::uint64_t hash_of(ModelIndex model, KeyIndex key);
-  [[nodiscard]] std::uint64_t hash() const { return hash_of(model->index, key->index); }
+  static std::uint64_t hash_of(ModelIndex model, Priority priority, KeyIndex key);
+  [[nodiscard]] std::uint64_t hash() const { return hash_of(model->index, priority, key->index); }
 };
+
+constexpr std::size_t side_of(Priority priority) { return std::to_underlying(priority); }
 
 class ClaimIndex {
  public:
@@ -100,7 +99,7 @@ class ClaimIndex {
   [[nodiscard]] const Model* find_model(ModelIndex index) const;
   [[nodiscard]] std::span<const std::unique_ptr<Model>> models() const { return models_; }
   [[nodiscard]] std::uint64_t lane_count() const { return lanes_by_name_.size(); }
-  LaneIndex lane(Model& model, Key& key);
+  LaneIndex lane(Model& model, Priority priority, Key& key);
   [[nodiscard]] Lane& lane_of(TaskIndex task) { return lanes_[tasks_[task].data.lane]; }
   [[nodiscard]] const Lane& lane_of(TaskIndex task) const { return lanes_[tasks_[task].data.lane]; }
   Lane& operator[](LaneIndex lane) { return lanes_[lane]; }
@@ -121,6 +120,11 @@ class ClaimIndex {
   void sort_by_age();
 
   // -- answers
+  /// The rank of the next task of this lane. A task that was canceled before it was claimed costs its
+  /// key nothing, unless later ones of the key wait behind it.
+  [[nodiscard]] double next_rank(LaneIndex lane);
+  /// No task of this priority waits or runs.
+  [[nodiscard]] bool is_idle(const Model& model, Priority priority) const;
   /// What the model's next claim takes, or kNoIndex. A pause is the caller's business.
   [[nodiscard]] TaskIndex first_claimable(Model& model);
   /// Queued tasks of the task's model that would be claimed before it.
@@ -137,18 +141,17 @@ class ClaimIndex {
   [[nodiscard]] std::span<const ModelIndex> claimable() const { return claimable_; }
   void clear_claimable();
 
-  /// Forgets lanes whose rank the model's virtual time has passed.
+  /// Forgets lanes without tasks whose finish tag the virtual time has come to.
   void forget_idle(Model& model);
 
  private:
   struct Heads {
     ClaimIndex& index;
-    std::size_t side;
 
-    PoolIndex& left(LaneIndex i) { return index.lanes_[i].sides[side].left; }
-    PoolIndex& right(LaneIndex i) { return index.lanes_[i].sides[side].right; }
+    PoolIndex& left(LaneIndex i) { return index.lanes_[i].left; }
+    PoolIndex& right(LaneIndex i) { return index.lanes_[i].right; }
     bool before(LaneIndex a, LaneIndex b) {
-      return index.is_before(index.lanes_[a].sides[side].head, index.lanes_[b].sides[side].head);
+      return index.is_before(index.lanes_[a].head, index.lanes_[b].head);
     }
     std::uint32_t height(LaneIndex i) { return treap_height(i + 1); }
     void gain(LaneIndex, LaneIndex) {}
@@ -168,12 +171,12 @@ class ClaimIndex {
   };
 
   [[nodiscard]] bool is_before(TaskIndex a, TaskIndex b) const;
-  LaneIndex add_lane(Model& model, Key& key);
+  LaneIndex add_lane(Model& model, Priority priority, Key& key);
   void remove_lane(LaneIndex index);
   void retire(LaneIndex index);
   void line_up(TaskIndex task);
   void step_out(TaskIndex task);
-  void show_head(LaneIndex index, std::size_t side);
+  void show_head(LaneIndex index);
   void update_limit(Key& key);
 
   TaskTable& tasks_;
@@ -183,7 +186,7 @@ class ClaimIndex {
   Pool<Lane> lanes_;
   LinearHash<Lane> lanes_by_name_{lanes_};
   Treap<LaneOrder> lane_order_{LaneOrder{*this}};
-  PerPriority<Treap<Heads>> heads_{Treap<Heads>{Heads{*this, 0}}, Treap<Heads>{Heads{*this, 1}}};
+  Treap<Heads> heads_{Heads{*this}};
   std::vector<ModelIndex> claimable_;
 };
 

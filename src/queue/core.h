@@ -43,7 +43,7 @@ struct TaskRow {
   bool cancel_requested = false;
   bool start_timed_out = false;
   std::uint32_t attempts_started = 0;  // of the present set; released ones are given back
-  double rank = 0;                     // fair rank within (model, priority)
+  double rank = 0;                     // start tag within (model, priority): task/fair_rank.h
   std::uint64_t lease_token = 0;       // of the running attempt, else 0
   WallTime submitted;
   std::optional<WallTime> start_deadline;  // only until the first start
@@ -116,16 +116,16 @@ class QueueCore {
   void set_key(KeyIndex key, const KeyPolicy& policy);
   void set_paused(ModelIndex model, bool paused);
 
-  // -- recovery: after the policies, before the first command; rows in any order, ascending ids are
-  // fastest
+  // -- recovery: rows in any order, ascending ids are fastest, before or after the policies; then,
+  // with both and before the first command, resume()
   /// No lease token up to `token` is given again. Call it with the highest one of any stored
   /// attempt: the row of a queued task does not tell the tokens that it had.
   void restore_last_token(std::uint64_t token);
   /// Takes back a live task. One that was running has lost its attempt with the crash: it is queued
   /// again by resume(), or ended when that was its last.
   void restore(const TaskRow& row, Now now);
-  /// Ends recovery; its changes are committed or rolled back like a batch's. After a rollback it
-  /// may be called again; else the next ticks do its work.
+  /// Ends recovery by what the policies say; its changes are committed or rolled back like a
+  /// batch's. After a rollback it may be called again; else the next ticks do its work.
   void resume(Now now);
 
   // -- commands. `chance`: fresh random bits, for jitter

@@ -407,6 +407,23 @@ TEST_F(QueueCoreTest, BoundsWaitsThatAWallClockHasStretched) {
   EXPECT_TRUE(last_change().row.start_timed_out);
 }
 
+TEST_F(QueueCoreTest, KeepsALongBackoffOverARestart) {
+  const ModelPolicy policy{.backoff_min = seconds{600}, .backoff_max = seconds{600}};
+  core_->set_model(kModel, policy);
+  const Lease lease = start_one();
+  ASSERT_EQ(*finish(lease, kRetryable, kMost), queued);
+  core_->commit();
+  restart({core_->find(lease.task)->row}, policy);
+  core_->commit();
+
+  clock_.advance(seconds{599});
+  tick();
+  EXPECT_TRUE(claim().empty());
+  clock_.advance(seconds{1});
+  tick();
+  EXPECT_EQ(claimed_ids(1), std::vector{lease.task});
+}
+
 TEST_F(QueueCoreTest, EndsAtOnceWhatShouldHaveStartedWhileTheServerWasDown) {
   const TaskRow row = core_->find(committed({.start_timeout = seconds{5}}))->row;
   clock_.advance(seconds{5});
@@ -428,8 +445,60 @@ TEST_F(QueueCoreTest, DoesNotPutNewKeysBeforeTheBacklogAfterARestart) {
   core_->commit();
 
   const TaskId newcomer = committed({.key = kSecond});
-  EXPECT_EQ(core_->find(newcomer)->row.rank, 51);
-  EXPECT_EQ(core_->find(newcomer)->position, 1U);
+  EXPECT_EQ(core_->find(newcomer)->row.rank, 49);  // the task claimed last
+  EXPECT_EQ(core_->find(newcomer)->position, 0U);
+  EXPECT_EQ(core_->find(committed({.key = kSecond}))->position, 2U);
+}
+
+TEST_F(QueueCoreTest, RestoresTheTimeThoughALightKeyIsNextInLine) {
+  core_->set_key(kKey, {.weight = 0.01});
+  for (int i = 0; i < 2; ++i) submit();
+  for (int i = 0; i < 200; ++i) submit({.key = kSecond});
+  std::vector<TaskRow> rows;
+  for (const Claimed& claimed : claim(101)) ASSERT_TRUE(finish(claimed.lease, kSucceeded));
+  core_->commit();
+  for (const Claimed& claimed : claim(101)) rows.push_back(core_->find(claimed.lease.task)->row);
+  core_->rollback();
+  ASSERT_EQ(rows[0].key, kKey);
+  restart(rows, {}, {.weight = 0.01});
+  core_->commit();
+
+  const TaskId newcomer = committed({.key = KeyIndex{7}});
+  EXPECT_EQ(core_->find(newcomer)->row.rank, 99);  // the task claimed last, of the other key
+}
+
+TEST_F(QueueCoreTest, RestoresTheTimeThoughARetryIsNextInLine) {
+  for (int i = 0; i < 100; ++i) submit();
+  core_->commit();
+  const std::vector<Claimed> got = claim(50);
+  ASSERT_EQ(*finish(got[0].lease, kRetryable), queued);
+  for (int i = 1; i < 50; ++i) ASSERT_TRUE(finish(got[i].lease, kSucceeded));
+  core_->commit();
+  std::vector<TaskRow> rows;
+  for (const Claimed& claimed : claim(51)) rows.push_back(core_->find(claimed.lease.task)->row);
+  core_->rollback();
+  ASSERT_EQ(rows[0].rank, 0);
+  restart(rows);
+  core_->commit();
+
+  EXPECT_EQ(core_->find(committed({.key = kSecond}))->row.rank, 49);
+}
+
+// Stores of the first version hold finish tags, one share above what is a rank now.
+TEST_F(QueueCoreTest, KeepsTheOrderOfAStoreWhoseRanksAreFinishTags) {
+  std::vector<TaskRow> rows;
+  for (int i = 1; i <= 10; ++i) {
+    rows.push_back({.id = next_id(), .key = kSecond, .rank = 40.0 + i});
+    rows.push_back({.id = next_id(), .key = kKey, .rank = 40 + i / 2.0});
+  }
+  restart(rows, {}, {.weight = 2});
+  core_->commit();
+
+  std::vector<TaskId> expected = {committed({.key = KeyIndex{7}})};
+  std::ranges::sort(rows, {}, [](const TaskRow& row) { return std::pair(row.rank, row.id); });
+  for (const TaskRow& row : rows) expected.push_back(row.id);
+
+  EXPECT_EQ(claimed_ids(21), expected);
 }
 
 // Simulation, seed 16: the order of the ends was that of the rows.

@@ -5,7 +5,6 @@
 
 #include "base/assert.h"
 #include "queue/core_impl.h"
-#include "task/fair_rank.h"
 #include "task/task_state.h"
 
 namespace quern {
@@ -13,12 +12,13 @@ namespace quern {
 /// Adds a queued task with a new fair rank.
 TaskIndex QueueCore::Impl::create(const TaskRecord& record, Model& model, Key& key, Cause cause) {
   QUERN_ASSERT(tasks.find(record.id) == kNoIndex);
-  const LaneIndex lane = index.lane(model, key);
+  if (index.is_idle(model, record.priority)) {
+    open(model).clocks[side_of(record.priority)].on_idle();
+  }
+  const LaneIndex lane = index.lane(model, record.priority, key);
   const TaskIndex task = tasks.add(record);
   tasks[task].data.lane = lane;
-  double& last_rank = open(lane).last_rank;
-  last_rank = fair_rank(model.state.virtual_time, last_rank, key.policy.weight);
-  tasks[task].rank = last_rank;
+  tasks[task].rank = index.next_rank(lane);
   tasks[task].before_image = static_cast<PoolIndex>(befores.size());
   befores.push_back({.task = task, .created = true});
   index.attach(task);
@@ -47,7 +47,7 @@ Lane& QueueCore::Impl::open(LaneIndex lane) {
   Lane& opened = index[lane];
   if (!opened.is_open) {
     opened.is_open = true;
-    opened.saved_last_rank = opened.last_rank;
+    opened.saved_last_finish = opened.last_finish;
     open_lanes.push_back(lane);
   }
   return opened;
@@ -123,7 +123,7 @@ void QueueCore::Impl::settle(const BeforeImage& before) {
 void QueueCore::Impl::rollback() {
   for (const LaneIndex lane : open_lanes) {
     index[lane].is_open = false;
-    index[lane].last_rank = index[lane].saved_last_rank;
+    index[lane].last_finish = index[lane].saved_last_finish;
   }
   for (Model* model : open_models) {
     model->is_open = false;

@@ -127,9 +127,11 @@ void QueueCore::Impl::claim(Model& model, std::uint32_t count_max, milliseconds 
 
 Claimed QueueCore::Impl::start(TaskIndex task, milliseconds lease_ttl, Now now) {
   const TaskRecord& record = tasks[task];
-  const Lane& lane = index.lane_of(task);
+  Lane& lane = open(record.data.lane);
+  const double finish = finish_tag(record.rank, lane.key->policy.weight);
+  lane.last_finish = std::max(lane.last_finish, finish);
   ModelState& model = open(*lane.model);
-  model.virtual_time = std::max(model.virtual_time, record.rank);
+  model.clocks[side_of(record.priority)].on_claimed(record.rank, finish);
   ++model.claims;
 
   const milliseconds ttl = std::max(lease_ttl, milliseconds{0});

@@ -81,11 +81,13 @@ class QueueCoreTest : public testing::Test {
   Change last_change() { return core_->changes().back(); }
   TaskState state_of(const TaskId& id) { return core_->find(id).value().row.state; }
 
-  /// A new core with the same policies from these rows.
-  void restart(const std::vector<TaskRow>& rows, const ModelPolicy& policy = {}) {
+  /// A new core from these rows, which learns its policies after them.
+  void restart(const std::vector<TaskRow>& rows, const ModelPolicy& policy = {},
+               const KeyPolicy& key = {}) {
     core_ = std::make_unique<QueueCore>();
-    core_->set_model(kModel, policy);
     for (const TaskRow& row : rows) core_->restore(row, clock_.now());
+    core_->set_model(kModel, policy);
+    core_->set_key(kKey, key);
     core_->resume(clock_.now());
   }
 

@@ -77,10 +77,12 @@ struct QueueCore::Impl {
 
   // -- core_recovery.cc
   void restore(const TaskRow& row, Now now);
-  void restore_due(const TaskRow& row, const Model& model, TaskRecord& record,
-                   std::optional<SteadyTime>& timer, Now now);
+  std::optional<SteadyTime> restore_run(const TaskRow& row, TaskRecord& record, Now now);
+  std::optional<SteadyTime> restore_due(const TaskRow& row, TaskRecord& record, Now now);
+  void note_rank(const TaskRow& row, LaneIndex lane, TaskIndex task);
   void resume(Now now);
-  void restore_virtual_time(Model& model);
+  void restore_attempted(TaskIndex task, Now now);
+  void restore_virtual_times();
 
   // -- core.cc
   [[nodiscard]] TaskRow row_of(TaskIndex task, const TaskData& data) const;
@@ -95,7 +97,11 @@ struct QueueCore::Impl {
   std::uint64_t last_token = 0;
   std::uint64_t queued_committed = 0;
   std::uint64_t running_committed = 0;
-  std::vector<TaskIndex> crashed;  // restored as running, until resume() is committed
+
+  // -- recovery
+  std::vector<TaskIndex> attempted;  // restored with an attempt, until the first resume()
+  std::vector<double> first_ranks;   // by lane, of what never started; until the first resume()
+  std::vector<TaskIndex> crashed;    // restored as running, until resume() is committed
   bool is_resuming = false;
 
   // -- the open batch

@@ -123,8 +123,8 @@ TEST_F(PositionTreeTest, CountsBothSetsExactly) {
 class ClaimIndexTest : public testing::Test {
  protected:
   TaskIndex add(std::uint32_t key, double rank) {
-    const LaneIndex lane = index_.lane(model_, index_.key(KeyIndex{key}));
-    index_[lane].last_rank = rank;
+    const LaneIndex lane = index_.lane(model_, Priority::normal, index_.key(KeyIndex{key}));
+    index_[lane].last_finish = rank;
     const TaskIndex task = tasks_.add({.id = id_of(++made_), .rank = rank, .data = {.lane = lane}});
     index_.attach(task);
     index_.put_in(task);
@@ -139,6 +139,10 @@ class ClaimIndexTest : public testing::Test {
     tasks_.remove(task);
   }
 
+  void move_to(double virtual_time) {
+    model_.state.clocks[side_of(Priority::normal)].move_to(virtual_time);
+  }
+
   TaskTable tasks_;
   ClaimIndex index_{tasks_};
   Model& model_ = index_.model(ModelIndex{0});
@@ -146,7 +150,7 @@ class ClaimIndexTest : public testing::Test {
 };
 
 TEST_F(ClaimIndexTest, ForgetsALaneWithItsLastTask) {
-  model_.state.virtual_time = 5;
+  move_to(5);
   const TaskIndex first = add(1, 5);
   const TaskIndex second = add(1, 5);
 
@@ -159,21 +163,21 @@ TEST_F(ClaimIndexTest, ForgetsALaneWithItsLastTask) {
 TEST_F(ClaimIndexTest, RemembersALaneUntilTheVirtualTimeHasPassedIt) {
   for (std::uint32_t key = 0; key < 100; ++key) {
     end(add(key, key));
-    end(add(key, key + 1));  // in the heap of idle lanes already, with its earlier rank
+    end(add(key, key + 1));  // in the heap of idle lanes already, with its earlier tag
   }
   EXPECT_EQ(index_.lane_count(), 100U);
 
-  model_.state.virtual_time = 50;
+  move_to(50);
   index_.forget_idle(model_);
   EXPECT_EQ(index_.lane_count(), 50U);
 
   const TaskIndex live = add(99, 200);
-  model_.state.virtual_time = 300;
+  move_to(300);
   index_.forget_idle(model_);
   EXPECT_EQ(index_.lane_count(), 1U);
   end(live);
   EXPECT_EQ(index_.lane_count(), 0U);
-  EXPECT_TRUE(model_.idle.empty());
+  EXPECT_TRUE(model_.idle[side_of(Priority::normal)].empty());
 }
 
 TEST_F(ClaimIndexTest, TakesTheFirstOfManyKeys) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 
 #include "queue/core_fixture.h"
 
@@ -33,7 +34,7 @@ TEST_F(QueueCoreTest, ForgetsARolledBackSubmit) {
   EXPECT_TRUE(claim().empty());
   EXPECT_EQ(core_->next_due(), std::nullopt);
   const TaskId next = committed();
-  EXPECT_EQ(core_->find(next)->row.rank, 1);  // the lost task has not cost its key anything
+  EXPECT_EQ(core_->find(next)->row.rank, 0);  // the lost task has not cost its key anything
 }
 
 TEST_F(QueueCoreTest, ShowsTheStateBeforeTheOpenBatch) {
@@ -58,7 +59,7 @@ TEST_F(QueueCoreTest, CorrectsPositionsByWhatIsInFlight) {
   const TaskId second = committed();
   const TaskId third = committed();
   claim();                                      // takes the first
-  EXPECT_EQ(try_submit({.key = kSecond}), 1U);  // the second of the working queue
+  EXPECT_EQ(try_submit({.key = kSecond}), 0U);  // the first of the working queue
   EXPECT_EQ(try_submit(), 3U);
   ASSERT_TRUE(core_->cancel(second, clock_.now()));
 
@@ -229,20 +230,95 @@ TEST_F(QueueCoreTest, KeepsTheRankOfARetryAndTheVirtualTimeGoingForward) {
   core_->commit();
 
   const TaskId newcomer = committed({.key = kSecond});
-  EXPECT_EQ(core_->find(newcomer)->row.rank, 4);  // after the three that were claimed
+  EXPECT_EQ(core_->find(newcomer)->row.rank, 2);  // the latest of the three that were claimed
 }
 
-TEST_F(QueueCoreTest, ForgetsIdleKeysOnceTheVirtualTimeHasPassedThem) {
-  for (std::uint32_t key = 1; key <= 1'000; ++key) {
-    const TaskId id = committed({.key = KeyIndex{key}});
+TEST_F(QueueCoreTest, ServesNewKeysRightAfterWhatRunsInTheirOrderOfArrival) {
+  for (int i = 0; i < 1'000; ++i) submit();
+  claim(4);  // one for each slot
+  core_->commit();
+  std::vector<TaskId> newcomers;
+  for (std::uint32_t key = 1; key <= 5; ++key) {
+    newcomers.push_back(committed({.key = KeyIndex{key}}));
+  }
+
+  EXPECT_EQ(claimed_ids(5), newcomers);
+}
+
+TEST_F(QueueCoreTest, MakesANewKeyWaitForOneTaskOfEachKeyAtMost) {
+  constexpr std::uint32_t kBusy = 7;
+  for (std::uint32_t i = 0; i < 100 * kBusy; ++i) submit({.key = KeyIndex{i % kBusy}});
+  for (std::uint32_t claims = 1; claims < 50; ++claims) {
+    claim();
+    core_->commit();
+    const TaskId newcomer = committed({.key = KeyIndex{1'000 + claims}});
+    std::set<KeyIndex> before;
+    for (Claimed next = claim().at(0); next.lease.task != newcomer; next = claim().at(0)) {
+      ASSERT_TRUE(before.insert(next.key).second) << "two of one key, after " << claims;
+    }
+    core_->rollback();
+    ASSERT_TRUE(core_->cancel(newcomer, clock_.now()));
+    core_->commit();
+  }
+}
+
+TEST_F(QueueCoreTest, LetsNoLowPriorityTaskMoveTheTimeOfNormalOnes) {
+  for (int i = 0; i < 1'000; ++i) submit();
+  for (int i = 0; i < 10; ++i) submit({.priority = Priority::low});
+  claim(10);  // the tenth is one of low priority
+  core_->commit();
+
+  const TaskId newcomer = committed({.key = kSecond});
+
+  EXPECT_EQ(core_->find(newcomer)->position, 0U);
+}
+
+TEST_F(QueueCoreTest, OwesNothingForTheUseOfAnIdleModel) {
+  core_->set_key(kKey, {.weight = 0.01});
+  ASSERT_TRUE(finish(start_one(), kSucceeded));
+  core_->commit();
+
+  const TaskId first = committed();
+  for (int i = 0; i < 5; ++i) committed({.key = kSecond});
+
+  EXPECT_EQ(claimed_ids(1), std::vector{first});
+}
+
+TEST_F(QueueCoreTest, GivesNoCreditForIdleTime) {
+  for (int i = 0; i < 200; ++i) submit();
+  claim(100);
+  core_->commit();
+  for (int i = 0; i < 50; ++i) submit({.key = kSecond});
+  const std::vector<Claimed> got = claim(20);
+
+  const auto of_second =
+      std::ranges::count_if(got, [](const Claimed& c) { return c.key == kSecond; });
+
+  EXPECT_EQ(of_second, 10);
+}
+
+TEST_F(QueueCoreTest, ChargesAKeyForNoTaskThatWasCanceledBeforeItsTurn) {
+  start_one({.key = kSecond});
+  for (int i = 0; i < 1'000; ++i) {
+    const TaskId id = committed();
     ASSERT_TRUE(core_->cancel(id, clock_.now()));
     core_->commit();
   }
-  const Lease lease = start_one({.key = KeyIndex{5}});  // ranks after its canceled task
-  EXPECT_EQ(core_->find(lease.task)->row.rank, 2);
+  for (int i = 0; i < 5; ++i) committed({.key = kSecond});
 
-  const TaskId again = committed({.key = KeyIndex{7}});
-  EXPECT_EQ(core_->find(again)->row.rank, 3);
+  EXPECT_EQ(core_->find(committed())->position, 0U);
+}
+
+TEST_F(QueueCoreTest, RanksTheTasksOfAKeyInTheirOrder) {
+  double last = -1;
+  for (int i = 0; i < 1'000; ++i) {
+    core_->set_key(kKey, {.weight = 1.0 + i % 7});
+    const TaskId id = committed();
+    ASSERT_GT(core_->find(id)->row.rank, last);
+    last = core_->find(id)->row.rank;
+    if (i % 3 == 0) claim();
+    core_->commit();
+  }
 }
 
 // ---- limits ------------------------------------------------------------------------------------

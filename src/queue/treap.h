@@ -50,10 +50,15 @@ class Treap {
     *at = merge(nodes_.left(x), nodes_.right(x));
   }
 
-  /// The first element, or kNoIndex.
+  /// The first element, and the last one, or kNoIndex.
   [[nodiscard]] PoolIndex first(PoolIndex root) {
     if (root == kNoIndex) return kNoIndex;
     while (nodes_.left(root) != kNoIndex) root = nodes_.left(root);
+    return root;
+  }
+  [[nodiscard]] PoolIndex last(PoolIndex root) {
+    if (root == kNoIndex) return kNoIndex;
+    while (nodes_.right(root) != kNoIndex) root = nodes_.right(root);
     return root;
   }
 

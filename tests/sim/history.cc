@@ -45,7 +45,7 @@ History::History(std::uint64_t seed, Tally& tally)
     policy.attempts_max = static_cast<std::uint32_t>(1 + draw(3));
     policy.slots = static_cast<std::uint32_t>(1 + draw(3));
     policy.retry = !one_in(6);
-    policy.backoff_max = seconds{one_in(2) ? 3 : 60};
+    policy.backoff_max = seconds{one_in(2) ? 3 : one_in(2) ? 60 : 600};
   }
   for (std::uint32_t k = 0; k < kKeys; ++k) {
     KeyPolicy& policy = naive_.keys[KeyIndex{k}];
@@ -308,12 +308,13 @@ void History::rollback() {
 }
 
 /// The process dies and another one starts from the committed rows, in any order, at another steady
-/// time.
+/// time. It may learn its policies only after the rows.
 void History::crash() {
   now_.wall += seconds{draw(100)};
   now_.steady = SteadyTime{seconds{draw(5'000)}};
   core_ = std::make_unique<QueueCore>();
-  set_policies();
+  const bool knows_policies = one_in(2);
+  if (knows_policies) set_policies();
   NaiveQueue fresh;
   fresh.models = naive_.models;
   fresh.keys = naive_.keys;
@@ -330,6 +331,7 @@ void History::crash() {
     core_->restore(row, now_);
     naive_.restore(row, now_);
   }
+  if (!knows_policies) set_policies();
   was_claimable_.clear();
   for (bool again = true; again;) {
     core_->resume(now_);

@@ -17,6 +17,8 @@ bool is_before(const NaiveTask& a, const NaiveTask& b) {
   return a.row.id < b.row.id;
 }
 
+Line line_of(const TaskRow& row) { return {row.model, row.priority}; }
+
 bool is_terminal_type(ErrorType type) {
   return type == ErrorType::request_invalid || type == ErrorType::content_blocked ||
          type == ErrorType::inference_timeout;
@@ -32,34 +34,30 @@ void NaiveQueue::restore(const TaskRow& row, Now now) {
     task.crashed = true;
     task.timer = now.steady;
   } else if (row.not_before) {
-    const microseconds longest = models[row.model].policy.backoff_max;
-    const microseconds left = std::min<microseconds>(*row.not_before - now.wall, longest);
-    task.waiting = left.count() > 0;
-    if (task.waiting) task.timer = now.steady + left;
+    task.waiting = *row.not_before > now.wall;
+    if (task.waiting) task.timer = now.steady + (*row.not_before - now.wall);
   } else if (row.start_deadline) {
     const microseconds longest = *row.start_deadline - row.submitted;
     const microseconds left = std::min<microseconds>(*row.start_deadline - now.wall, longest);
     task.timer = now.steady + std::max<microseconds>(left, microseconds{0});
   }
-  double& last_rank = working_.last_rank[{row.model, row.key}];
-  last_rank = std::max(last_rank, row.rank);
-  double& virtual_time = working_.virtual_time[row.model];
-  if (row.attempts_started > 0) virtual_time = std::max(virtual_time, row.rank);
   working_.tasks[row.id] = task;
   committed_ = working_;
 }
 
 void NaiveQueue::resume(Now now) {
-  for (auto& [index, model] : models) {
-    const NaiveTask* first = nullptr;
+  if (!resumed_) {
     for (auto& [id, task] : working_.tasks) {
-      if (task.row.model != index || task.row.state != TaskState::queued) continue;
-      if (first == nullptr || is_before(task, *first)) first = &task;
+      if (task.row.attempts_started > 0) charge(task.row);
+      const SteadyTime latest = now.steady + models[task.row.model].policy.backoff_max;
+      if (task.waiting) task.timer = std::min(*task.timer, latest);
     }
-    if (first == nullptr) continue;
-    double& virtual_time = working_.virtual_time[index];
-    virtual_time = std::max(virtual_time, first->row.rank - 1 / keys[first->row.key].weight);
-    committed_.virtual_time = working_.virtual_time;
+    for (auto& [index, model] : models) {
+      guess_virtual_time({index, Priority::normal});
+      guess_virtual_time({index, Priority::low});
+    }
+    committed_ = working_;
+    resumed_ = true;
   }
   // Ids ascend with age, and the map is in their order.
   for (auto& [id, task] : working_.tasks) task.entered = ++entered_;
@@ -83,16 +81,56 @@ bool NaiveQueue::is_full(ModelIndex model, KeyIndex key) {
          count(working_, model, TaskState::queued) >= models[model].policy.queued_max;
 }
 
-double NaiveQueue::next_rank(ModelIndex model, KeyIndex key) {
-  double& last = working_.last_rank[{model, key}];
-  last = std::max(working_.virtual_time[model], last) + 1 / keys[key].weight;
-  return last;
+/// Where the key's last task of this line ends that was claimed or stands in line, but not before
+/// the virtual time; and a line that is empty begins where everyone's tasks have ended.
+double NaiveQueue::next_rank(Line line, KeyIndex key) {
+  bool is_empty = true;
+  double ends = working_.served_to[{line, key}];
+  for (auto& [id, task] : working_.tasks) {
+    if (line_of(task.row) != line) continue;
+    is_empty = false;
+    if (task.row.key == key && task.row.state == TaskState::queued && !task.waiting) {
+      ends = std::max(ends, task.row.rank + 1 / keys[key].weight);
+    }
+  }
+  double& virtual_time = working_.virtual_time[line];
+  for (auto& [whose, served_to] : working_.served_to) {
+    if (is_empty && whose.first == line) virtual_time = std::max(virtual_time, served_to);
+  }
+  return std::max(virtual_time, ends);
+}
+
+/// A task is claimed: the virtual time comes to it, and its key is served to its end.
+void NaiveQueue::charge(const TaskRow& row) {
+  double& virtual_time = working_.virtual_time[line_of(row)];
+  virtual_time = std::max(virtual_time, row.rank);
+  double& served_to = working_.served_to[{line_of(row), row.key}];
+  served_to = std::max(served_to, row.rank + 1 / keys[row.key].weight);
+}
+
+/// From the first task of each key that never started: it cannot be more than one share before it,
+/// nor, if nothing keeps the key's tasks from running, after it.
+void NaiveQueue::guess_virtual_time(Line line) {
+  std::map<KeyIndex, double> first;
+  for (auto& [id, task] : working_.tasks) {
+    if (line_of(task.row) != line || task.row.attempts_started > 0) continue;
+    const auto [at, is_new] = first.try_emplace(task.row.key, task.row.rank);
+    if (!is_new) at->second = std::min(at->second, task.row.rank);
+  }
+  double guess = 0;
+  for (auto& [key, rank] : first) guess = std::max(guess, rank - 1 / keys[key].weight);
+  for (auto& [key, rank] : first) {
+    if (keys[key].running_max == 0) guess = std::min(guess, rank);
+  }
+  double& virtual_time = working_.virtual_time[line];
+  virtual_time = std::max(virtual_time, guess);
 }
 
 NaiveTask& NaiveQueue::add(const TaskRow& row, Change::Kind kind) {
+  const double rank = next_rank(line_of(row), row.key);
   NaiveTask& task = working_.tasks[row.id];
   task = {.row = row, .entered = ++entered_};
-  task.row.rank = next_rank(row.model, row.key);
+  task.row.rank = rank;
   changes_.push_back({.kind = kind, .row = task.row, .attempt_result = {}, .error = {}});
   return task;
 }
@@ -169,8 +207,7 @@ std::vector<Claimed> NaiveQueue::claim(ModelIndex model, std::uint32_t count_max
       on_timer(*task, now);
       continue;
     }
-    double& virtual_time = working_.virtual_time[model];
-    virtual_time = std::max(virtual_time, task->row.rank);
+    charge(task->row);
     ++working_.claims[model];
     task->row.state = TaskState::running;
     task->row.lease_token = ++last_token_;

@@ -1,6 +1,6 @@
 #pragma once
 // The queue once more, so simple that it is obviously right: maps, linear scans, and a batch is a
-// copy. It shares no rules with the core but the formula of the fair rank, written out again.
+// copy. It shares no rules with the core: those of the fair rank are written out again.
 
 #include <compare>
 #include <cstdint>
@@ -25,12 +25,16 @@ struct NaiveTask {
   std::optional<double> progress;
 };
 
+/// What shares a virtual time.
+using Line = std::pair<ModelIndex, Priority>;
+
 struct NaiveState {
   std::map<TaskId, NaiveTask> tasks;
-  std::map<ModelIndex, double> virtual_time;
+  std::map<Line, double> virtual_time;
   std::map<ModelIndex, std::uint64_t> claims;
   std::map<ModelIndex, bool> observed;  // a run, so that there is an eta
-  std::map<std::pair<ModelIndex, KeyIndex>, double> last_rank;
+  std::map<std::pair<Line, KeyIndex>, double>
+      served_to;  // the latest finish tag of what was claimed
 };
 
 struct NaiveModel {
@@ -85,7 +89,9 @@ class NaiveQueue {
 
   bool is_full(ModelIndex model, KeyIndex key);
   std::uint64_t running_of(KeyIndex key) const;
-  double next_rank(ModelIndex model, KeyIndex key);
+  double next_rank(Line line, KeyIndex key);
+  void charge(const TaskRow& row);
+  void guess_virtual_time(Line line);
   NaiveTask& add(const TaskRow& row, Change::Kind kind);
   void end_attempt(NaiveTask& task, Fate fate, const AttemptReport& report, Now now);
   void queue_again(NaiveTask& task, Fate fate, std::string_view result, Now now);
@@ -101,6 +107,7 @@ class NaiveQueue {
   std::vector<Lease> lost_;
   std::span<const Change> core_changes_;
   std::uint64_t last_token_ = 0;
+  bool resumed_ = false;
   std::uint64_t entered_ = 0;
 };
 

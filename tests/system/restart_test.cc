@@ -64,6 +64,19 @@ TEST_F(SystemTest, LosesNoAcknowledgedTaskWhenKilledUnderLoad) {
   }
 }
 
+TEST_F(SystemTest, TellsHowManyTasksItTakesBack) {
+  serve(config());
+  Client caller = client();
+  ASSERT_TRUE(caller.call("POST", "/admin/models/echo/pause"));
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(caller.submit("echo", "{}"));
+
+  server_->kill();
+  serve(config());
+
+  EXPECT_NE(server_->log().find(R"("msg":"recovered tasks","tasks":"20")"), std::string::npos)
+      << server_->log();
+}
+
 TEST_F(SystemTest, RunsATaskAgainThatWasRunningAtTheCrash) {
   // The first attempt says that it runs and then waits for ever; the second one finds the mark and
   // ends.

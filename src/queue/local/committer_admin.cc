@@ -1,5 +1,7 @@
 // Recovery, and the commands that have a transaction of their own.
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/log.h"
@@ -8,9 +10,37 @@
 namespace quern {
 namespace {
 
-constexpr std::size_t kRecoveryProgressRows = 500'000;
+constexpr std::chrono::seconds kProgressInterval{1};
+constexpr std::size_t kRowsPerLook = 1'000;  // between two looks at the clock
 
 std::unexpected<Error> no_such_task() { return fail(ErrorCode::not_found, "no such task"); }
+
+/// Says about every second how far a recovery has come, and at its end how long it took.
+class RecoveryProgress {
+ public:
+  explicit RecoveryProgress(Clock& clock)
+      : clock_(clock), begun_(clock.now().steady), told_(begun_) {}
+
+  void add_row() {
+    if (++rows_ % kRowsPerLook != 0) return;
+    const SteadyTime now = clock_.now().steady;
+    if (now - told_ < kProgressInterval) return;
+    told_ = now;
+    log_info("recovering tasks", {{"tasks", std::to_string(rows_)}});
+  }
+  void end() const {
+    if (rows_ == 0) return;
+    const std::chrono::duration<double> took = clock_.now().steady - begun_;
+    log_info("recovered tasks",
+             {{"tasks", std::to_string(rows_)}, {"seconds", fmt::format("{:.3f}", took.count())}});
+  }
+
+ private:
+  Clock& clock_;
+  SteadyTime begun_;
+  SteadyTime told_;
+  std::size_t rows_ = 0;
+};
 
 }  // namespace
 
@@ -41,18 +71,16 @@ Result<void> Committer::recover() {
   state_.core.restore_last_token(*tokens);
   retention_.start(now);
 
-  std::size_t rows = 0;
+  RecoveryProgress progress(clock_);
   Result<void> done =
       journal_.for_each_live([&](const TaskRow& row, std::optional<WallTime> started) {
         state_.core.restore(row, now);
         if (row.state == TaskState::running) {
           running_.start(row.id, row.attempts_started, started.value_or(row.submitted));
         }
-        if (++rows % kRecoveryProgressRows == 0) {
-          log_info("recovering tasks", {{"tasks", std::to_string(rows)}});
-        }
+        progress.add_row();
       });
-  if (done && rows > 0) log_info("recovered tasks", {{"tasks", std::to_string(rows)}});
+  if (done) progress.end();
   return done;
 }
 

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <latch>
 #include <string>
 #include <thread>
 
@@ -439,6 +440,52 @@ TEST_F(LocalQueueTest, MakesNoSecondTaskOfAnIdempotentCreateWhenTheWallClockJump
   EXPECT_EQ(create()->id, first);
   harness_.advance(kIdempotencyTtl);
   EXPECT_NE(create()->id, first);
+}
+
+/// Time goes on with each look at it.
+class TickingClock final : public Clock {
+ public:
+  [[nodiscard]] Now now() const override {
+    clock_.advance(std::chrono::milliseconds{600});
+    return clock_.now();
+  }
+
+ private:
+  mutable ManualClock clock_;
+};
+
+TEST(LocalQueue, TellsEverySecondHowFarARecoveryHasCome) {
+  constexpr int kTasks = 5'000;
+  const TempFolder folder;
+  SystemRandom random;
+  {
+    ManualClock clock;
+    Metrics metrics;
+    auto queue = *LocalQueue::open({.folder = folder.path()}, clock, random, metrics);
+    queue->start();
+    ASSERT_TRUE(ask<bool>([&](auto reply) {
+      queue->configure({.models = {{.id = "echo"}}, .keys = {}}, std::move(reply));
+    }));
+    std::latch created(kTasks);
+    for (int i = 0; i < kTasks; ++i) {
+      queue->submit({.key = "ada", .model = "echo", .input = "{}"},
+                    [&](Result<Submitted>) { created.count_down(); });
+    }
+    created.wait();
+  }
+
+  TickingClock clock;
+  Metrics metrics;
+  testing::internal::CaptureStderr();
+  const auto queue = LocalQueue::open({.folder = folder.path()}, clock, random, metrics);
+  const std::string log = testing::internal::GetCapturedStderr();
+
+  ASSERT_TRUE(queue);
+  const auto has = [&](const std::string& text) { return log.find(text) != std::string::npos; };
+  EXPECT_TRUE(has(R"("msg":"recovering tasks","tasks":"2000")")) << log;
+  EXPECT_FALSE(has(R"("msg":"recovering tasks","tasks":"3000")")) << log;
+  EXPECT_TRUE(has(R"("msg":"recovering tasks","tasks":"4000")")) << log;
+  EXPECT_TRUE(has(R"("msg":"recovered tasks","tasks":"5000")")) << log;
 }
 
 }  // namespace
