@@ -89,7 +89,10 @@ async function probe(server, places, { load, seconds }, into) {
   const models = [...new Set(places.map(({ model }) => model))];
   await set_paused(server.url, models, true);
   const waiting = await create_tasks(server.url, Math.max(polled_count, places.length), places);
-  const creates = await load.wrk(server.url, places.map(({ model, key }) => create_request(model, key)), { seconds, core: 1 });
+  // A thousand models take seconds to be let go, one by one: there must be tasks left to count after that.
+  const create_seconds = models.length > 100 ? 3 * seconds : seconds;
+  const requests = places.map(({ model, key }) => create_request(model, key));
+  const creates = await load.wrk(server.url, requests, { seconds: create_seconds, core: 1 });
   const polls = await load.wrk(server.url, waiting.map(status_request), { seconds, core: 1 });
   const release = () => set_paused(server.url, models, false);
   into.claim.push(await claims_a_second(server.url, release, creates.requests, seconds));
