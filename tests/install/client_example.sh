@@ -22,6 +22,7 @@ PKG_CONFIG_PATH=$libdir g++ -std=c++23 "$source/examples/client.cc" -o "$work/by
 
 mkdir "$work/run"
 cd "$work/run"
+: >"$work/out"  # there, however late the server starts
 "$quern" serve --listen 127.0.0.1:0 --data "$work/data" >"$work/out" 2>"$work/log" &
 server=$!
 for ((i = 0; i < 300; i++)); do

@@ -3,12 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <fstream>
 
 #include "queue/local/body_cache.h"
 #include "queue/local/journal_reader.h"
+#include "queue/local/log_reserve.h"
 #include "queue/local/output_json.h"
 #include "queue/local/result_cache.h"
+#include "queue/local/schema.h"
 #include "queue/local/sqlite.h"
 #include "testing/temp_folder.h"
 
@@ -235,6 +239,43 @@ TEST_F(JournalTest, MovesWhatACrashLeftInTheLogIntoTheDatabaseBeforeItAddsToIt) 
   const std::unique_ptr<Journal> other =
       Journal::open({.file = alone.path() / "queue.sqlite"}).value();
   EXPECT_EQ(other->last_sequence(), 1);
+}
+
+TEST_F(JournalTest, GrowsTheLogAheadOfItsCommits) {
+  const std::filesystem::path log = folder_.path() / "queue.sqlite-wal";
+  write([&] { journal().insert_task(make_row(1), "{}"); });
+  const std::uintmax_t ahead = std::filesystem::file_size(log);
+  EXPECT_GE(ahead, static_cast<std::uintmax_t>(LogReserve::kReserveStepMin));
+
+  write([&] { journal().insert_task(make_row(2), "{}"); });
+
+  EXPECT_EQ(std::filesystem::file_size(log), ahead);
+  // What a crash would leave: the zeros behind the last commit are the log's end.
+  const TempFolder crashed;
+  std::filesystem::copy_file(file(), crashed.path() / "queue.sqlite");
+  std::filesystem::copy_file(log, crashed.path() / "queue.sqlite-wal");
+  const std::unique_ptr<Journal> after =
+      Journal::open({.file = crashed.path() / "queue.sqlite"}).value();
+  EXPECT_EQ(after->last_sequence(), 2);
+}
+
+TEST_F(JournalTest, GrowsALongLogInStepsThatAreBounded) {
+  const std::filesystem::path log = folder_.path() / "queue.sqlite-wal";
+  const std::string body(1'000'000, 'x');
+  std::int64_t sequence = 0;
+  std::uintmax_t largest_step = 0;
+  std::uintmax_t before = 0;
+  while (sequence < 12) {
+    write([&] { journal().insert_task(make_row(++sequence), body); });
+    const std::uintmax_t now = std::filesystem::file_size(log);
+    largest_step = std::max(largest_step, now - before);
+    before = now;
+  }
+
+  const auto content = static_cast<std::uintmax_t>(12 * body.size());
+  EXPECT_GT(before, content);
+  EXPECT_LE(before, content * 11 / 10 + LogReserve::kReserveStepMax);
+  EXPECT_LE(largest_step, 2 * static_cast<std::uintmax_t>(LogReserve::kReserveStepMax));
 }
 
 TEST_F(JournalTest, RefusesAStoreOfANewerVersion) {
