@@ -7,6 +7,7 @@
 #include <future>
 #include <set>
 
+#include "testing/log_content.h"
 #include "tests/system/faulty_server.h"
 #include "tests/system/runner_census.h"
 #include "tests/system/task_history.h"
@@ -220,16 +221,6 @@ TEST_F(DiskFaultTest, WaitsForAnotherProcessThatHoldsTheStore) {
   expect_all_end(caller, submit(caller, 1));
 }
 
-/// Up to the last frame of the log that holds something: zeros are kept behind it.
-std::uintmax_t content_bytes(const fs::path& log) {
-  constexpr std::uintmax_t kHeaderBytes = 32;
-  constexpr std::uintmax_t kFrameBytes = 24 + 4096;
-  std::ifstream in(log, std::ios::binary);
-  const std::string bytes{std::istreambuf_iterator<char>(in), {}};
-  const std::uintmax_t last = bytes.find_last_not_of('\0');
-  return kHeaderBytes + ((last - kHeaderBytes) / kFrameBytes + 1) * kFrameBytes;
-}
-
 TEST_F(DiskFaultTest, LosesNothingAcknowledgedToATornEndOfTheLog) {
   serve(config());
   std::vector<TaskHandle> acknowledged;
@@ -239,11 +230,11 @@ TEST_F(DiskFaultTest, LosesNothingAcknowledgedToATornEndOfTheLog) {
     Client caller = client();
     pause(caller);
     acknowledged = submit(caller, 20, 5'000);
-    acknowledged_bytes = content_bytes(log());
+    acknowledged_bytes = log_content_bytes(log());
     torn = submit(caller, 20, 5'000);
     server_->kill();
   }
-  const std::uintmax_t all_bytes = content_bytes(log());
+  const std::uintmax_t all_bytes = log_content_bytes(log());
   ASSERT_GT(all_bytes, acknowledged_bytes + 20 * 5'000);
   fs::resize_file(log(), acknowledged_bytes + (all_bytes - acknowledged_bytes) / 2 + 123);
   std::ofstream(log(), std::ios::binary | std::ios::app) << std::string(10'000, '\x5a');

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "queue/queue_contract.h"
+#include "testing/log_content.h"
 #include "testing/manual_clock.h"
 #include "testing/temp_folder.h"
 
@@ -240,7 +241,7 @@ TEST_F(LocalQueueTest, KeepsEveryAcknowledgedTaskAfterATornTail) {
   const std::filesystem::path log = harness_.folder() / "queue.sqlite-wal";
   for (int i = 0; i < 40; ++i) {
     const TaskId id = submit(queue(), R"({"n":)" + std::to_string(i) + "}")->id;
-    tasks.push_back({id, std::filesystem::file_size(log)});
+    tasks.push_back({id, log_content_bytes(log)});
   }
   const std::uintmax_t end = tasks.back().log_bytes;
   const std::uintmax_t begin = tasks.front().log_bytes;
@@ -275,8 +276,11 @@ TEST_F(LocalQueueTest, IgnoresGarbageAfterTheLastTransaction) {
   const TaskId id = submit(queue())->id;
   const TempFolder crashed;
   copy_store(harness_.folder(), crashed.path());
+  const std::filesystem::path path = crashed.path() / "queue.sqlite-wal";
+  const std::uintmax_t end = log_content_bytes(path);
   {
-    std::ofstream log(crashed.path() / "queue.sqlite-wal", std::ios::binary | std::ios::app);
+    std::fstream log(path, std::ios::binary | std::ios::in | std::ios::out);
+    log.seekp(static_cast<std::streamoff>(end));
     log << std::string(10'000, '\x5a');
   }
   SystemRandom random;
