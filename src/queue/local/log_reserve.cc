@@ -43,7 +43,7 @@ void LogReserve::after_commit(sqlite3* connection, std::size_t pages, std::size_
   sqlite3_int64 size = 0;
   if (file == nullptr || file->pMethods->xFileSize(file, &size) != SQLITE_OK) return;
   if (size < used + step && append_zeros(file, size, used + step)) size = used + step;
-  enough_until_ = std::max(enough_until_, size - step / 2);
+  enough_until_ = std::max<std::int64_t>(enough_until_, size - step / 2);
 }
 
 }  // namespace quern
