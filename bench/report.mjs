@@ -34,7 +34,7 @@ const spread = (values) => {
 const at_least = (goal) => ({ goal: `≥ ${goal}`, is_met: (value) => value >= goal });
 const at_most = (goal, words = String(goal)) => ({ goal: `≤ ${words}`, is_met: (value) => value <= goal });
 
-function goals({ one_core, peers, growth, spread_out, connections, latency, slots }) {
+function goals({ one_core, peers, growth, spread_out, connections, streams, latency, slots }) {
   const rows = [];
   const add = (what, value, words, limit) => rows.push([what, limit.goal, words, limit.is_met(value) ? "met" : "**missed**"]);
   const to_nginx = (kind) => median(one_core[kind].quern) / median(one_core[kind].nginx);
@@ -78,6 +78,14 @@ function goals({ one_core, peers, growth, spread_out, connections, latency, slot
     add_ratio("creates of 64 connections beside 10,000 idle ones, to alone", kept, 0.9);
     const bytes = connections.bytes_per_connection[0];
     add("memory of an idle connection", bytes, `${(bytes / 1024).toFixed(1)} KiB`, at_most(8192, "8 KiB"));
+  }
+  if (streams) {
+    for (const kind of ["streams", "held polls"]) {
+      for (const call of ["create", "poll"]) {
+        const kept = median(streams[kind].beside[call]) / median(streams[kind].alone[call]);
+        add_ratio(`${call}s of 64 connections beside 5,000 quiet ${kind}, to alone`, kept, 0.9);
+      }
+    }
   }
   if (latency) {
     const value = median(latency.create_p50_ms) / median(latency.fdatasync_p50_ms);
@@ -174,10 +182,22 @@ function growth_plot(growth) {
 
 // ---- the page
 
+function streams_line({ count, changing_tasks, ...kinds }, kind) {
+  const { alone, beside, bytes, quiet_cpu, changing_cpu, news_per_second, end_ms } = kinds[kind];
+  const what = kind === "streams" ? "Event streams" : "Held polls";
+  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+  return (
+    `* **${what}**: ${count.toLocaleString("en-US")} of them take ${(bytes / 1024).toFixed(1)} KiB each and ${percent(quiet_cpu)} of a core while nothing changes. ` +
+    `Beside them ${spread(beside.create)} creates/s and ${spread(beside.poll)} polls/s, alone ${spread(alone.create)} and ${spread(alone.poll)}. ` +
+    `Spread over ${changing_tasks} tasks that each tell of their progress once a second, they take ${percent(changing_cpu)} of a core ` +
+    `(${round_count(news_per_second)} answers or events/s). A server that stops ends all of them in ${milliseconds(end_ms)}.`
+  );
+}
+
 const section = (title, ...paragraphs) => [`## ${title}`, ...paragraphs].join("\n\n");
 
 function page(results) {
-  const { run, machine, one_core, peers, growth, spread_out, connections, latency, slots } = results;
+  const { run, machine, one_core, peers, growth, spread_out, connections, streams, latency, slots } = results;
   const parts = [
     "# Benchmarks\n\nWritten by `make bench`; change nothing here by hand. " +
       `Each figure is the median of ${run.rounds} round${run.rounds === 1 ? "" : "s"} of ${run.seconds} s, in brackets the lowest and the highest. ` +
@@ -228,6 +248,7 @@ function page(results) {
       `* **Connections**: ${spread(connections.alone)} creates/s alone, ${spread(connections.beside_idle)} beside ` +
         `${connections.idle_count.toLocaleString("en-US")} idle keep-alive connections, which take ${(connections.bytes_per_connection[0] / 1024).toFixed(1)} KiB each.`,
     );
+  if (streams) for (const kind of ["streams", "held polls"]) rest.push(streams_line(streams, kind));
   if (latency)
     rest.push(
       `* **Latency**: one create at a time takes ${milliseconds(median(latency.create_p50_ms))} (p99 ${milliseconds(median(latency.create_p99_ms))}); ` +
@@ -238,7 +259,7 @@ function page(results) {
       `* **Slots**: from the last line of one process to the first line of the next in its slot ${milliseconds(median(slots.p50_ms))} in the median, ` +
         `${milliseconds(median(slots.p90_ms))} at p90: its exit, a durable finish, a durable claim and the start of a process.`,
     );
-  if (rest.length > 0) parts.push(section("Connections, latency, slots", rest.join("\n")));
+  if (rest.length > 0) parts.push(section("Connections, streams, latency, slots", rest.join("\n")));
   parts.push(section("Commands", "```\n" + commands(run, machine) + "\n```"));
   return parts.join("\n\n") + "\n";
 }

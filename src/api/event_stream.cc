@@ -19,7 +19,7 @@ namespace {
 class StatusStream final : public WatchedTask {
  public:
   StatusStream(Context& context, TaskQuery query, TaskPlace place)
-      : WatchedTask(context, std::move(query)), place_(std::move(place)) {}
+      : WatchedTask(context, std::move(query), WatchFor::everything), place_(std::move(place)) {}
 
   void open(http::StreamWriter writer, TaskView first) {
     {

@@ -67,7 +67,7 @@ class FakeQueue final : public Queue {
     lock.unlock();
     settle(std::move(reply), [this] { return task_; });
   }
-  Watch watch(const TaskId&, std::function<void()> changed) override {
+  Watch watch(const TaskId&, WatchFor, std::function<void()> changed) override {
     const std::scoped_lock lock(mutex_);
     changed_ = std::move(changed);
     ++watches_;

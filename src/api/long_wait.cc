@@ -13,7 +13,9 @@ namespace {
 class HeldAnswer final : public WatchedTask {
  public:
   HeldAnswer(CallPtr call, TaskQuery query, TaskState seen)
-      : WatchedTask(call->context, std::move(query)), seen_(seen), call_(std::move(call)) {}
+      : WatchedTask(call->context, std::move(query), WatchFor::state),
+        seen_(seen),
+        call_(std::move(call)) {}
 
   static void hold(CallPtr call, const TaskView& seen) {
     const auto wait = call->wait;

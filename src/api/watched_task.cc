@@ -6,12 +6,12 @@
 
 namespace quern::api {
 
-WatchedTask::WatchedTask(Context& context, TaskQuery query)
-    : context_(context), query_(std::move(query)) {}
+WatchedTask::WatchedTask(Context& context, TaskQuery query, WatchFor what)
+    : context_(context), query_(std::move(query)), what_(what) {}
 
 bool WatchedTask::begin() {
   if (!context_.live.add(shared_from_this(), context_.options.waits_max)) return false;
-  Watch watch = context_.deps.queue.watch(query_.ref.id, [weak = weak_from_this()] {
+  Watch watch = context_.deps.queue.watch(query_.ref.id, what_, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->on_change();
   });
   bool finished = false;

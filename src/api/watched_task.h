@@ -18,7 +18,7 @@ class WatchedTask : public LiveCall, public std::enable_shared_from_this<Watched
  public:
   static constexpr std::chrono::milliseconds kLookEvery{25};
 
-  WatchedTask(Context& context, TaskQuery query);
+  WatchedTask(Context& context, TaskQuery query, WatchFor what);
 
   /// Watches, and looks once. Call when the object is owned by a shared_ptr. False: too many are
   /// open.
@@ -43,6 +43,7 @@ class WatchedTask : public LiveCall, public std::enable_shared_from_this<Watched
   void on_change();
   void on_look_over();
 
+  const WatchFor what_;
   std::mutex mutex_;  // guards what follows
   bool looking_ = false;
   bool look_again_ = false;

@@ -129,7 +129,7 @@ TEST_P(QueueContract, KeepsLogsOfEarlierAttempts) {
 TEST_P(QueueContract, CallsAWatchAfterEachChangeUntilItEnds) {
   const TaskId id = make_task();
   Signal changed;
-  Watch watch = queue().watch(id, [&] { changed.notify(); });
+  Watch watch = queue().watch(id, WatchFor::everything, [&] { changed.notify(); });
   const Lease lease = claim_one().lease;
   EXPECT_TRUE(changed.wait_for(1));
   const int before = changed.count();
@@ -148,13 +148,35 @@ TEST_P(QueueContract, CallsAWatchWhenAPositionChanges) {
   make_task();
   const TaskId second = make_task();
   Signal changed;
-  const Watch watch = queue().watch(second, [&] { changed.notify(); });
+  const Watch watch = queue().watch(second, WatchFor::everything, [&] { changed.notify(); });
 
   claim_one();
   advance(std::chrono::seconds{1});
 
   EXPECT_TRUE(changed.wait_for(1));
   EXPECT_EQ(look(second).position, 0U);
+}
+
+TEST_P(QueueContract, TellsAWatchForTheStateOfNothingElse) {
+  make_task();
+  const TaskId id = make_task();
+  Signal everything;
+  Signal state;
+  const Watch all = queue().watch(id, WatchFor::everything, [&] { everything.notify(); });
+  const Watch some = queue().watch(id, WatchFor::state, [&] { state.notify(); });
+
+  claim_one();
+  advance(std::chrono::seconds{1});
+  EXPECT_TRUE(everything.wait_for(1)) << "its position";
+  EXPECT_EQ(state.count(), 0);
+  const Lease lease = claim_one().lease;
+  EXPECT_TRUE(state.wait_for(1));
+  const int before = everything.count();
+  ASSERT_TRUE(heartbeat(lease, {.progress = 0.5}));
+  EXPECT_TRUE(everything.wait_for(before + 1));
+  EXPECT_EQ(state.count(), 1);
+  ASSERT_TRUE(finish(lease, success()));
+  EXPECT_TRUE(state.wait_for(2));
 }
 
 TEST_P(QueueContract, TellsWhichModelsMayBeClaimed) {

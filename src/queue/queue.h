@@ -194,6 +194,8 @@ class QueueObserver {
   virtual void on_expired(std::span<const Output> /*outputs*/) {}
 };
 
+/// What a watch is told of.
+enum class WatchFor : std::uint8_t { state, everything };
 /// Ends a watch when it goes. Safe to outlive the queue.
 using Watch = std::shared_ptr<void>;
 
@@ -223,9 +225,9 @@ class Queue {
   virtual void cancel(const TaskRef& ref, Reply<CancelAnswer> reply) = 0;
   /// Errors: not_found.
   virtual void find(const TaskQuery& query, Reply<TaskView> reply) = 0;
-  /// Calls `changed` after each change of the task's state, position, progress or logs, coalesced.
-  /// The same rules as for observers hold for it.
-  virtual Watch watch(const TaskId& id, std::function<void()> changed) = 0;
+  /// Calls `changed` after each change of the task's state, and of its position, progress or logs
+  /// if everything is asked for, coalesced. The same rules as for observers hold for it.
+  virtual Watch watch(const TaskId& id, WatchFor what, std::function<void()> changed) = 0;
 
   virtual void list(const TaskFilter& filter, Reply<TaskPage> reply) = 0;
   /// Gives a failed or canceled task a fresh set of attempts. Errors: not_found, conflict.

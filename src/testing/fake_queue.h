@@ -139,7 +139,7 @@ class FakeQueue final : public Queue {
   void find_replay(const IdempotencyKey&, Reply<std::optional<Submitted>>) override { unused(); }
   void cancel(const TaskRef&, Reply<CancelAnswer>) override { unused(); }
   void find(const TaskQuery&, Reply<TaskView>) override { unused(); }
-  Watch watch(const TaskId&, std::function<void()>) override { unused(); }
+  Watch watch(const TaskId&, WatchFor, std::function<void()>) override { unused(); }
   void list(const TaskFilter&, Reply<TaskPage>) override { unused(); }
   void retry(const TaskRef&, Reply<TaskState>) override { unused(); }
   void purge(const TaskRef&, Reply<bool>) override { unused(); }

@@ -311,7 +311,7 @@ void Committer::note_beats(std::span<Command> commands, Batch& batch) {
     const bool has_logs = !heartbeat->beat.logs.empty();
     if (has_logs) append_logs(id, std::move(heartbeat->beat.logs));
     if (watched && (has_logs || heartbeat->beat.progress)) {
-      batch.touched.emplace_back(id, std::nullopt);
+      batch.progressed.push_back(id);
     }
   }
 }
@@ -442,7 +442,8 @@ void Committer::tell(const Batch& batch) {
     }
   }
   tell_claimable(batch.claimable);
-  for (const auto& [id, queued_in] : batch.touched) watches_.task_changed(id, queued_in);
+  for (const TaskId& id : batch.progressed) watches_.progress_changed(id);
+  for (const auto& [id, place] : batch.changed) watches_.state_changed(id, place);
 }
 
 void Committer::tell_claimable(std::span<const ModelIndex> models) {

@@ -94,7 +94,8 @@ class Committer {
     std::vector<ModelIndex> claimable;
     std::vector<Lease> lost;
     std::vector<Lease> canceled;
-    std::vector<std::pair<TaskId, std::optional<ModelIndex>>> touched;  // with the model if queued
+    std::vector<std::pair<TaskId, std::optional<QueuePlace>>> changed;  // with the place if queued
+    std::vector<TaskId> progressed;
   };
 
   // -- committer.cc

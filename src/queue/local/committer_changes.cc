@@ -148,6 +148,16 @@ void Committer::find_expired(Batch& batch, std::size_t commands) {
 // ---- after the commit
 // ----------------------------------------------------------------------------
 
+namespace {
+
+// The task has come into the queue or left it; one that ends after an attempt left it long ago.
+bool moves_positions(const Change& change) {
+  if (change.kind == Change::Kind::cancel_marked) return false;
+  return change.kind != Change::Kind::ended || change.attempt_result.empty();
+}
+
+}  // namespace
+
 void Committer::note_changes(Batch& batch) {
   const QueueCore& core = state_.core;
   batch.claimable.assign(core.claimable().begin(), core.claimable().end());
@@ -169,9 +179,10 @@ void Committer::note_changes(Batch& batch) {
       bodies_.take(row.id);
     }
     if (!watched) continue;
+    const QueuePlace place = QueuePlace::of(row);
     const bool queued = row.state == TaskState::queued;
-    batch.touched.emplace_back(row.id, queued ? std::optional(row.model) : std::nullopt);
-    watches_.positions_changed(row.model);
+    batch.changed.emplace_back(row.id, queued ? std::optional(place) : std::nullopt);
+    if (moves_positions(change)) watches_.positions_changed(place);
   }
 }
 

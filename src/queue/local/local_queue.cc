@@ -278,14 +278,14 @@ std::shared_ptr<const EndedView> LocalQueue::Impl::ended_view(EndedRecord record
   return std::make_shared<const EndedView>(std::move(view));
 }
 
-Watch LocalQueue::watch(const TaskId& id, std::function<void()> changed) {
-  std::optional<ModelIndex> queued_in;
+Watch LocalQueue::watch(const TaskId& id, WatchFor what, std::function<void()> changed) {
+  std::optional<QueuePlace> place;
   {
     const std::scoped_lock lock(impl_->state.mutex);
     const std::optional<LiveTask> live = impl_->state.core.find(id);
-    if (live && live->row.state == TaskState::queued) queued_in = live->row.model;
+    if (live && live->row.state == TaskState::queued) place = QueuePlace::of(live->row);
   }
-  return impl_->watches.watch(id, queued_in, std::move(changed));
+  return impl_->watches.watch(id, place, what, std::move(changed));
 }
 
 void LocalQueue::list(const TaskFilter& filter, Reply<TaskPage> reply) {

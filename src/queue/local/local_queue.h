@@ -63,7 +63,7 @@ class LocalQueue final : public Queue {
   void finish(const Lease& lease, Outcome outcome, Reply<TaskState> reply) override;
   void cancel(const TaskRef& ref, Reply<CancelAnswer> reply) override;
   void find(const TaskQuery& query, Reply<TaskView> reply) override;
-  Watch watch(const TaskId& id, std::function<void()> changed) override;
+  Watch watch(const TaskId& id, WatchFor what, std::function<void()> changed) override;
   void list(const TaskFilter& filter, Reply<TaskPage> reply) override;
   void retry(const TaskRef& ref, Reply<TaskState> reply) override;
   void purge(const TaskRef& ref, Reply<bool> reply) override;

@@ -332,7 +332,7 @@ TEST_F(LocalQueueTest, EndsEveryTaskOnceUnderManyThreads) {
     for (int i = 0; i < kTasksEach; ++i) {
       const Result<Submitted> made = submit(queue(), std::to_string(thread));
       ASSERT_TRUE(made);
-      const Watch watch = queue().watch(made->id, [] {});
+      const Watch watch = queue().watch(made->id, WatchFor::everything, [] {});
       {
         const std::scoped_lock lock(mutex);
         ids.push_back(made->id);

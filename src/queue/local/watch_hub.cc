@@ -1,6 +1,7 @@
 #include "queue/local/watch_hub.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace quern {
@@ -13,11 +14,12 @@ void WatchHub::State::remove(const std::shared_ptr<Entry>& entry) {
   if (found->second.empty()) by_task.erase(found);
 }
 
-Watch WatchHub::watch(const TaskId& id, std::optional<ModelIndex> model,
+Watch WatchHub::watch(const TaskId& id, const std::optional<QueuePlace>& place, WatchFor what,
                       std::function<void()> changed) {
   auto entry = std::make_shared<Entry>();
   entry->id = id;
-  entry->model = model;
+  entry->what = what;
+  entry->place = place;
   entry->changed = std::move(changed);
   {
     const std::scoped_lock lock(state_->mutex);
@@ -37,42 +39,62 @@ void WatchHub::call(const Entries& entries) {
   }
 }
 
-void WatchHub::task_changed(const TaskId& id, std::optional<ModelIndex> queued_in) {
+void WatchHub::state_changed(const TaskId& id, const std::optional<QueuePlace>& place) {
   Entries entries;
   {
     const std::scoped_lock lock(state_->mutex);
     const auto found = state_->by_task.find(id);
     if (found == state_->by_task.end()) return;
-    for (const std::shared_ptr<Entry>& entry : found->second) entry->model = queued_in;
+    for (const std::shared_ptr<Entry>& entry : found->second) entry->place = place;
     entries = found->second;
   }
   call(entries);
 }
 
-void WatchHub::positions_changed(ModelIndex model) { positions_[model].changed = true; }
+void WatchHub::progress_changed(const TaskId& id) {
+  Entries entries;
+  {
+    const std::scoped_lock lock(state_->mutex);
+    const auto found = state_->by_task.find(id);
+    if (found == state_->by_task.end()) return;
+    std::ranges::copy_if(found->second, std::back_inserter(entries),
+                         [](const auto& entry) { return entry->what == WatchFor::everything; });
+  }
+  call(entries);
+}
 
-WatchHub::Entries WatchHub::watchers_of(ModelIndex model) const {
+void WatchHub::positions_changed(const QueuePlace& from) {
+  std::optional<QueuePlace>& foremost = positions_[from.model].from;
+  if (!foremost || from.comes_before(*foremost)) foremost = from;
+}
+
+WatchHub::Entries WatchHub::watchers_behind(const QueuePlace& from) const {
   Entries entries;
   const std::scoped_lock lock(state_->mutex);
   for (const auto& [id, watchers] : state_->by_task) {
-    std::copy_if(watchers.begin(), watchers.end(), std::back_inserter(entries),
-                 [&](const std::shared_ptr<Entry>& entry) { return entry->model == model; });
+    std::ranges::copy_if(watchers, std::back_inserter(entries), [&](const auto& entry) {
+      return entry->what == WatchFor::everything && entry->place &&
+             entry->place->model == from.model && from.comes_before(*entry->place);
+    });
   }
   return entries;
 }
 
 void WatchHub::flush(SteadyTime now) {
   for (auto& [model, positions] : positions_) {
-    if (!positions.changed || positions.next > now) continue;
-    positions = {now + kPositionInterval, false};
-    call(watchers_of(model));
+    if (!positions.from || positions.next > now) continue;
+    const Entries behind = watchers_behind(*positions.from);
+    const auto interval = std::max<std::chrono::microseconds>(
+        kPositionInterval, behind.size() * kPositionIntervalPerWatch);
+    positions = {now + interval, std::nullopt};
+    call(behind);
   }
 }
 
 std::optional<SteadyTime> WatchHub::next_due() const {
   std::optional<SteadyTime> due;
   for (const auto& [model, positions] : positions_) {
-    if (positions.changed) due = std::min(due.value_or(positions.next), positions.next);
+    if (positions.from) due = std::min(due.value_or(positions.next), positions.next);
   }
   return due;
 }

@@ -1,8 +1,9 @@
 #pragma once
 // Who wants to know of which task. Costs nothing while nobody watches.
 //
-// Changes of a task are told at once; changes of positions, which come with every claim of a model,
-// at most every kPositionInterval a model. A watch that ends may still be inside its last call on
+// Changes of a task are told at once. Changes of positions, which come with every claim of a model,
+// are told at most every kPositionInterval a model, and less often when many watch: telling all of
+// them must not keep the commit thread busy. A watch that ends may still be inside its last call on
 // another thread; none begins after. Threads: watch() and a Watch's end from any; the rest from the
 // commit thread.
 
@@ -12,7 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <span>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -22,20 +23,38 @@
 namespace quern {
 
 inline constexpr std::chrono::milliseconds kPositionInterval{100};
+/// What each watcher adds to the interval: news of positions go out at most 10,000 times a second.
+inline constexpr std::chrono::microseconds kPositionIntervalPerWatch{100};
+
+/// Where a queued task stands among its model's, which are claimed in this order.
+struct QueuePlace {
+  ModelIndex model{};
+  Priority priority{};
+  double rank = 0;
+  TaskId id;
+
+  static QueuePlace of(const TaskRow& row) { return {row.model, row.priority, row.rank, row.id}; }
+  /// In the same model.
+  [[nodiscard]] bool comes_before(const QueuePlace& other) const {
+    return std::tie(priority, rank, id) < std::tie(other.priority, other.rank, other.id);
+  }
+};
 
 class WatchHub {
  public:
   WatchHub() : state_(std::make_shared<State>()) {}
 
-  /// `model`: of a queued task, else nothing.
-  [[nodiscard]] Watch watch(const TaskId& id, std::optional<ModelIndex> model,
+  /// `place`: of a queued task, else nothing.
+  [[nodiscard]] Watch watch(const TaskId& id, const std::optional<QueuePlace>& place, WatchFor what,
                             std::function<void()> changed);
   [[nodiscard]] bool is_empty() const { return state_->count.load(std::memory_order_relaxed) == 0; }
 
-  /// The task changed. `queued_in`: its model if it is queued now.
-  void task_changed(const TaskId& id, std::optional<ModelIndex> queued_in);
-  /// Positions of the model's queued tasks may have changed.
-  void positions_changed(ModelIndex model);
+  /// The task's state may have changed. `place`: of a task that is queued now.
+  void state_changed(const TaskId& id, const std::optional<QueuePlace>& place);
+  /// A running task has told of its progress, or has new logs.
+  void progress_changed(const TaskId& id);
+  /// A task has come to this place or left it: positions behind it change.
+  void positions_changed(const QueuePlace& from);
   /// Calls those whose turn has come.
   void flush(SteadyTime now);
   [[nodiscard]] std::optional<SteadyTime> next_due() const;
@@ -43,26 +62,28 @@ class WatchHub {
  private:
   struct Entry {
     TaskId id;
-    std::optional<ModelIndex> model;  // whose positions matter to it
+    WatchFor what{};
+    std::optional<QueuePlace> place;
     std::function<void()> changed;
     std::atomic<bool> ended{false};
   };
   using Entries = std::vector<std::shared_ptr<Entry>>;
   struct State {
     std::atomic<std::size_t> count{0};
-    std::mutex mutex;  // guards by_task and the entries' models
+    std::mutex mutex;  // guards by_task and the entries' places
     std::unordered_map<TaskId, Entries> by_task;
 
     void remove(const std::shared_ptr<Entry>& entry);
   };
 
   static void call(const Entries& entries);
-  [[nodiscard]] Entries watchers_of(ModelIndex model) const;
+  /// Of everything, behind this place.
+  [[nodiscard]] Entries watchers_behind(const QueuePlace& from) const;
 
   std::shared_ptr<State> state_;
   struct Positions {
     SteadyTime next{};
-    bool changed = false;
+    std::optional<QueuePlace> from;  // the foremost that changed and was not told yet
   };
   std::unordered_map<ModelIndex, Positions> positions_;  // of the commit thread
 };
