@@ -13,12 +13,12 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <tuple>
 #include <unordered_map>
 #include <vector>
 
 #include "queue/core.h"
 #include "queue/queue.h"
+#include "task/fair_rank.h"
 
 namespace quern {
 
@@ -36,7 +36,8 @@ struct QueuePlace {
   static QueuePlace of(const TaskRow& row) { return {row.model, row.priority, row.rank, row.id}; }
   /// In the same model.
   [[nodiscard]] bool comes_before(const QueuePlace& other) const {
-    return std::tie(priority, rank, id) < std::tie(other.priority, other.rank, other.id);
+    if (priority != other.priority) return priority < other.priority;
+    return is_claimed_before(rank, id, other.rank, other.id);
   }
 };
 
