@@ -78,6 +78,9 @@ http::Exchange take_exchange(Call& call) {
 
 void answer(CallPtr call, http::Response response) {
   count(*call, response.status);
+  // While the server drains nothing is held. Who asked to be held asks again at once, over a
+  // connection that is about to be closed, unless the answer says that this is its end.
+  if (call->wait.count() > 0 && call->context.draining.load()) response.close = true;
   take_exchange(*call).send(std::move(response));
 }
 
