@@ -1,6 +1,9 @@
 // What the machine may do to runners and to time: no memory, no processes, orphans, a clock that
 // jumps.
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <future>
 #include <sstream>
@@ -56,14 +59,14 @@ TEST_F(MachineFaultTest, RepeatsAnAttemptThatTheMachineKilledForItsMemory) {
   Client caller = client();
   const auto task = caller.submit("wait", "{}");
   ASSERT_TRUE(task);
-  std::vector<pid_t> runners;
-  ASSERT_TRUE(eventually([&] {
-    runners = runners_in(folder_.path() / "wait");
-    return !runners.empty();
-  }));
+  const std::filesystem::path folder = folder_.path() / "wait";
 
   // What the kernel does to the largest when memory is out.
-  ASSERT_TRUE(kill_runner(runners.front(), folder_.path() / "wait"));
+  ASSERT_TRUE(eventually([&] {
+    const std::vector<pid_t> alive = runners_in(folder);
+    const auto leader = std::ranges::find_if(alive, [](pid_t pid) { return ::getsid(pid) == pid; });
+    return leader != alive.end() && kill_runner(*leader, folder);
+  }));
   let_go();
 
   const auto result = caller.wait(*task);
