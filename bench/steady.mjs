@@ -45,6 +45,9 @@ function config_of({ retention }) {
 listen = "127.0.0.1:0"
 log_level = "warn"
 drain_timeout = "0s"
+idle_timeout = "1h"  # a machine that stops for a while ends no connection
+head_timeout = "1h"
+body_timeout = "1h"
 [store]
 url = "sqlite:data"
 [retention]
@@ -81,8 +84,7 @@ async function start({ binary, ...flags }, home) {
 
 /** Creates tasks at a steady rate until `end`; tells `note(milliseconds)` of each. Fails with the first that fails. */
 async function create_steadily(url, model, rate, end, note) {
-  const begun = performance.now();
-  let sent = 0;
+  let next = performance.now();
   let open = 0;
   let failure;
   const one = async () => {
@@ -97,8 +99,9 @@ async function create_steadily(url, model, rate, end, note) {
     --open;
   };
   while (performance.now() < end && !failure) {
-    const due = ((performance.now() - begun) / 1000) * rate;
-    for (; sent < due && open < at_once_max; ++sent) void one();
+    // What could not be sent in time is left out: catching up would be no steady load.
+    next = Math.max(next, performance.now() - 1000);
+    for (; next < performance.now() && open < at_once_max; next += 1000 / rate) void one();
     await sleep(beat_ms);
   }
   while (open > 0) await sleep(beat_ms);
@@ -158,9 +161,9 @@ async function sample(server, data, second) {
 
 async function sample_until(end, begun, every, take) {
   const samples = [];
-  for (let at = begun + every * 1000; at <= end; at += every * 1000) {
-    await sleep(Math.max(0, at - performance.now()));
-    const now = await take(Math.round((at - begun) / 1000));
+  while (performance.now() + every * 1000 <= end + 1000) {
+    await sleep(every * 1000 - ((performance.now() - begun) % (every * 1000)));
+    const now = await take(Math.round((performance.now() - begun) / 1000));
     const cells = columns.map(({ of, digits }) => of(now).toFixed(digits));
     console.log(`| ${[now.second, now.ended, now.forgotten, ...cells].join(" | ")} |`);
     samples.push(now);
