@@ -53,6 +53,13 @@ struct CancelCommand {
   std::optional<Result<CancelAnswer>> answer{};
 };
 
+struct PauseCommand {
+  std::string model;
+  bool paused = false;
+  Reply<bool> reply;
+  Result<bool> answer{};
+};
+
 /// Called after the transaction, whatever came of it.
 struct AfterCommand {
   std::move_only_function<void()> then;
@@ -71,26 +78,19 @@ struct PurgeCommand {
   Reply<bool> reply;
 };
 
-struct PauseCommand {
-  std::string model;
-  bool paused = false;
-  Reply<bool> reply;
-};
-
 struct ConfigureCommand {
   QueuePolicy policy;
   Reply<bool> reply;
 };
 
 using Command = std::variant<SubmitCommand, ReplayCommand, ClaimCommand, HeartbeatCommand,
-                             FinishCommand, CancelCommand, AfterCommand, RetryCommand, PurgeCommand,
-                             PauseCommand, ConfigureCommand>;
+                             FinishCommand, CancelCommand, PauseCommand, AfterCommand, RetryCommand,
+                             PurgeCommand, ConfigureCommand>;
 
 /// Whether the command has a transaction of its own.
 inline bool is_alone(const Command& command) {
   return std::holds_alternative<RetryCommand>(command) ||
          std::holds_alternative<PurgeCommand>(command) ||
-         std::holds_alternative<PauseCommand>(command) ||
          std::holds_alternative<ConfigureCommand>(command);
 }
 

@@ -302,6 +302,16 @@ void Committer::apply_one(CancelCommand& command, Batch& batch) {
   command.answer = state ? CancelAnswer::requested : CancelAnswer::already_completed;
 }
 
+void Committer::apply_one(PauseCommand& command, Batch& batch) {
+  const std::optional<ModelIndex> model = state_.models.find(command.model);
+  if (!model || !state_.model_flags[static_cast<std::size_t>(*model)].served) {
+    command.answer = fail(ErrorCode::not_found, "no such model: " + command.model);
+    return;
+  }
+  command.answer = true;
+  batch.pauses.emplace_back(*model, command.paused);
+}
+
 void Committer::note_beats(std::span<Command> commands, Batch& batch) {
   const bool watched = !watches_.is_empty();
   for (Command& command : commands) {
@@ -328,8 +338,8 @@ void Committer::append_logs(const TaskId& id, std::vector<LogEntry> entries) {
 // --------------------------------------------------------------------
 
 bool Committer::is_worth_writing(const Batch& batch) const {
-  return !state_.core.changes().empty() || !batch.expired.empty() || batch.drop_records ||
-         (logs_due_ && *logs_due_ <= batch.now.steady);
+  return !state_.core.changes().empty() || !batch.pauses.empty() || !batch.expired.empty() ||
+         batch.drop_records || (logs_due_ && *logs_due_ <= batch.now.steady);
 }
 
 void Committer::publish(Batch& batch) {
@@ -347,6 +357,16 @@ void Committer::publish(Batch& batch) {
   }
   const std::scoped_lock lock(state_.mutex);
   state_.core.commit();
+  publish_pauses(batch);
+}
+
+// A claim of the same transaction may have been made before or after the pause: both are true to it.
+void Committer::publish_pauses(Batch& batch) {
+  for (const auto& [model, paused] : batch.pauses) {
+    state_.model_flags[static_cast<std::size_t>(model)].paused = paused;
+    state_.core.set_paused(model, paused);
+    if (!paused) batch.claimable.push_back(model);
+  }
 }
 
 void Committer::answer(std::span<Command> commands) {
@@ -358,6 +378,7 @@ void Committer::answer(std::span<Command> commands) {
 void Committer::answer_one(SubmitCommand& command) { command.reply(std::move(command.answer)); }
 void Committer::answer_one(ReplayCommand& command) { command.reply(std::move(command.answer)); }
 void Committer::answer_one(HeartbeatCommand& command) { command.reply(std::move(command.answer)); }
+void Committer::answer_one(PauseCommand& command) { command.reply(std::move(command.answer)); }
 void Committer::answer_one(FinishCommand& command) { command.reply(std::move(command.answer)); }
 void Committer::answer_one(AfterCommand& command) { command.then(); }
 
@@ -424,6 +445,8 @@ void Committer::refuse(std::span<Command> commands, const Error& error) {
       finish->reply(std::unexpected(error));
     } else if (auto* cancel = std::get_if<CancelCommand>(&command)) {
       cancel->reply(std::unexpected(error));
+    } else if (auto* pause = std::get_if<PauseCommand>(&command)) {
+      pause->reply(std::unexpected(error));
     } else if (auto* heartbeat = std::get_if<HeartbeatCommand>(&command)) {
       // A heartbeat needs no disk: it goes by the committed state and no rollback undoes it.
       answer_one(*heartbeat);

@@ -85,6 +85,7 @@ class Committer {
     std::unordered_map<std::uint64_t, FinishCommand*> finishes;  // by lease token
     std::unordered_map<std::string, Replay> replays;             // by replay_name()
     std::optional<Error> lookup_error;                           // replays are not known
+    std::vector<std::pair<ModelIndex, bool>> pauses;             // and resumes (false)
     std::vector<std::pair<TaskRow, TaskResult>> ended;
     std::vector<ExpiredTask> expired;
     bool drop_records = false;       // idempotency records are due to be forgotten
@@ -115,12 +116,14 @@ class Committer {
   void apply_one(HeartbeatCommand& command, Batch& batch);
   void apply_one(FinishCommand& command, Batch& batch);
   void apply_one(CancelCommand& command, Batch& batch);
+  void apply_one(PauseCommand& command, Batch& batch);
   void apply_one(AfterCommand& /*command*/, Batch& /*batch*/) {}
   template <typename Alone>
   void apply_one(Alone& /*command*/, Batch& /*batch*/) {}  // never among a batch's
   Result<std::optional<Submitted>> replay_of(const IdempotencyKey& key, const Batch& batch) const;
   [[nodiscard]] bool is_worth_writing(const Batch& batch) const;
   void publish(Batch& batch);
+  void publish_pauses(Batch& batch);
   void answer(std::span<Command> commands);
   void answer_one(SubmitCommand& command);
   void answer_one(ReplayCommand& command);
@@ -128,6 +131,7 @@ class Committer {
   void answer_one(HeartbeatCommand& command);
   void answer_one(FinishCommand& command);
   void answer_one(CancelCommand& command);
+  void answer_one(PauseCommand& command);
   void answer_one(AfterCommand& command);
   template <typename Alone>
   void answer_one(Alone& /*command*/) {}
@@ -155,13 +159,11 @@ class Committer {
   void run_alone(Command& command);
   void run_one(RetryCommand& command);
   void run_one(PurgeCommand& command);
-  void run_one(PauseCommand& command);
   void run_one(ConfigureCommand& command);
   template <typename Shared>
   void run_one(Shared& /*command*/) {}  // never alone
   Result<TaskState> retry(const TaskRef& ref);
   Result<bool> purge(const TaskRef& ref);
-  Result<bool> pause(const std::string& model, bool paused);
   void configure(const QueuePolicy& policy);
   void set_policies(const QueuePolicy& policy);
   Result<EndedTask> find_ended(const TaskRef& ref);

@@ -93,9 +93,6 @@ void Committer::run_alone(Command& command) {
 
 void Committer::run_one(RetryCommand& command) { command.reply(retry(command.ref)); }
 void Committer::run_one(PurgeCommand& command) { command.reply(purge(command.ref)); }
-void Committer::run_one(PauseCommand& command) {
-  command.reply(pause(command.model, command.paused));
-}
 void Committer::run_one(ConfigureCommand& command) {
   configure(command.policy);
   command.reply(true);
@@ -162,24 +159,6 @@ Result<bool> Committer::purge(const TaskRef& ref) {
   if (observer != nullptr && !ended->result.outputs.empty()) {
     observer->on_expired(ended->result.outputs);
   }
-  return true;
-}
-
-Result<bool> Committer::pause(const std::string& model, bool paused) {
-  if (const std::optional<Error> error = blocked()) return std::unexpected(*error);
-  const std::optional<ModelIndex> index = state_.models.find(model);
-  if (!index || !state_.model_flags[static_cast<std::size_t>(*index)].served) {
-    return fail(ErrorCode::not_found, "no such model: " + model);
-  }
-  begin_journal();
-  journal_.set_paused(*index, paused);
-  if (Result<void> done = commit_journal(); !done) return fail(std::move(done));
-  {
-    const std::scoped_lock lock(state_.mutex);
-    state_.model_flags[static_cast<std::size_t>(*index)].paused = paused;
-    state_.core.set_paused(*index, paused);
-  }
-  if (!paused) tell_claimable({&*index, 1});
   return true;
 }
 

@@ -51,6 +51,7 @@ void Committer::write(Batch& batch) {
   running_.write_unsaved(journal_);
   for (const Change& change : state_.core.changes()) write_change(change, batch, next_made);
   QUERN_ASSERT(next_made == batch.made.size());
+  for (const auto& [model, paused] : batch.pauses) journal_.set_paused(model, paused);
   if (batch.lease_tokens != 0) journal_.reserve_lease_tokens(batch.lease_tokens);
   for (const ExpiredTask& task : batch.expired) journal_.remove_ended(task.id);
   if (batch.drop_records) {
