@@ -2,6 +2,7 @@
 // step creates nothing, and which refusal comes first is part of the contract.
 
 #include <algorithm>
+#include <memory>
 
 #include "api/body.h"
 #include "api/errors.h"
@@ -24,6 +25,8 @@ struct Draft {
   bool is_input_body = false;  // the input is `body`, no longer the bytes that were sent
   Submission submission;
 };
+// On the heap: other threads go on with it, and a moved-from body here would share its memory with them.
+using DraftPtr = std::unique_ptr<Draft>;
 
 const Model* find_model(const Call& call) {
   const Catalog& catalog = *call.snapshot->catalog;
@@ -57,10 +60,10 @@ void answer_submit_error(CallPtr call, const Error& error) {
 }
 
 // 12 and 13: admission, and the durable enqueue.
-void submit(CallPtr call, Draft draft) {
-  if (draft.is_input_body) draft.submission.input = json::serialize(draft.body);
+void submit(CallPtr call, DraftPtr draft) {
+  if (draft->is_input_body) draft->submission.input = json::serialize(draft->body);
   Queue& queue = call->context.deps.queue;
-  queue.submit(std::move(draft.submission),
+  queue.submit(std::move(draft->submission),
                reply_to<Submitted>(std::move(call), [](CallPtr held, Result<Submitted> made) {
                  if (!made) return answer_submit_error(std::move(held), made.error());
                  answer_created(std::move(held), *made);
@@ -68,19 +71,19 @@ void submit(CallPtr call, Draft draft) {
 }
 
 // 11: parameters against the model's schema.
-void check_parameters(CallPtr call, Draft draft) {
-  if (draft.model->schema != nullptr) {
-    const auto faults = draft.model->schema->check(draft.body);
+void check_parameters(CallPtr call, DraftPtr draft) {
+  if (draft->model->schema != nullptr) {
+    const auto faults = draft->model->schema->check(draft->body);
     if (!faults.empty()) return answer_invalid(std::move(call), faults);
   }
   submit(std::move(call), std::move(draft));
 }
 
 // 10: a repetition gets the first answer, before anything about its parameters.
-void check_replay(CallPtr call, Draft draft) {
-  if (!draft.submission.idempotency) return check_parameters(std::move(call), std::move(draft));
+void check_replay(CallPtr call, DraftPtr draft) {
+  if (!draft->submission.idempotency) return check_parameters(std::move(call), std::move(draft));
   Queue& queue = call->context.deps.queue;
-  const IdempotencyKey key = *draft.submission.idempotency;
+  const IdempotencyKey key = *draft->submission.idempotency;
   queue.find_replay(
       key, reply_to<std::optional<Submitted>>(
                std::move(call), [draft = std::move(draft)](CallPtr held, auto found) mutable {
@@ -104,9 +107,9 @@ IdempotencyKey make_idempotency_key(const Call& call, const Draft& draft) {
 }
 
 // What headers and query ask for beside the input.
-void read_options(CallPtr call, Draft draft) {
+void read_options(CallPtr call, DraftPtr draft) {
   if (call->dialect() == Dialect::fal) {
-    if (const auto bad = read_fal_options(*call, draft.submission))
+    if (const auto bad = read_fal_options(*call, draft->submission))
       return answer_invalid_parameter(std::move(call), bad->place, bad->name, bad->msg, bad->type);
   }
   if (call->heads.has_idempotency_key) {
@@ -114,31 +117,37 @@ void read_options(CallPtr call, Draft draft) {
       return answer_invalid_parameter(std::move(call), "header", "idempotency-key",
                                       "String should have 1 to 255 visible ASCII characters",
                                       "string_pattern_mismatch");
-    draft.submission.idempotency = make_idempotency_key(*call, draft);
+    draft->submission.idempotency = make_idempotency_key(*call, *draft);
   }
   check_replay(std::move(call), std::move(draft));
 }
 
 // 9: webhook information, in the body, the query or the headers.
-void check_webhooks(CallPtr call, Draft draft) {
-  const WebhookMember member = take_webhook_members(draft.body, draft.model->schema.get());
+void check_webhooks(CallPtr call, DraftPtr draft) {
+  const WebhookMember member = take_webhook_members(draft->body, draft->model->schema.get());
   if (member == WebhookMember::asks || call->heads.has_webhook || has_webhook_param(call->query))
     return answer_fault(std::move(call), kWebhook);
-  draft.is_input_body = member == WebhookMember::dropped;
+  draft->is_input_body = member == WebhookMember::dropped;
   read_options(std::move(call), std::move(draft));
 }
 
-// 8: the body is a JSON object; nothing but white space stands for an empty one.
-void check_body(CallPtr call, const Model* model) {
+// Null if the call is answered already.
+DraftPtr make_draft(CallPtr& call, const Model& model) {
   auto body = parse_object_body(call);
-  if (!body) return;
+  if (!body) return nullptr;
   const std::string_view text = call->request().body;
   const bool blank = text.find_first_not_of(" \t\r\n") == std::string_view::npos;
-  Draft draft{.model = model, .body = std::move(*body)};
-  draft.submission.key = call->key->id;
-  draft.submission.model = model->id;
-  draft.submission.input = blank ? "{}" : text;  // as sent
-  check_webhooks(std::move(call), std::move(draft));
+  auto draft = std::make_unique<Draft>(Draft{.model = &model, .body = std::move(*body)});
+  draft->submission.key = call->key->id;
+  draft->submission.model = model.id;
+  draft->submission.input = blank ? "{}" : text;  // as sent
+  return draft;
+}
+
+// 8: the body is a JSON object; nothing but white space stands for an empty one.
+void check_body(CallPtr call, const Model& model) {
+  DraftPtr draft = make_draft(call, model);
+  if (draft != nullptr) check_webhooks(std::move(call), std::move(draft));
 }
 
 }  // namespace
@@ -155,7 +164,7 @@ void create_task(CallPtr call) {
   if (!call->key->may_use(model->id))  // 6
     return answer_fault(std::move(call), kModelNotAllowed);
   with_body(std::move(call), call->context.options.body_bytes_max,  // 7
-            [model](CallPtr held) { check_body(std::move(held), model); });
+            [model](CallPtr held) { check_body(std::move(held), *model); });
 }
 
 }  // namespace quern::api

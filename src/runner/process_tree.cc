@@ -56,17 +56,18 @@ class ProcPath {
   std::array<char, 64> text_;
 };
 
+// Bare system calls: also called in a new process that still has its parent's memory, but files of its own.
 std::optional<std::string_view> read_text(const char* path, std::span<char> into) {
-  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+  const long fd = ::syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return std::nullopt;
   std::size_t size = 0;
   while (size < into.size()) {
-    const ssize_t got = ::read(fd, into.data() + size, into.size() - size);
+    const long got = ::syscall(SYS_read, fd, into.data() + size, into.size() - size);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;
     size += static_cast<std::size_t>(got);
   }
-  ::close(fd);
+  ::syscall(SYS_close, fd);
   return std::string_view(into.data(), size);
 }
 

@@ -89,8 +89,9 @@ class CrashTest : public SystemTest {
     }
   }
 
-  void wait_for_acknowledged(std::size_t count) {
+  void wait_for_more_acknowledged(std::size_t more) {
     std::unique_lock lock(mutex_);
+    const std::size_t count = acknowledged_.size() + more;
     EXPECT_TRUE(more_.wait_for(lock, seconds{60}, [&] { return acknowledged_.size() >= count; }));
   }
 
@@ -137,7 +138,7 @@ TEST_F(CrashTest, EndsEveryAcknowledgedTaskOnceThroughFiftyCrashesOfTheServer) {
       submitters.emplace_back(
           [&, lane](std::stop_token stop) { submit_until_gone(lane, "tree", stop); });
     }
-    wait_for_acknowledged(acknowledged_.size() + 12);
+    wait_for_more_acknowledged(12);
     EXPECT_TRUE(runs.wait(seconds{60})) << "no process tree runs";
     server_->kill();
   }
