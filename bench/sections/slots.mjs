@@ -7,7 +7,7 @@ import { join } from "node:path";
 
 import { median } from "../lib/stats.mjs";
 import { start_quern } from "../lib/servers.mjs";
-import { create_tasks, until_all } from "../lib/tasks.mjs";
+import { create_tasks, set_paused, until_all } from "../lib/tasks.mjs";
 
 /** @returns {{p50_ms: number[], p90_ms: number[]}} */
 export async function measure_slots({ folder, binary, load, rounds, slot_tasks, say }) {
@@ -16,7 +16,10 @@ export async function measure_slots({ folder, binary, load, rounds, slot_tasks, 
     say(`slots, round ${round} of ${rounds}`);
     const stamp = { program: load.program("stamp"), file: join(folder, `stamps-${round}`) };
     const server = await start_quern(folder, binary, { threads: cpus().length, stamp });
+    // Nothing else is to run meanwhile, the creation of the tasks least of all.
+    await set_paused(server.url, ["stamp"], true);
     const tasks = await create_tasks(server.url, slot_tasks, [{ model: "stamp" }]);
+    await set_paused(server.url, ["stamp"], false);
     await until_all(server.url, tasks.slice(-1), "COMPLETED", 60_000);
     await until_all(server.url, tasks, "COMPLETED");
     await server.stop();

@@ -15,7 +15,7 @@
 #include "artifact/key_folders.h"
 #include "artifact/media_probe.h"
 #include "artifact/output_path.h"
-#include "base/log.h"
+#include "artifact/work_folders.h"
 
 namespace quern {
 
@@ -30,23 +30,6 @@ constexpr int kOpenFolder = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 // Kept with the file itself, so it is as durable and as old as the file. It saves serving a look at
 // the content, no more: without it (another file system, a backup) the content is asked again.
 constexpr const char* kContentTypeAttribute = "user.quern.content_type";
-
-Result<FileDescriptor> make_folder(const fs::path& path) {
-  if (::mkdir(path.c_str(), S_IRWXU) != 0 && errno != EEXIST) {
-    return io_failure(errno, "making " + path.string());
-  }
-  FileDescriptor folder(::open(path.c_str(), kOpenFolder));
-  if (!folder.is_open()) return io_failure(errno, "opening " + path.string());
-  return folder;
-}
-
-void clear_folder(const FileDescriptor& folder) {
-  for (const std::string& name : list_folder(folder.get())) {
-    if (!remove_tree(folder.get(), name)) {
-      log_warn("a left-over work file cannot be removed", {{"name", name}});
-    }
-  }
-}
 
 /// Makes a file ready to be published: ours alone, with its type, written now (its maker may have
 /// dated it back, and files are swept by their age), and on the disk.
@@ -88,14 +71,13 @@ std::string etag_of(const struct stat& status) {
 }  // namespace
 
 struct ArtifactStore::Impl {
-  Impl(KeyFolders f, KeyFolders u, Random& r)
-      : files(std::move(f)), uploads(std::move(u)), random(r) {}
+  Impl(KeyFolders f, KeyFolders u, WorkFolders w, Random& r)
+      : files(std::move(f)), uploads(std::move(u)), work(std::move(w)), random(r) {}
 
   KeyFolders files;
   KeyFolders uploads;
+  WorkFolders work;
   Random& random;
-  fs::path work_path;
-  FileDescriptor work;
   FileDescriptor temp;  // files that still grow, emptied at every start
 
   /// Gives an output its place by a link, or by a copy if it cannot be linked: on another file system, or of another
@@ -213,14 +195,12 @@ Result<std::unique_ptr<ArtifactStore>> ArtifactStore::open(const fs::path& data,
   if (!uploads) return fail(std::move(uploads));
   Result<FileDescriptor> temp = make_folder(root / "temp");
   if (!temp) return fail(std::move(temp));
-  Result<FileDescriptor> work = make_folder(root / "work");
+  Result<WorkFolders> work = WorkFolders::open(root / "work");
   if (!work) return fail(std::move(work));
 
-  auto impl = std::make_unique<Impl>(std::move(*files), std::move(*uploads), random);
-  impl->work_path = root / "work";
-  impl->work = std::move(*work);
+  auto impl =
+      std::make_unique<Impl>(std::move(*files), std::move(*uploads), std::move(*work), random);
   impl->temp = std::move(*temp);
-  clear_folder(impl->work);
   clear_folder(impl->temp);
   const FileDescriptor root_folder(::open(root.c_str(), kOpenFolder));
   if (auto synced = sync(root_folder.get()); !synced) return fail(std::move(synced));
@@ -228,24 +208,11 @@ Result<std::unique_ptr<ArtifactStore>> ArtifactStore::open(const fs::path& data,
 }
 
 Result<AttemptFolders> ArtifactStore::make_folders(const TaskId& task, std::uint32_t attempt) {
-  const std::string name = fmt::format("{}-{}", task.to_string(), attempt);
-  if (!remove_tree(impl_->work.get(), name)) {
-    return fail(ErrorCode::unavailable, "an earlier work folder cannot be removed");
-  }
-  AttemptFolders folders;
-  folders.root = impl_->work_path / name;
-  folders.output = folders.root / "output";
-  folders.input = folders.root / "input";
-  for (const fs::path& folder : {folders.root, folders.output, folders.input}) {
-    if (::mkdir(folder.c_str(), S_IRWXU) != 0) return io_failure(errno, "making a work folder");
-  }
-  return folders;
+  return impl_->work.make(fmt::format("{}-{}", task.to_string(), attempt));
 }
 
 void ArtifactStore::remove_folders(const AttemptFolders& folders) {
-  const std::string name = folders.root.filename();
-  if (name.empty() || remove_tree(impl_->work.get(), name)) return;
-  log_warn("a work folder cannot be removed; the next start tries again", {{"name", name}});
+  if (!folders.root.empty()) impl_->work.remove(folders.root.filename());
 }
 
 Result<void> ArtifactStore::Impl::copy_file(int fd, const Output& output) {

@@ -26,6 +26,7 @@ struct AttemptFolders {
   std::filesystem::path root;    // <data>/work/<task id>-<attempt>
   std::filesystem::path output;  // root/output: where the runner writes
   std::filesystem::path input;   // root/input: files that stand for URLs in the input
+  std::filesystem::path temp;    // root/tmp: what the runner may leave behind
 };
 
 /// A file that is being served.
@@ -60,6 +61,7 @@ class ArtifactStore {
   ~ArtifactStore();
 
   Result<AttemptFolders> make_folders(const TaskId& task, std::uint32_t attempt);
+  /// With all that is in them; nothing for the empty ones of an executor that uses no files.
   void remove_folders(const AttemptFolders& folders);
 
   /// Moves the file at `path`, relative to folders.output, into the store; fills in key, name,

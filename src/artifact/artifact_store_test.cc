@@ -81,6 +81,17 @@ class ArtifactStoreTest : public testing::Test {
     return finished.value_or(Output{});
   }
 
+  static void expect_new(const AttemptFolders& folders) {
+    for (const fs::path& folder : {folders.root, folders.output, folders.input, folders.temp}) {
+      EXPECT_EQ(fs::status(folder).permissions(), fs::perms::owner_all) << folder;
+    }
+    for (const fs::path& folder : {folders.output, folders.input, folders.temp}) {
+      EXPECT_TRUE(fs::is_empty(folder)) << folder;
+    }
+    const auto entries = fs::directory_iterator(folders.root);
+    EXPECT_EQ(std::distance(fs::begin(entries), fs::end(entries)), 3);
+  }
+
   std::size_t count_temp_files() const {
     const fs::directory_iterator files(temp_.path() / "data" / "temp");
     return static_cast<std::size_t>(std::distance(fs::begin(files), fs::end(files)));
@@ -439,11 +450,27 @@ TEST_F(Folders, AreEmptyAndTheOwnersOnly) {
   const auto again = store_->make_folders(task_, 1);
 
   ASSERT_TRUE(again);
-  EXPECT_TRUE(fs::is_empty(again->output));
-  EXPECT_TRUE(fs::is_empty(again->input));
+  expect_new(*again);
   EXPECT_TRUE(again->output.is_absolute());
-  EXPECT_EQ(fs::status(again->root).permissions(), fs::perms::owner_all);
   EXPECT_EQ(again->root.filename(), task_.to_string() + "-1");
+}
+
+TEST_F(Folders, AreAsNewHoweverManyWereUsedBefore) {
+  for (std::uint32_t round = 1; round <= 30; ++round) {
+    std::vector<AttemptFolders> used;
+    for (std::uint32_t i = 0; i < round; ++i) {
+      // Each second one over an earlier attempt of the same number.
+      const auto made = store_->make_folders(task_, i - i % 2);
+      ASSERT_TRUE(made) << made.error().message;
+      expect_new(*made);
+      for (const fs::path& folder : {made->root, made->output, made->input, made->temp}) {
+        std::ofstream(folder / "left.txt") << "x";
+      }
+      used.push_back(*made);
+    }
+    for (const AttemptFolders& folders : used) store_->remove_folders(folders);
+    for (const AttemptFolders& folders : used) EXPECT_FALSE(fs::exists(folders.root));
+  }
 }
 
 TEST_F(Folders, OfAnEarlierRunAreGoneAtTheNextStart) {

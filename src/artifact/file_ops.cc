@@ -8,6 +8,8 @@
 #include <memory>
 #include <system_error>
 
+#include "base/log.h"
+
 namespace quern {
 
 namespace {
@@ -130,6 +132,23 @@ Result<void> copy_all(int from, int to, std::stop_token stop) {
 Result<void> sync(int fd) {
   if (::fsync(fd) != 0) return io_failure(errno, "syncing to disk");
   return {};
+}
+
+Result<FileDescriptor> make_folder(const std::filesystem::path& path) {
+  if (::mkdir(path.c_str(), S_IRWXU) != 0 && errno != EEXIST) {
+    return io_failure(errno, "making " + path.string());
+  }
+  FileDescriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!folder.is_open()) return io_failure(errno, "opening " + path.string());
+  return folder;
+}
+
+void clear_folder(const FileDescriptor& folder) {
+  for (const std::string& name : list_folder(folder.get())) {
+    if (!remove_tree(folder.get(), name)) {
+      log_warn("a left-over work file cannot be removed", {{"name", name}});
+    }
+  }
 }
 
 std::vector<std::string> list_folder(int folder) {

@@ -2,6 +2,7 @@
 // Small operations on files whose failures are told by what ran out.
 
 #include <cstdint>
+#include <filesystem>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -23,6 +24,11 @@ Result<void> write_all(int fd, std::string_view bytes);
 Result<void> copy_all(int from, int to, std::stop_token stop = {});
 /// Makes the file's bytes, or the folder's entries, survive power loss. Errors: unavailable.
 Result<void> sync(int fd);
+
+/// Opens the folder at `path`, which is made if missing, for its owner only. Errors: unavailable.
+Result<FileDescriptor> make_folder(const std::filesystem::path& path);
+/// Removes all that is in the folder; what cannot be removed is logged.
+void clear_folder(const FileDescriptor& folder);
 
 /// Names in a folder without "." and "..", in no order. Empty if it cannot be read.
 std::vector<std::string> list_folder(int folder);

@@ -90,7 +90,7 @@ TEST(FullDisk, AnOutputOfAnotherFileSystemIsNotHalfCopied) {
     SeededRandom random(1);
     auto store = ArtifactStore::open(temp.path() / "data", random);
     ASSERT_TRUE(store);
-    const AttemptFolders folders{.root = {}, .output = elsewhere.path(), .input = {}};
+    const AttemptFolders folders{.root = {}, .output = elsewhere.path(), .input = {}, .temp = {}};
 
     const auto adopted = (*store)->adopt(folders, "big.bin", OutputType::file);
 

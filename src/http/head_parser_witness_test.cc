@@ -26,9 +26,9 @@ constexpr std::string_view kHeads[] = {
 };
 /// What mutations put in: all that is special in a head.
 constexpr std::string_view kPieces[] = {
-    "\r\n", "\r",     "\n",      " ",       "\t",      ":",          ",",
-    "#",    "\x7f",   "\xc3\xa9", "HTTP/1.0", "Host: h", "close",      "chunked",
-    "0",    "999999", "GET",     "//",      "X: y\r\n", "\r\n\r\n", "Content-Length: 1\r\n",
+    "\r\n", "\r",     "\n",       " ",        "\t",       ":",        ",",
+    "#",    "\x7f",   "\xc3\xa9", "HTTP/1.0", "Host: h",  "close",    "chunked",
+    "0",    "999999", "GET",      "//",       "X: y\r\n", "\r\n\r\n", "Content-Length: 1\r\n",
 };
 
 std::string mutate(Random& random) {
@@ -66,7 +66,8 @@ void expect_the_same(const RequestHead& ours, std::string_view bytes) {
   EXPECT_TRUE(same(ours.request.target, message.target()));
   EXPECT_EQ(ours.http11, message.version() == 11);
   EXPECT_EQ(ours.chunked, message.chunked());
-  ASSERT_EQ(ours.headers.size(), static_cast<std::size_t>(std::distance(message.begin(), message.end())));
+  ASSERT_EQ(ours.headers.size(),
+            static_cast<std::size_t>(std::distance(message.begin(), message.end())));
   auto field = message.begin();
   const bool is_absolute = !ours.request.target.starts_with('/') && ours.request.target != "*";
   for (const Header& header : ours.headers) {

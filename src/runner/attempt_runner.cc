@@ -145,8 +145,6 @@ Outcome AttemptRunner::run_instantly(const Claim& claim, const Model& model,
   return with_prompt(run_safely(executor, run, nobody, {}).outcome, input->prompt);
 }
 
-void AttemptRunner::clean_up(const Ran& ran) const {
-  if (!ran.folders.root.empty()) store_.remove_folders(ran.folders);
-}
+void AttemptRunner::clean_up(const Ran& ran) const { store_.remove_folders(ran.folders); }
 
 }  // namespace quern

@@ -556,13 +556,15 @@ printf hello > "$out/hello.txt"
 echo '{"output":{"type":"text","path":"hello.txt"}}'
 echo '{"metadata":{"seed":7}}')sh");
 
-  const auto outcome = queue_->wait_for_end(queue_->add("m", R"({"prompt":"hi"})"));
+  const TaskId task = queue_->add("m", R"({"prompt":"hi"})");
+  const auto outcome = queue_->wait_for_end(task);
 
   ASSERT_TRUE(outcome);
   ASSERT_EQ(outcome->end, AttemptEnd::succeeded) << outcome->reason;
   EXPECT_EQ(outcome->outputs.at(0).text, "hello");
   EXPECT_EQ(outcome->metadata_json, R"({"prompt":"hi","seed":7})");
-  EXPECT_TRUE(eventually([&] { return std::filesystem::is_empty(folder_.path() / "work"); }));
+  const auto work = folder_.path() / "work" / (task.to_string() + "-1");
+  EXPECT_TRUE(eventually([&] { return !std::filesystem::exists(work); }));
 }
 
 TEST_F(DispatcherProcessTest, EndsTheProgramOfACanceledTaskBeforeItSaysSo) {

@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <optional>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -15,8 +13,6 @@
 
 namespace quern {
 namespace {
-
-std::filesystem::path temp_folder(const Run& run) { return run.folders.root / "tmp"; }
 
 std::string variable_or(const char* name, const char* otherwise) {
   const char* value = std::getenv(name);
@@ -30,16 +26,9 @@ ChildSpec make_spec(const Run& run) {
     spec.environment.push_back(fmt::format("{}={}", name, value));
   }
   // Only a folder that no one else has tells whose a process is.
-  const std::string own = temp_folder(run).string();
+  const std::string own = run.folders.temp.string();
   if (environment.at("TMPDIR") == own) spec.tag = tag_of(own);
   return spec;
-}
-
-Result<ChildProcess> start_runner(const Run& run, ProcessGuard& guard) {
-  std::error_code error;
-  std::filesystem::create_directories(temp_folder(run), error);
-  if (error) return fail(ErrorCode::unavailable, "could not make a folder: " + error.message());
-  return ChildProcess::start(make_spec(run), guard);
 }
 
 Outcome failed(ErrorType type, std::string reason) {
@@ -79,7 +68,7 @@ std::map<std::string, std::string> make_runner_environment(const Run& run) {
       {"PATH", variable_or("PATH", "/usr/local/bin:/usr/bin:/bin")},
       {"HOME", variable_or("HOME", "/")},
       {"LANG", variable_or("LANG", "C.UTF-8")},
-      {"TMPDIR", temp_folder(run).string()},
+      {"TMPDIR", run.folders.temp.string()},
   };
   for (const auto& [name, value] : run.model.executor.env)
     environment.insert_or_assign(name, value);
@@ -118,7 +107,7 @@ Executor::Ending ProcessExecutor::run(const Run& run, ProgressSink& sink, std::s
   const SteadyTime begun = clock_.now().steady;
   Result<FileDescriptor> wake = Conversation::make_wake();
   if (!wake) return failed_start(run, wake.error());
-  Result<ChildProcess> child = start_runner(run, guard_);
+  Result<ChildProcess> child = ChildProcess::start(make_spec(run), guard_);
   if (!child) return failed_start(run, child.error());
   started_well(run.model.id);
 
