@@ -7,7 +7,7 @@
 namespace quern::api {
 
 Call::~Call() {
-  if (!exchange) return;
+  if (!exchange || exchange->is_over()) return;
   guard([this] {
     log_error("a call ended without an answer",
               {{"trace", trace_id}, {"route", match.route ? std::string(match.route->label) : ""}});

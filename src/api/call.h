@@ -78,11 +78,15 @@ void guard(F&& f) noexcept {
   }
 }
 
-/// A reply of the queue that goes on with the call: then(CallPtr, Result<T>).
+/// A reply of the queue that goes on with the call, on its I/O thread: then(CallPtr, Result<T>).
 template <typename T, typename Then>
 Reply<T> reply_to(CallPtr call, Then then) {
   return [call = std::move(call), then = std::move(then)](Result<T> result) mutable {
-    guard([&] { then(std::move(call), std::move(result)); });
+    http::Exchange& exchange = *call->exchange;
+    exchange.post(
+        [call = std::move(call), then = std::move(then), result = std::move(result)]() mutable {
+          guard([&] { then(std::move(call), std::move(result)); });
+        });
   };
 }
 

@@ -63,14 +63,6 @@ void Connection::notify_gone() {
   if (auto gone = std::exchange(gone_, nullptr); gone) gone();
 }
 
-void Connection::post(std::move_only_function<void()> work) {
-  if (io_->is_current()) {
-    work();
-  } else {
-    io_->post(std::move(work));
-  }
-}
-
 /// Belongs to the request it was called for, even if it arrives here when that was answered.
 void Connection::on_disconnect(std::move_only_function<void()> gone) {
   dispatch([this, number = request_number_, gone = std::move(gone)]() mutable {

@@ -63,7 +63,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   [[nodiscard]] bool is_stream_open() const;
   void end_stream();
   void on_disconnect(std::move_only_function<void()> gone);
-  void post(std::move_only_function<void()> work);
+  [[nodiscard]] IoThread& io() const { return *io_; }
 
   // From the transport and the deadlines.
   void on_handshake(bool ok);

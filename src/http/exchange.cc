@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "http/connection.h"
+#include "http/io_thread.h"
 #include "http/server.h"
 
 namespace quern::http {
@@ -43,7 +44,15 @@ void Exchange::on_disconnect(std::move_only_function<void()> gone) {
   connection_->on_disconnect(std::move(gone));
 }
 
-void Exchange::post(std::move_only_function<void()> work) { connection_->post(std::move(work)); }
+bool Exchange::is_current() const { return connection_->io().is_current(); }
+
+bool Exchange::is_over() const { return connection_->io().has_ended(); }
+
+// The work may own this exchange, and be over and gone before the thread is even woken.
+void Exchange::post_away(std::move_only_function<void()> work) {
+  const auto keep = connection_;
+  keep->io().post(std::move(work));
+}
 
 StreamWriter::StreamWriter(std::shared_ptr<Connection> connection)
     : connection_(std::move(connection)) {}

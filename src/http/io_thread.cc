@@ -89,6 +89,11 @@ void IoThread::post(Work work) {
   boost::asio::post(context_, [this] { run_inbox(); });
 }
 
+bool IoThread::has_ended() const {
+  const std::scoped_lock lock(mutex_);
+  return ended_;
+}
+
 void IoThread::run_inbox() {
   {
     const std::scoped_lock lock(mutex_);

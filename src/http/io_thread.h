@@ -48,6 +48,8 @@ class IoThread {
   /// Runs `work` on this thread, later, in order of posting. Destroyed unrun once run() has
   /// returned.
   void post(Work work);
+  /// Whether run() has returned.
+  [[nodiscard]] bool has_ended() const;
 
   // Connections.
   void add(std::shared_ptr<Connection> connection);
@@ -75,7 +77,7 @@ class IoThread {
   std::thread thread_;
   std::atomic<std::thread::id> id_;
 
-  std::mutex mutex_;  // guards inbox_, wakeup_posted_ and ended_
+  mutable std::mutex mutex_;  // guards inbox_, wakeup_posted_ and ended_
   std::vector<Work> inbox_;
   bool wakeup_posted_ = false;
   bool ended_ = false;

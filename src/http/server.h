@@ -74,10 +74,20 @@ class Exchange {
   /// only ended its own side looks the same; an answer that is sent all the same reaches it.
   void on_disconnect(std::move_only_function<void()> gone);
 
-  /// Runs `work` on the I/O thread of this connection, now if that is the caller's thread.
-  void post(std::move_only_function<void()> work);
+  /// Runs `work` on the I/O thread of this connection, now if that is the caller's thread. Never
+  /// once the server has stopped; `work` is destroyed then.
+  template <typename Work>
+  void post(Work work) {
+    if (is_current()) return work();
+    post_away(std::move(work));
+  }
+  /// Whether the server has stopped, so that no answer is sent any more.
+  [[nodiscard]] bool is_over() const;
 
  private:
+  [[nodiscard]] bool is_current() const;
+  void post_away(std::move_only_function<void()> work);
+
   std::shared_ptr<Connection> connection_;
 };
 
