@@ -387,4 +387,53 @@ TEST_P(QueueContract, NeverGivesALeaseOfBeforeARestartAgain) {
   EXPECT_EQ(code(finish(before, success())), ErrorCode::lease_lost);
 }
 
+// ---- instant attempts
+// -----------------------------------------------------------------------------------
+
+TEST_P(QueueContract, AnInstantAttemptEndsLikeAnyOther) {
+  const TaskId done = make_task();
+  EXPECT_EQ(finish(claim_instant().lease, success("x")), TaskState::succeeded);
+  const TaskId failed = make_task();
+  EXPECT_EQ(finish(claim_instant().lease, failure(true)), TaskState::queued);
+
+  reopen();
+
+  EXPECT_EQ(look(done).state, TaskState::succeeded);
+  EXPECT_EQ(look(done).outputs.at(0).text, "x");
+  ASSERT_EQ(look(done).attempts.size(), 1U);
+  EXPECT_EQ(look(done).attempts[0].result, "succeeded");
+  EXPECT_EQ(look(failed).state, TaskState::queued);
+  EXPECT_EQ(look(failed).attempts_started, 1U);
+  EXPECT_EQ(look(failed).attempts.at(0).result, "failed");
+}
+
+TEST_P(QueueContract, AnInstantAttemptThatACrashCutsShortHasNotBegun) {
+  const TaskId id = make_task();
+  const Lease stale = claim_instant().lease;
+  EXPECT_EQ(look(id).state, TaskState::running);
+
+  reopen();
+
+  EXPECT_EQ(look(id).state, TaskState::queued);
+  EXPECT_EQ(look(id).attempts_started, 0U);
+  EXPECT_TRUE(look(id).attempts.empty());
+  EXPECT_EQ(code(finish(stale, success())), ErrorCode::lease_lost);
+  const Claim again = claim_one();
+  EXPECT_EQ(again.lease.task, id);
+  EXPECT_EQ(again.attempt, 1U);
+  EXPECT_GT(again.lease.token, stale.token);
+}
+
+TEST_P(QueueContract, ACancelReachesAnInstantAttempt) {
+  const TaskId id = make_task();
+  const Lease lease = claim_instant().lease;
+  EXPECT_EQ(cancel({.id = id}), CancelAnswer::requested);
+  EXPECT_TRUE(heartbeat(lease)->cancel_requested);
+
+  reopen();
+
+  // The mark is stored, and with it that the task was running.
+  EXPECT_EQ(look(id).state, TaskState::canceled);
+}
+
 }  // namespace quern

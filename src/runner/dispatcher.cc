@@ -119,6 +119,7 @@ class Dispatcher::Impl {
   void pump(const LanePtr& lane);
   void on_claimed(const LanePtr& lane, const ServicePtr& service, std::uint32_t asked,
                   Result<std::vector<Claim>> claims);
+  void claimed(const LanePtr& lane, bool more);
   void hold(const LanePtr& lane, std::string_view reason);
   void hand_back(const LanePtr& lane, const Claim& claim);
 
@@ -246,8 +247,10 @@ void Dispatcher::Impl::pump(const LanePtr& lane) {
     lane->has_tasks = false;
     ++calls_;
     const ServicePtr service = lane->service;
-    ClaimRequest request{
-        .model = service->model->id, .count_max = count, .lease_ttl = options_.lease_ttl};
+    ClaimRequest request{.model = service->model->id,
+                         .count_max = count,
+                         .lease_ttl = options_.lease_ttl,
+                         .is_instant = service->executor->is_instant()};
     lock.unlock();
     queue_.claim(std::move(request),
                  [this, lane, service, count](Result<std::vector<Claim>> claims) {
@@ -264,17 +267,27 @@ void Dispatcher::Impl::on_claimed(const LanePtr& lane, const ServicePtr& service
   const bool more = !claims || claims->size() == asked;
   if (!claims) {
     hold(lane, claims.error().message);
-  } else if (service->executor->is_instant()) {
-    for (Claim& claim : *claims) run_instantly(lane, service, std::move(claim), kRepeatMin);
-  } else {
+  } else if (!service->executor->is_instant()) {
     start(lane, *service, std::move(*claims));
+  } else if (!claims->empty()) {
+    // Not here: this thread is the queue's, and what is quick alone is not quick in hundreds.
+    begin_call();
+    return pool_.run([this, lane, service, more, claims = std::move(*claims)]() mutable {
+      for (Claim& claim : claims) run_instantly(lane, service, std::move(claim), kRepeatMin);
+      claimed(lane, more);
+      end_call();
+    });
   }
+  claimed(lane, more);
+}
+
+// The claims of a reply are enlisted or run by now: before that, their slots look free.
+void Dispatcher::Impl::claimed(const LanePtr& lane, bool more) {
   {
-    // Only now: before they are enlisted, the slots of these claims look free.
     const std::scoped_lock lock(mutex_);
     lane->claiming = false;
     if (more) lane->has_tasks = true;
-    if (claims && service->executor->is_instant()) lane->hold = {};
+    if (lane->service->executor->is_instant() && !lane->held) lane->hold = {};
   }
   pump(lane);
 }

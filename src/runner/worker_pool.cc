@@ -7,6 +7,10 @@
 
 namespace quern {
 
+WorkerPool::WorkerPool() {
+  threads_.emplace_back([this] { work(); });
+}
+
 WorkerPool::~WorkerPool() {
   {
     const std::scoped_lock lock(mutex_);

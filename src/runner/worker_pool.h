@@ -17,7 +17,8 @@ class WorkerPool {
  public:
   using Job = std::move_only_function<void()>;
 
-  WorkerPool() = default;
+  /// With one thread, so that every job begins sooner or later.
+  WorkerPool();
   /// Waits for all jobs, also those that have not begun.
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;

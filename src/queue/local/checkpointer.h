@@ -2,9 +2,9 @@
 // Folds the write-ahead log into the main file without holding up commits.
 //
 // SQLite's own checkpoint runs inside a commit, which then takes tens of milliseconds. Here a thread
-// copies most of the log while commits go on; then the commit thread copies the few pages that came
-// meanwhile, between two transactions, so that the log can begin anew. The log may so grow past
-// `pages`, by what is committed during one copy.
+// copies the log while commits go on, and what they added, until little was left to copy; then the
+// commit thread copies the few pages that came meanwhile, between two transactions, so that the log
+// can begin anew. The log may so grow past `pages`, by what is committed meanwhile.
 // Threads: after_commits() from the commit thread, the rest from the owner.
 
 #include <condition_variable>
@@ -37,6 +37,7 @@ class Checkpointer {
 
   Checkpointer(Connection connection, Journal& journal, std::size_t pages);
   void loop();
+  Result<void> copy();
   /// Says once that checkpoints fail, and once that they work again.
   void note(const Result<void>& done);
 

@@ -42,6 +42,7 @@ struct HeartbeatCommand {
 struct FinishCommand {
   Lease lease;
   Outcome outcome;
+  std::string stored_outputs;  // the outcome's, as encode_outputs() has them
   Reply<TaskState> reply;
   Result<TaskState> answer{};
 };

@@ -266,6 +266,11 @@ void Committer::apply_one(ClaimCommand& command, Batch& batch) {
   if (!model) return;
   state_.core.claim(*model, command.request.count_max, command.request.lease_ttl, batch.now,
                     command.claimed);
+  if (command.claimed.empty()) return;
+  if (command.request.is_instant) {
+    batch.instant.push_back(
+        {command.claimed.front().lease.token, command.claimed.back().lease.token});
+  }
   for (const Claimed& claimed : command.claimed) {
     if (claimed.lease.token > std::max(reserved_tokens_, batch.lease_tokens)) {
       constexpr std::uint64_t kReserve = 1'000'000;
@@ -337,9 +342,18 @@ void Committer::append_logs(const TaskId& id, std::vector<LogEntry> entries) {
 // ---- publishing and answering
 // --------------------------------------------------------------------
 
+bool Committer::is_stored(const Change& change, const Batch& batch) {
+  return change.kind != Change::Kind::started ||
+         std::ranges::none_of(batch.instant, [&](const TokenRange& range) {
+           return range.first <= change.attempt_token && change.attempt_token <= range.last;
+         });
+}
+
 bool Committer::is_worth_writing(const Batch& batch) const {
-  return !state_.core.changes().empty() || !batch.pauses.empty() || !batch.expired.empty() ||
-         batch.drop_records || (logs_due_ && *logs_due_ <= batch.now.steady);
+  const auto is_change = [&](const Change& change) { return is_stored(change, batch); };
+  return std::ranges::any_of(state_.core.changes(), is_change) || batch.lease_tokens != 0 ||
+         !batch.pauses.empty() || !batch.expired.empty() || batch.drop_records ||
+         (logs_due_ && *logs_due_ <= batch.now.steady);
 }
 
 void Committer::publish(Batch& batch) {
@@ -430,7 +444,7 @@ void Committer::fail_unreadable(const Claimed& claimed, const Error& error) {
   outcome.error_type = ErrorType::internal_server_error;
   outcome.retryable = true;
   outcome.reason = "its input could not be read";
-  own_.emplace_back(FinishCommand{claimed.lease, std::move(outcome), [](Result<TaskState>) {}});
+  own_.emplace_back(FinishCommand{claimed.lease, std::move(outcome), {}, [](Result<TaskState>) {}});
 }
 
 void Committer::refuse(std::span<Command> commands, const Error& error) {

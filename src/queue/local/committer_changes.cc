@@ -26,6 +26,7 @@ Result<void> Committer::commit_journal() {
   Result<void> done = journal_.commit();
   const SteadyTime ended = clock_.now().steady;
   metrics_.commit_seconds.observe(std::chrono::duration<double>(ended - started).count());
+  metrics_.cache_bytes.set(static_cast<double>(journal_.cache_bytes()));
   if (done) {
     state_.keys.set_stored(state_.keys.size());
     state_.models.set_stored(state_.models.size());
@@ -68,6 +69,7 @@ void Committer::write_change(const Change& change, Batch& batch, std::size_t& ne
       QUERN_ASSERT(next_made < batch.made.size());
       return write_submit(change.row, *batch.made[next_made++], batch);
     case Change::Kind::started:
+      if (!is_stored(change, batch)) return;
       return journal_.update_task(change.row, batch.now.wall);
     case Change::Kind::attempt_ended:
       return journal_.update_task(change.row, std::nullopt);
@@ -75,7 +77,7 @@ void Committer::write_change(const Change& change, Batch& batch, std::size_t& ne
       return journal_.update_task(change.row, running_.started(change.row.id));
     case Change::Kind::ended:
       batch.ended.emplace_back(change.row, result_of(change, finish, batch));
-      return journal_.end_task(change.row, batch.ended.back().second);
+      return journal_.end_task(change.row, batch.ended.back().second, outputs_of(change, finish));
     case Change::Kind::requeued:
       return journal_.revive_task(change.row);
   }
@@ -128,6 +130,11 @@ TaskResult Committer::result_of(const Change& change, FinishCommand* finish, con
     result.error = default_error_text(change.row.error_type);
   }
   return result;
+}
+
+// Only a success has any.
+std::string_view Committer::outputs_of(const Change& change, const FinishCommand* finish) {
+  return change.row.state == TaskState::succeeded ? finish->stored_outputs : std::string_view{};
 }
 
 void Committer::find_expired(Batch& batch, std::size_t commands) {

@@ -245,7 +245,13 @@ Result<std::unique_ptr<Journal>> Journal::open(const JournalOptions& options) {
 
 std::size_t Journal::log_pages() const { return impl_->log_pages; }
 
-Result<void> Journal::checkpoint() { return impl_->connection.checkpoint(); }
+std::size_t Journal::cache_bytes() const { return impl_->connection.cache_bytes(); }
+
+Result<void> Journal::checkpoint() {
+  if (Result<std::size_t> done = impl_->connection.checkpoint(); !done)
+    return fail(std::move(done));
+  return {};
+}
 
 Result<void> Journal::set_pages_max(std::int64_t pages) {
   constexpr std::int64_t kNoLimit = 4'294'967'294;
@@ -345,8 +351,7 @@ void Journal::update_task(const TaskRow& row, std::optional<WallTime> started) {
   impl_->run(sql);
 }
 
-void Journal::end_task(const TaskRow& row, const TaskResult& result) {
-  const std::string outputs = encode_outputs(result.outputs);
+void Journal::end_task(const TaskRow& row, const TaskResult& result, std::string_view outputs) {
   Statement& sql = impl_->sql(Sql::insert_ended);
   sql.bind(1, row.id.sequence()).bind(2, chance_of(row.id));
   sql.bind(3, static_cast<std::int64_t>(row.key)).bind(4, static_cast<std::int64_t>(row.model));
@@ -355,7 +360,7 @@ void Journal::end_task(const TaskRow& row, const TaskResult& result) {
   sql.bind(9, stored_time(row.ended.value_or(row.submitted)));
   sql.bind(10, std::int64_t{result.run_time.count()});
   sql.bind(11, static_cast<std::int64_t>(row.error_type)).bind(12, result.error);
-  sql.bind(13, result.metadata_json).bind(14, std::string_view(outputs));
+  sql.bind(13, result.metadata_json).bind(14, outputs);
   impl_->run(sql);
   impl_->run_for(Sql::delete_task, row.id);
 }

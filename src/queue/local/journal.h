@@ -59,8 +59,9 @@ class Journal {
   void insert_task(const TaskRow& row, std::string_view input);
   /// `started`: of the running attempt, else nothing.
   void update_task(const TaskRow& row, std::optional<WallTime> started);
-  /// Takes the row from the live tasks to the ended ones, with its input.
-  void end_task(const TaskRow& row, const TaskResult& result);
+  /// Takes the row from the live tasks to the ended ones, with its input. `outputs`: the result's,
+  /// as encode_outputs() has them.
+  void end_task(const TaskRow& row, const TaskResult& result, std::string_view outputs);
   /// Takes the row back from the ended tasks to the live ones.
   void revive_task(const TaskRow& row);
   void insert_attempt(const AttemptRecord& attempt);
@@ -94,6 +95,7 @@ class Journal {
 
   // -- the write-ahead log, which only grows until somebody asks for a checkpoint (checkpointer.h)
   [[nodiscard]] std::size_t log_pages() const;
+  [[nodiscard]] std::size_t cache_bytes() const;
   Result<void> checkpoint();
 
   /// Tests only: moves the limit that stands for a full disk; 0 lifts it.

@@ -113,7 +113,7 @@ TEST_F(JournalTest, MovesATaskToTheEndedOnesAndBack) {
   row.ended = at(9'000);
   row.error_type = ErrorType::content_blocked;
   const TaskResult result{.run_time = std::chrono::microseconds{123}, .error = "not this"};
-  write([&] { journal().end_task(row, result); });
+  write([&] { journal().end_task(row, result, encode_outputs(result.outputs)); });
 
   EXPECT_TRUE(live().empty());
   const Result<std::optional<EndedTask>> ended = journal().find_ended(row.id);
@@ -179,13 +179,13 @@ TEST_F(JournalTest, KeepsAnInputOfAnySizeThroughAnEndAndARetry) {
     EXPECT_EQ(journal().input(row.id), input);
     row.state = TaskState::failed;
     row.ended = at(9'000);
-    write([&] { journal().end_task(row, {}); });
+    write([&] { journal().end_task(row, {}, {}); });
 
     write([&] { journal().revive_task(make_row(static_cast<std::int64_t>(size))); });
 
     EXPECT_EQ(journal().input(row.id), input);
     write([&] {
-      journal().end_task(row, {});
+      journal().end_task(row, {}, {});
       journal().remove_ended(row.id);
     });
     EXPECT_FALSE(journal().input(row.id)) << size;
@@ -214,7 +214,7 @@ TEST_F(JournalTest, TakesOverAStoreOfVersionOne) {
   EXPECT_EQ(journal().input(row.id), "{\"old\":1}");
   row.state = TaskState::canceled;
   row.ended = at(9'000);
-  write([&] { journal().end_task(row, {}); });
+  write([&] { journal().end_task(row, {}, {}); });
   write([&] { journal().revive_task(make_row(3)); });
   EXPECT_EQ(journal().input(row.id), "{\"old\":1}");
   write([&] { journal().insert_task(make_row(4), "{\"new\":2}"); });
@@ -346,7 +346,7 @@ TEST_F(JournalTest, ForgetsATaskWithAllThatBelongsToIt) {
       row.ended = at(100 * sequence);
       TaskResult result;
       result.outputs.push_back({.type = OutputType::image, .file_key = "f"});
-      journal().end_task(row, result);
+      journal().end_task(row, result, encode_outputs(result.outputs));
       journal().insert_attempt({.sequence = sequence, .token = 1, .number = 1, .result = "failed"});
       journal().insert_log(row.id, 0, {at(1), LogSeverity::info, false, "line"});
     });

@@ -9,6 +9,7 @@
 #include "queue/local/data_folder.h"
 #include "queue/local/journal.h"
 #include "queue/local/journal_reader.h"
+#include "queue/local/output_json.h"
 #include "queue/local/queue_metrics.h"
 #include "queue/local/queue_state.h"
 #include "queue/local/reader_pool.h"
@@ -161,7 +162,10 @@ void LocalQueue::finish(const Lease& lease, Outcome outcome, Reply<TaskState> re
                .error = "more than " + std::to_string(kOutputsMax) + " outputs",
                .run_time = outcome.run_time};
   }
-  impl_->push(FinishCommand{lease, std::move(outcome), std::move(reply)});
+  // Here and not on the commit thread: what many callers can do side by side.
+  std::string stored_outputs = encode_outputs(outcome.outputs);
+  impl_->push(
+      FinishCommand{lease, std::move(outcome), std::move(stored_outputs), std::move(reply)});
 }
 
 void LocalQueue::cancel(const TaskRef& ref, Reply<CancelAnswer> reply) {

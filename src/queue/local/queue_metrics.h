@@ -20,6 +20,8 @@ struct QueueMetrics {
                                          "Time to make a transaction durable.", latency_bounds())),
         commit_failures(metrics.counter("quern_queue_commit_failures_total",
                                         "Transactions that the store refused.")),
+        cache_bytes(metrics.gauge("quern_store_cache_bytes",
+                                  "Memory of the store's cache of pages, on the writing side.")),
         submitted(metrics.counter("quern_tasks_submitted_total", "Tasks accepted.")),
         expired(metrics.counter("quern_tasks_expired_total",
                                 "Ended tasks forgotten after their retention.")) {
@@ -50,6 +52,7 @@ struct QueueMetrics {
   Histogram& batch_commands;
   Histogram& commit_seconds;
   Counter& commit_failures;
+  Gauge& cache_bytes;
   Counter& submitted;
   Counter& expired;
   std::array<Counter*, kResults.size()> attempts{};

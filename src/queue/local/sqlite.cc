@@ -167,17 +167,27 @@ Result<std::int64_t> Connection::query_integer(std::string_view sql) {
   return statement->integer(0);
 }
 
-Result<void> Connection::checkpoint() {
-  const int code = sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE,
-                                             nullptr, nullptr);
+Result<std::size_t> Connection::checkpoint() {
+  int pages = 0;
+  const int code =
+      sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &pages, nullptr);
   // Another connection is at it: then it is being done.
-  if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY) return {};
+  if ((code & 0xff) == SQLITE_BUSY) return 0;
+  if (code == SQLITE_OK && pages >= 0) return static_cast<std::size_t>(pages);
+  if (code == SQLITE_OK) return fail(ErrorCode::internal, "the store has no write-ahead log here");
   return std::unexpected(sqlite_error(code, "the write-ahead log cannot be moved into the store"));
 }
 
 int Connection::empty_log() {
   return sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr,
                                    nullptr);
+}
+
+std::size_t Connection::cache_bytes() const {
+  int bytes = 0;
+  int highest = 0;
+  sqlite3_db_status(handle_.get(), SQLITE_DBSTATUS_CACHE_USED, &bytes, &highest, 0);
+  return static_cast<std::size_t>(bytes);
 }
 
 bool Connection::is_autocommit() const { return sqlite3_get_autocommit(handle_.get()) != 0; }
