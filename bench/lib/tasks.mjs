@@ -74,9 +74,14 @@ export const set_paused = (url, models, paused) =>
   );
 
 /** How many tasks Quern has ended so far, by its own count. */
-export async function ended_tasks(url) {
+export const ended_tasks = (url) => sum_of_metric(url, "quern_tasks_ended_total");
+
+/** Memory of the page cache of Quern's store, in bytes. */
+export const store_cache_bytes = (url) => sum_of_metric(url, "quern_store_cache_bytes");
+
+async function sum_of_metric(url, name) {
   const text = await (await fetch(`${url}/metrics`)).text();
-  const values = [...text.matchAll(/^quern_tasks_ended_total\{[^}]*\} (\S+)$/gm)].map((match) => Number(match[1]));
-  if (values.length === 0) throw new Error("no quern_tasks_ended_total in /metrics");
+  const values = [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "gm"))].map((match) => Number(match[1]));
+  if (values.length === 0) throw new Error(`no ${name} in /metrics`);
   return values.reduce((sum, value) => sum + value, 0);
 }

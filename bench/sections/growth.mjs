@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { resident_bytes } from "../lib/child.mjs";
 import { body, key, key_of, make_quern, model_of, start_quern } from "../lib/servers.mjs";
-import { create_request, create_tasks, ended_tasks, set_paused, status_request } from "../lib/tasks.mjs";
+import { create_request, create_tasks, ended_tasks, set_paused, status_request, store_cache_bytes } from "../lib/tasks.mjs";
 
 const polled_count = 1000;
 const restart_patience_ms = 180_000;
@@ -22,8 +22,10 @@ export async function measure_queue_length(run) {
 
   say(`growth: filling to ${queue_length.toLocaleString("en-US")} waiting tasks`);
   const empty_bytes = resident_bytes(full.pid);
+  const empty_cache_bytes = await store_cache_bytes(full.url);
   const fill = await fill_up(full, load, queue_length);
-  const bytes_per_task = (resident_bytes(full.pid) - empty_bytes) / queue_length;
+  const cache_bytes = (await store_cache_bytes(full.url)) - empty_cache_bytes;
+  const bytes_per_task = (resident_bytes(full.pid) - empty_bytes - cache_bytes) / queue_length;
 
   const probes = { empty: no_probes(), full: no_probes() };
   for (let round = 1; round <= rounds; ++round) {
@@ -33,7 +35,7 @@ export async function measure_queue_length(run) {
     await empty.stop();
     await probe(full, [{ model: "echo", key }], run, probes.full);
   }
-  return { queue_length, fill, empty_bytes, bytes_per_task, ...probes, ...(await restart(quern, full, say)) };
+  return { queue_length, fill, empty_bytes, cache_bytes, bytes_per_task, ...probes, ...(await restart(quern, full, say)) };
 }
 
 // Points of the curve: {queued, rate, resident_bytes}.
