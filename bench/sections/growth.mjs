@@ -91,32 +91,28 @@ async function probe(server, places, { load, seconds }, into) {
   const models = [...new Set(places.map(({ model }) => model))];
   await set_paused(server.url, models, true);
   const waiting = await create_tasks(server.url, Math.max(polled_count, places.length), places);
-  // A thousand models take seconds to be let go, one by one: there must be tasks left to count after that.
-  const create_seconds = models.length > 100 ? 3 * seconds : seconds;
   const requests = places.map(({ model, key }) => create_request(model, key));
-  const creates = await load.wrk(server.url, requests, { seconds: create_seconds, core: 1 });
+  const creates = await load.wrk(server.url, requests, { seconds, core: 1 });
   const polls = await load.wrk(server.url, waiting.map(status_request), { seconds, core: 1 });
   const release = () => set_paused(server.url, models, false);
-  into.claim.push(await claims_a_second(server.url, release, creates.requests, seconds));
+  into.claim.push(await claims_a_second(server.url, release, creates.requests, 2 * seconds));
   await set_paused(server.url, models, true);
   into.create.push(creates.rate);
   into.poll.push(polls.rate);
 }
 
-// Tasks ended a second once they are released and while there are more of them, over `seconds` at most.
-async function claims_a_second(url, release, available, seconds) {
+// Tasks ended a second from the moment that they are let go, model by model, until nearly all of the `available` ones
+// have ended, or for `seconds_max`.
+async function claims_a_second(url, release, available, seconds_max) {
   const count = async () => ({ at: performance.now(), ended: await ended_tasks(url) });
   const held = await count();
-  await release();
-  const released = await count();
-  let last = released;
-  while (last.at < released.at + seconds * 1000) {
+  const released = release();
+  let last = held;
+  do {
     await sleep(50);
-    const now = await count();
-    if (now.ended - held.ended >= available * 0.9) break; // the last ones may come slower
-    last = now;
-  }
-  // So few that they ended while a thousand models were released one by one.
-  const first = last === released ? held : released;
-  return ((last.ended - first.ended) * 1000) / (last.at - first.at);
+    last = await count();
+    // The last ones may come slower.
+  } while (last.ended - held.ended < available * 0.9 && last.at < held.at + seconds_max * 1000);
+  await released;
+  return ((last.ended - held.ended) * 1000) / (last.at - held.at);
 }

@@ -77,6 +77,12 @@ bool flatten(int folder, int top, std::uint64_t& moved) {
   return all;
 }
 
+/// A file, a link, or a folder with nothing in it.
+bool remove_at_once(int parent, const std::string& name) {
+  return ::unlinkat(parent, name.c_str(), 0) == 0 ||
+         (errno == EISDIR && ::unlinkat(parent, name.c_str(), AT_REMOVEDIR) == 0);
+}
+
 bool flatten_into(int top, const std::string& name, std::uint64_t& moved) {
   const FileDescriptor folder = open_folder_to_clear(top, name);
   return folder.is_open() && flatten(folder.get(), top, moved);
@@ -89,7 +95,7 @@ bool empty_tree(int parent, const std::string& name) {
   std::vector<std::string> entries = list_folder(top.get());
   while (!entries.empty()) {
     for (const std::string& entry : entries) {
-      if (::unlinkat(top.get(), entry.c_str(), 0) == 0) continue;
+      if (remove_at_once(top.get(), entry)) continue;
       if (!flatten_into(top.get(), entry, moved)) return false;
       if (::unlinkat(top.get(), entry.c_str(), AT_REMOVEDIR) != 0) return false;
     }
@@ -169,7 +175,7 @@ std::vector<std::string> list_folder(int folder) {
 }
 
 bool remove_tree(int parent, const std::string& name) {
-  if (::unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT) return true;
+  if (remove_at_once(parent, name) || errno == ENOENT) return true;
   return empty_tree(parent, name) && ::unlinkat(parent, name.c_str(), AT_REMOVEDIR) == 0;
 }
 
