@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/blocking_pool.h"
 #include "base/log.h"
 #include "runner/attempt_runner.h"
 #include "runner/lane.h"
@@ -28,6 +29,7 @@ constexpr milliseconds kRepeatMax{5'000};
 constexpr milliseconds kFinishMax{
     5'000};  // at the very end: for the queue to take the last outcomes
 constexpr milliseconds kIdleWait{3'600'000};
+constexpr unsigned kInstantThreads = 2;  // however many models are instant
 
 constexpr std::array<double, 15> kRunBounds{0.001, 0.005, 0.01, 0.05, 0.1, 0.5,  1,   2,
                                             5,     10,    30,   60,   300, 1800, 7200};
@@ -168,6 +170,7 @@ class Dispatcher::Impl {
   bool ending_ = false;
 
   WorkerPool pool_;
+  BlockingPool instant_pool_;
   std::thread beat_thread_;
 };
 
@@ -179,7 +182,9 @@ Dispatcher::Impl::Impl(Queue& queue, ArtifactStore& store, const Clock& clock, M
       metrics_(metrics),
       options_(std::move(options)),
       runner_(store, clock, options_.input_files),
-      beat_thread_([this] { beat_loop(); }) {}
+      beat_thread_([this] { beat_loop(); }) {
+  instant_pool_.start(kInstantThreads);
+}
 
 Dispatcher::Impl::~Impl() {
   {
@@ -272,7 +277,7 @@ void Dispatcher::Impl::on_claimed(const LanePtr& lane, const ServicePtr& service
   } else if (!claims->empty()) {
     // Not here: this thread is the queue's, and what is quick alone is not quick in hundreds.
     begin_call();
-    return pool_.run([this, lane, service, more, claims = std::move(*claims)]() mutable {
+    return instant_pool_.post([this, lane, service, more, claims = std::move(*claims)]() mutable {
       for (Claim& claim : claims) run_instantly(lane, service, std::move(claim), kRepeatMin);
       claimed(lane, more);
       end_call();
