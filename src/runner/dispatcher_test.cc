@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -253,6 +255,46 @@ TEST_F(DispatcherTest, EchoesInBatches) {
       EXPECT_EQ(outcome->metadata_json, R"({"prompt":"hi"})");
     }
   }
+}
+
+/// Notes which threads it is called on.
+class InstantExecutor final : public Executor {
+ public:
+  Ending run(const quern::Run& /*run*/, ProgressSink& /*sink*/, std::stop_token /*stop*/) override {
+    const std::scoped_lock lock(mutex_);
+    threads_.insert(std::this_thread::get_id());
+    return FakeExecutor::success();
+  }
+  [[nodiscard]] bool uses_files() const override { return false; }
+  [[nodiscard]] bool is_instant() const override { return true; }
+  std::set<std::thread::id> threads() {
+    const std::scoped_lock lock(mutex_);
+    return threads_;
+  }
+
+ private:
+  std::mutex mutex_;  // guards threads_
+  std::set<std::thread::id> threads_;
+};
+
+TEST_F(DispatcherTest, RunsInstantTasksOfManyModelsOnTwoThreadsAndNeverOnTheQueues) {
+  const auto instant = std::make_shared<InstantExecutor>();
+  options_.executors = {{"instant", instant}};
+  queue_ = std::make_unique<FakeQueue>(FakeQueue::Answers::at_once);
+  dispatcher_ = std::make_unique<Dispatcher>(*queue_, *store_, clock_, metrics_, options_);
+  queue_->observe(dispatcher_.get());
+  std::vector<Model> models;
+  std::vector<TaskId> tasks;
+  for (int i = 0; i < 200; ++i) {
+    models.push_back(make_model("m" + std::to_string(i), "instant"));
+    tasks.push_back(queue_->add(models.back().id));
+  }
+
+  configure(models);  // the replies come on this thread, at once
+
+  for (const TaskId& task : tasks) EXPECT_TRUE(queue_->wait_for_end(task));
+  EXPECT_LE(instant->threads().size(), 2U);
+  EXPECT_FALSE(instant->threads().contains(std::this_thread::get_id()));
 }
 
 TEST_F(DispatcherTest, EchoesAgainWhenTheStoreWasFull) {
