@@ -364,11 +364,15 @@ WorkPtr Dispatcher::Impl::enlist(const LanePtr& lane, const Service& service, Cl
 
 void Dispatcher::Impl::work(const WorkPtr& work) {
   AttemptRunner::Ran ran = runner_.run(work->attempt, *work->executor);
-  if (ran.not_started) hold(work->lane, ran.outcome.reason);
+  if (ran.not_started) {
+    // The next attempt has the same number, and so the same folders.
+    runner_.clean_up(ran);
+    hold(work->lane, ran.outcome.reason);
+  }
   if (work->attempt.has_news()) send_beat(work);
   finish(work, std::move(ran.outcome));
   work->attempt.work_ended();
-  runner_.clean_up(ran);
+  if (!ran.not_started) runner_.clean_up(ran);
   const std::scoped_lock lock(mutex_);
   if (!ran.not_started) work->lane->hold = {};
   if (--busy_ == 0) settled_.notify_all();

@@ -202,6 +202,29 @@ TEST_F(DispatcherTest, HandsBackWhatTheMachineHasNoProcessForAndTriesAgain) {
   EXPECT_EQ(outcomes[2].end, AttemptEnd::succeeded);
 }
 
+/// Fills its folder, and then cannot start.
+class UnstartedExecutor final : public Executor {
+ public:
+  Ending run(const quern::Run& run, ProgressSink& /*sink*/, std::stop_token /*stop*/) override {
+    for (int i = 0; i < 2'000; ++i) std::ofstream(run.folders.output / std::to_string(i)) << i;
+    return {.outcome = {.reason = "no process"}, .not_started = true};
+  }
+  [[nodiscard]] bool uses_files() const override { return true; }
+};
+
+TEST_F(DispatcherTest, HandsBackAnAttemptOnceItsFoldersAreGoneSinceTheNextOneHasTheSame) {
+  options_.executors = {{"unstarted", std::make_shared<UnstartedExecutor>()}};
+  queue_ = std::make_unique<FakeQueue>();
+  dispatcher_ = std::make_unique<Dispatcher>(*queue_, *store_, clock_, metrics_, options_);
+  queue_->observe(dispatcher_.get());
+  configure({make_model("m", "unstarted")});
+
+  const TaskId task = queue_->add("m");
+
+  ASSERT_TRUE(queue_->wait_for(task, [](const auto& r) { return r.outcomes.size() == 1; }));
+  EXPECT_FALSE(std::filesystem::exists(folder_.path() / "work" / (task.to_string() + "-1")));
+}
+
 TEST_F(DispatcherTest, RefusesAModelThatNothingCanRun) {
   start({make_model("m")}, succeed);
 
