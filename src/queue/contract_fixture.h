@@ -195,13 +195,6 @@ class QueueContract : public testing::TestWithParam<QueueMaker> {
     EXPECT_EQ(claims.size(), 1U);
     return claims.empty() ? Claim{} : std::move(claims.front());
   }
-  Claim claim_instant() {
-    const ClaimRequest request{.model = "echo", .lease_ttl = kLease, .is_instant = true};
-    Result<std::vector<Claim>> claims =
-        ask<std::vector<Claim>>([&](auto reply) { queue().claim(request, std::move(reply)); });
-    EXPECT_TRUE(claims && claims->size() == 1);
-    return claims && !claims->empty() ? std::move(claims->front()) : Claim{};
-  }
   Result<BeatAnswer> heartbeat(const Lease& lease, Beat beat = {}) {
     return ask<BeatAnswer>(
         [&](auto reply) { queue().heartbeat(lease, std::move(beat), std::move(reply)); });

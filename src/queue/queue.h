@@ -86,9 +86,6 @@ struct ClaimRequest {
   std::string model;
   std::uint32_t count_max = 1;
   std::chrono::milliseconds lease_ttl{30'000};
-  /// For attempts that are over at once and leave no trace but their outcome. That such an attempt
-  /// began is not stored: after a crash the task is queued as if it had not.
-  bool is_instant = false;
 };
 
 struct Claim {

@@ -252,10 +252,8 @@ void Dispatcher::Impl::pump(const LanePtr& lane) {
     lane->has_tasks = false;
     ++calls_;
     const ServicePtr service = lane->service;
-    ClaimRequest request{.model = service->model->id,
-                         .count_max = count,
-                         .lease_ttl = options_.lease_ttl,
-                         .is_instant = service->executor->is_instant()};
+    ClaimRequest request{
+        .model = service->model->id, .count_max = count, .lease_ttl = options_.lease_ttl};
     lock.unlock();
     queue_.claim(std::move(request),
                  [this, lane, service, count](Result<std::vector<Claim>> claims) {

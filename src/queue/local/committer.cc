@@ -266,11 +266,6 @@ void Committer::apply_one(ClaimCommand& command, Batch& batch) {
   if (!model) return;
   state_.core.claim(*model, command.request.count_max, command.request.lease_ttl, batch.now,
                     command.claimed);
-  if (command.claimed.empty()) return;
-  if (command.request.is_instant) {
-    batch.instant.push_back(
-        {command.claimed.front().lease.token, command.claimed.back().lease.token});
-  }
   for (const Claimed& claimed : command.claimed) {
     if (claimed.lease.token > std::max(reserved_tokens_, batch.lease_tokens)) {
       constexpr std::uint64_t kReserve = 1'000'000;
@@ -342,17 +337,8 @@ void Committer::append_logs(const TaskId& id, std::vector<LogEntry> entries) {
 // ---- publishing and answering
 // --------------------------------------------------------------------
 
-bool Committer::is_stored(const Change& change, const Batch& batch) {
-  return change.kind != Change::Kind::started ||
-         std::ranges::none_of(batch.instant, [&](const TokenRange& range) {
-           return range.first <= change.attempt_token && change.attempt_token <= range.last;
-         });
-}
-
 bool Committer::is_worth_writing(const Batch& batch) const {
-  const auto is_change = [&](const Change& change) { return is_stored(change, batch); };
-  return std::ranges::any_of(state_.core.changes(), is_change) || batch.lease_tokens != 0 ||
-         !batch.pauses.empty() || !batch.expired.empty() || batch.drop_records ||
+  return !state_.core.changes().empty() || !batch.pauses.empty() || !batch.expired.empty() || batch.drop_records ||
          (logs_due_ && *logs_due_ <= batch.now.steady);
 }
 

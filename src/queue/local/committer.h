@@ -78,11 +78,6 @@ class Committer {
     bool is_new = false;  // made by this batch
   };
 
-  struct TokenRange {
-    std::uint64_t first = 0;
-    std::uint64_t last = 0;
-  };
-
   /// What one transaction gathers.
   struct Batch {
     Now now;
@@ -91,7 +86,6 @@ class Committer {
     std::unordered_map<std::string, Replay> replays;             // by replay_name()
     std::optional<Error> lookup_error;                           // replays are not known
     std::vector<std::pair<ModelIndex, bool>> pauses;             // and resumes (false)
-    std::vector<TokenRange> instant;                             // leases of instant claims
     std::vector<std::pair<TaskRow, TaskResult>> ended;
     std::vector<ExpiredTask> expired;
     bool drop_records = false;       // idempotency records are due to be forgotten
@@ -127,8 +121,6 @@ class Committer {
   template <typename Alone>
   void apply_one(Alone& /*command*/, Batch& /*batch*/) {}  // never among a batch's
   Result<std::optional<Submitted>> replay_of(const IdempotencyKey& key, const Batch& batch) const;
-  /// Whether the change is one for the journal: that an instant attempt began is not.
-  static bool is_stored(const Change& change, const Batch& batch);
   [[nodiscard]] bool is_worth_writing(const Batch& batch) const;
   void publish(Batch& batch);
   void publish_pauses(Batch& batch);
@@ -157,7 +149,6 @@ class Committer {
   void write_submit(const TaskRow& row, const SubmitCommand& command, Batch& batch);
   void write_attempt(const Change& change, const FinishCommand* finish, Batch& batch);
   TaskResult result_of(const Change& change, FinishCommand* finish, const Batch& batch);
-  static std::string_view outputs_of(const Change& change, const FinishCommand* finish);
   void find_expired(Batch& batch, std::size_t commands);
   void note_changes(Batch& batch);
   void note_expired(const Batch& batch);

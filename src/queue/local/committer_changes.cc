@@ -47,6 +47,15 @@ Result<void> Committer::commit_journal() {
 // ---- before the commit
 // ---------------------------------------------------------------------------
 
+namespace {
+
+// Only a success has any.
+std::string_view outputs_of(const Change& change, const FinishCommand* finish) {
+  return change.row.state == TaskState::succeeded ? finish->stored_outputs : std::string_view{};
+}
+
+}  // namespace
+
 void Committer::write(Batch& batch) {
   std::size_t next_made = 0;
   running_.write_unsaved(journal_);
@@ -69,7 +78,6 @@ void Committer::write_change(const Change& change, Batch& batch, std::size_t& ne
       QUERN_ASSERT(next_made < batch.made.size());
       return write_submit(change.row, *batch.made[next_made++], batch);
     case Change::Kind::started:
-      if (!is_stored(change, batch)) return;
       return journal_.update_task(change.row, batch.now.wall);
     case Change::Kind::attempt_ended:
       return journal_.update_task(change.row, std::nullopt);
@@ -130,11 +138,6 @@ TaskResult Committer::result_of(const Change& change, FinishCommand* finish, con
     result.error = default_error_text(change.row.error_type);
   }
   return result;
-}
-
-// Only a success has any.
-std::string_view Committer::outputs_of(const Change& change, const FinishCommand* finish) {
-  return change.row.state == TaskState::succeeded ? finish->stored_outputs : std::string_view{};
 }
 
 void Committer::find_expired(Batch& batch, std::size_t commands) {
