@@ -338,8 +338,8 @@ void Committer::append_logs(const TaskId& id, std::vector<LogEntry> entries) {
 // --------------------------------------------------------------------
 
 bool Committer::is_worth_writing(const Batch& batch) const {
-  return !state_.core.changes().empty() || !batch.pauses.empty() || !batch.expired.empty() || batch.drop_records ||
-         (logs_due_ && *logs_due_ <= batch.now.steady);
+  return !state_.core.changes().empty() || !batch.pauses.empty() || !batch.expired.empty() ||
+         batch.drop_records || (logs_due_ && *logs_due_ <= batch.now.steady);
 }
 
 void Committer::publish(Batch& batch) {
