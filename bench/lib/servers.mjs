@@ -82,7 +82,8 @@ export async function start_nginx(folder, { core } = {}) {
 
 /**
  * Quern with everything on. Models: `echo`; `hold`, whose tasks wait behind one that never ends; `run`, whose
- * tasks run and do not end; `tell`, whose tasks also tell of their progress once a second; echo-0 … for `models`; and `stamp` if there is a program for it.
+ * tasks run and do not end; `tell`, whose tasks also tell of their progress once a second; echo-0 … for `models`;
+ * and `stamp` if there is a program for it.
  */
 export function make_quern(folder, binary, { threads = 1, keys = 1, models = 0, log_level = "warn", stamp } = {}) {
   const home = new_folder(folder, "quern");

@@ -202,6 +202,30 @@ TEST_F(ApiTest, AnswersBugsWith500AndTheTraceId) {
   }
 }
 
+TEST_F(ApiTest, AnswersWhenTheQueueRepliesFromAThreadOfItsOwn) {
+  queue_.answer_with(FakeQueue::Answer::later);
+  const int fd = connect();
+  ask(fd, "POST /v1/queue/echo", "{}");
+  ASSERT_TRUE(queue_.wait_for_reply());
+
+  std::thread([this] { queue_.reply_now(); }).join();
+
+  EXPECT_TRUE(holds(read_all(fd), {" 200 ", kId}));
+}
+
+TEST_F(ApiTest, TakesNoReplyAfterTheServerHasStoppedForAFault) {
+  queue_.answer_with(FakeQueue::Answer::later);
+  const int fd = connect();
+  ask(fd, "POST /v1/queue/echo", "{}");
+  ASSERT_TRUE(queue_.wait_for_reply());
+  server_->stop(std::chrono::milliseconds(0));
+
+  queue_.reply_now();
+
+  EXPECT_EQ(metrics_.render().find(R"(code="500")"), std::string::npos) << metrics_.render();
+  ::close(fd);
+}
+
 TEST_F(ApiTest, SeesNewKeysAndModelsAfterAReload) {
   api_->reload(ring_of("new"), catalog_of("other"));
 

@@ -25,7 +25,8 @@ struct Draft {
   bool is_input_body = false;  // the input is `body`, no longer the bytes that were sent
   Submission submission;
 };
-// On the heap: other threads go on with it, and a moved-from body here would share its memory with them.
+// On the heap: it goes from step to step, once by way of the queue's thread, and a body moved from would keep a share of
+// its memory on every step.
 using DraftPtr = std::unique_ptr<Draft>;
 
 const Model* find_model(const Call& call) {

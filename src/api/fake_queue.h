@@ -1,10 +1,14 @@
 #pragma once
 // A queue for tests of the API: it holds one task, answers as it is told, and counts who watches.
 
+#include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <stdexcept>
+#include <utility>
+#include <vector>
 
 #include "queue/queue.h"
 
@@ -13,7 +17,7 @@ namespace quern::api {
 /// Threads: any.
 class FakeQueue final : public Queue {
  public:
-  enum class Answer { normal, fails, drops, throws };
+  enum class Answer { normal, fails, drops, throws, later };
 
   void answer_with(Answer answer, Error error = {}) {
     const std::scoped_lock lock(mutex_);
@@ -38,11 +42,24 @@ class FakeQueue final : public Queue {
     stats_.writable = false;
     stats_.unwritable_reason = std::move(reason);
   }
+  /// True when a reply waits, within a minute: with Answer::later.
+  bool wait_for_reply() {
+    std::unique_lock lock(mutex_);
+    return something_changed_.wait_for(lock, std::chrono::minutes(1),
+                                       [&] { return !later_.empty(); });
+  }
+  /// Gives the replies that wait.
+  void reply_now() {
+    std::unique_lock lock(mutex_);
+    auto replies = std::exchange(later_, {});
+    lock.unlock();
+    for (auto& reply : replies) reply();
+  }
   /// True when so many watch, within a minute.
   bool wait_for_watches(int count) {
     std::unique_lock lock(mutex_);
-    return watches_changed_.wait_for(lock, std::chrono::minutes(1),
-                                     [&] { return watches_ == count; });
+    return something_changed_.wait_for(lock, std::chrono::minutes(1),
+                                       [&] { return watches_ == count; });
   }
 
   void submit(Submission submission, Reply<Submitted> reply) override {
@@ -71,11 +88,11 @@ class FakeQueue final : public Queue {
     const std::scoped_lock lock(mutex_);
     changed_ = std::move(changed);
     ++watches_;
-    watches_changed_.notify_all();
+    something_changed_.notify_all();
     return {this, [this](void*) {
               const std::scoped_lock inner(mutex_);
               --watches_;
-              watches_changed_.notify_all();
+              something_changed_.notify_all();
             }};
   }
   QueueStats stats() override {
@@ -104,6 +121,13 @@ class FakeQueue final : public Queue {
     if (answer == Answer::throws) throw std::runtime_error("the queue is out of order");
     if (answer == Answer::drops) return;
     if (answer == Answer::fails) return reply(std::unexpected(error));
+    if (answer == Answer::later) {
+      lock.lock();
+      later_.push_back([reply = std::move(reply), value = std::move(value)]() mutable {
+        reply(std::move(value));
+      });
+      return something_changed_.notify_all();
+    }
     reply(std::move(value));
   }
   template <typename T>
@@ -112,7 +136,7 @@ class FakeQueue final : public Queue {
   }
 
   std::mutex mutex_;  // guards what follows
-  std::condition_variable watches_changed_;
+  std::condition_variable something_changed_;
   Answer answer_ = Answer::normal;
   Error error_;
   TaskView task_;
@@ -120,6 +144,7 @@ class FakeQueue final : public Queue {
   QueueStats stats_;
   std::function<void()> changed_;
   int watches_ = 0;
+  std::vector<std::move_only_function<void()>> later_;
 };
 
 }  // namespace quern::api

@@ -26,7 +26,7 @@ struct AttemptFolders {
   std::filesystem::path root;    // <data>/work/<task id>-<attempt>
   std::filesystem::path output;  // root/output: where the runner writes
   std::filesystem::path input;   // root/input: files that stand for URLs in the input
-  std::filesystem::path temp;    // root/tmp: what the runner may leave behind
+  std::filesystem::path temp;    // root/tmp: the runner's TMPDIR
 };
 
 /// A file that is being served.

@@ -1,5 +1,6 @@
 #pragma once
-// A few threads for what may wait on a disk, so that I/O threads never do.
+// A few threads for work that must not be done where it arises: what waits on a disk, so that I/O threads never do, or
+// what would hold up the thread of the queue.
 
 #include <condition_variable>
 #include <cstddef>

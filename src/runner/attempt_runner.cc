@@ -103,7 +103,12 @@ AttemptRunner::Ran AttemptRunner::run(RunningAttempt& attempt, Executor& executo
     folders = std::move(*made);
   }
   Ran ran = run_in(folders, attempt, executor);
-  ran.folders = std::move(folders);
+  if (ran.not_started) {
+    // Now: the next attempt has the same number, and so the same folders.
+    store_.remove_folders(folders);
+  } else {
+    ran.folders = std::move(folders);
+  }
   return ran;
 }
 

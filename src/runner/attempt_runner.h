@@ -21,7 +21,7 @@ class AttemptRunner {
 
   struct Ran {
     Outcome outcome;           // meaningless if the lease is lost
-    AttemptFolders folders;    // to be removed by clean_up()
+    AttemptFolders folders;    // to be removed by clean_up(); none if not started
     bool not_started = false;  // handed back: the machine has no room, processes or descriptors now
   };
 

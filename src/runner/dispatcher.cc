@@ -121,7 +121,9 @@ class Dispatcher::Impl {
   void pump(const LanePtr& lane);
   void on_claimed(const LanePtr& lane, const ServicePtr& service, std::uint32_t asked,
                   Result<std::vector<Claim>> claims);
-  void claimed(const LanePtr& lane, bool more);
+  void run_all_instantly(const LanePtr& lane, const ServicePtr& service, std::vector<Claim> claims,
+                         bool more);
+  void end_claim(const LanePtr& lane, bool more);
   void hold(const LanePtr& lane, std::string_view reason);
   void hand_back(const LanePtr& lane, const Claim& claim);
 
@@ -268,29 +270,28 @@ void Dispatcher::Impl::pump(const LanePtr& lane) {
 void Dispatcher::Impl::on_claimed(const LanePtr& lane, const ServicePtr& service,
                                   std::uint32_t asked, Result<std::vector<Claim>> claims) {
   const bool more = !claims || claims->size() == asked;
-  if (!claims) {
-    hold(lane, claims.error().message);
-  } else if (!service->executor->is_instant()) {
-    start(lane, *service, std::move(*claims));
-  } else if (!claims->empty()) {
+  if (claims && service->executor->is_instant()) {
     // Not here: this thread is the queue's, and what is quick alone is not quick in hundreds.
     begin_call();
     return instant_pool_.post([this, lane, service, more, claims = std::move(*claims)]() mutable {
-      for (Claim& claim : claims) run_instantly(lane, service, std::move(claim), kRepeatMin);
-      claimed(lane, more);
+      run_all_instantly(lane, service, std::move(claims), more);
       end_call();
     });
   }
-  claimed(lane, more);
+  if (claims) {
+    start(lane, *service, std::move(*claims));
+  } else {
+    hold(lane, claims.error().message);
+  }
+  end_claim(lane, more);
 }
 
-// The claims of a reply are enlisted or run by now: before that, their slots look free.
-void Dispatcher::Impl::claimed(const LanePtr& lane, bool more) {
+// Only when the claims of its reply are enlisted or have run: before that, their slots look free.
+void Dispatcher::Impl::end_claim(const LanePtr& lane, bool more) {
   {
     const std::scoped_lock lock(mutex_);
     lane->claiming = false;
     if (more) lane->has_tasks = true;
-    if (lane->service->executor->is_instant() && !lane->held) lane->hold = {};
   }
   pump(lane);
 }
@@ -362,15 +363,11 @@ WorkPtr Dispatcher::Impl::enlist(const LanePtr& lane, const Service& service, Cl
 
 void Dispatcher::Impl::work(const WorkPtr& work) {
   AttemptRunner::Ran ran = runner_.run(work->attempt, *work->executor);
-  if (ran.not_started) {
-    // The next attempt has the same number, and so the same folders.
-    runner_.clean_up(ran);
-    hold(work->lane, ran.outcome.reason);
-  }
+  if (ran.not_started) hold(work->lane, ran.outcome.reason);
   if (work->attempt.has_news()) send_beat(work);
   finish(work, std::move(ran.outcome));
   work->attempt.work_ended();
-  if (!ran.not_started) runner_.clean_up(ran);
+  runner_.clean_up(ran);
   const std::scoped_lock lock(mutex_);
   if (!ran.not_started) work->lane->hold = {};
   if (--busy_ == 0) settled_.notify_all();
@@ -458,6 +455,16 @@ void Dispatcher::Impl::on_stop(const Lease& lease, bool canceled) {
 
 // ---- instant attempts
 // ------------------------------------------------------------------------------
+
+void Dispatcher::Impl::run_all_instantly(const LanePtr& lane, const ServicePtr& service,
+                                         std::vector<Claim> claims, bool more) {
+  for (Claim& claim : claims) run_instantly(lane, service, std::move(claim), kRepeatMin);
+  {
+    const std::scoped_lock lock(mutex_);
+    lane->hold = {};
+  }
+  end_claim(lane, more);
+}
 
 // The claim is kept until the finish is accepted: running it again is cheaper than a copy of every outcome.
 void Dispatcher::Impl::run_instantly(const LanePtr& lane, const ServicePtr& service, Claim claim,

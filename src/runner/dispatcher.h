@@ -21,8 +21,8 @@
 namespace quern {
 
 /// Operation: claims a model's tasks while it has free slots and the queue said that there are
-/// some; asks nothing while idle. An attempt has a thread from a pool until it is finished; instant
-/// executors run in batches where the claim's reply comes. A slot is free again as soon as the work
+/// some; asks nothing while idle. An attempt has a thread from a pool until it is finished; what an
+/// instant executor was claimed for runs in batches, on two threads however many models there are. A slot is free again as soon as the work
 /// has ended: finish and the next claim share a commit. One more thread sends heartbeats and news,
 /// and watches timeouts.
 ///

@@ -2,90 +2,23 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <mutex>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "base/random.h"
-#include "runner/echo_executor.h"
-#include "runner/process_executor.h"
-#include "testing/eventually.h"
-#include "testing/fake_executor.h"
-#include "testing/fake_queue.h"
-#include "testing/temp_folder.h"
+#include "runner/dispatcher_fixture.h"
 
 namespace quern {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::minutes;
 using std::chrono::seconds;
-
-class DispatcherTest : public ::testing::Test {
- protected:
-  DispatcherTest() : store_(std::move(*ArtifactStore::open(folder_.path(), random_))) {}
-
-  static Model make_model(std::string id, std::string kind = "fake") {
-    Model model;
-    model.id = std::move(id);
-    model.executor.kind = std::move(kind);
-    model.timeout = minutes(10);
-    return model;
-  }
-
-  // `script` is what the executor of kind "fake" does; models of kind "echo" are served too.
-  void start(std::vector<Model> models, FakeExecutor::Script script,
-             FakeQueue::Answers answers = FakeQueue::Answers::later) {
-    queue_ = std::make_unique<FakeQueue>(answers);
-    executor_ = std::make_shared<FakeExecutor>(std::move(script));
-    options_.executors = {{"fake", executor_}, {"echo", std::make_shared<EchoExecutor>()}};
-    dispatcher_ = std::make_unique<Dispatcher>(*queue_, *store_, clock_, metrics_, options_);
-    queue_->observe(dispatcher_.get());
-    configure(std::move(models));
-  }
-  void configure(std::vector<Model> models) {
-    ASSERT_TRUE(dispatcher_->configure(*Catalog::make(std::move(models))));
-  }
-  ~DispatcherTest() override {
-    dispatcher_.reset();  // the queue answers to the last
-  }
-
-  static Executor::Ending succeed(const quern::Run&, ProgressSink&, const std::stop_token&) {
-    return FakeExecutor::success();
-  }
-  static Executor::Ending wait_for_stop(const quern::Run&, ProgressSink&,
-                                        const std::stop_token& stop) {
-    return FakeExecutor::until_stopped(stop);
-  }
-  bool wait_until_running(const TaskId& task) {
-    return queue_->wait_for(task, [](const auto& record) { return record.lease.has_value(); }) &&
-           eventually([this] { return executor_->begun() > 0; });
-  }
-  std::uint64_t attempts(const std::string& model, const std::string& outcome) {
-    return metrics_
-        .counter("quern_attempts_total", "Attempts that ended, by outcome",
-                 {{"model", model}, {"outcome", outcome}})
-        .value();
-  }
-
-  TempFolder folder_;
-  SystemRandom random_;
-  SystemClock clock_;
-  Metrics metrics_;
-  std::unique_ptr<ArtifactStore> store_;
-  std::unique_ptr<FakeQueue> queue_;
-  std::shared_ptr<FakeExecutor> executor_;
-  Dispatcher::Options options_;
-  std::unique_ptr<Dispatcher> dispatcher_;
-};
 
 // ---- claiming
 // --------------------------------------------------------------------------------------
@@ -108,12 +41,8 @@ TEST_F(DispatcherTest, RunsATaskAndFinishesIt) {
 TEST_F(DispatcherTest, RunsWhatWaitedBeforeItStarted) {
   queue_ = std::make_unique<FakeQueue>();
   const TaskId task = queue_->add("m");
-  executor_ = std::make_shared<FakeExecutor>(succeed);
-  options_.executors = {{"fake", executor_}};
-  dispatcher_ = std::make_unique<Dispatcher>(*queue_, *store_, clock_, metrics_, options_);
-  queue_->observe(dispatcher_.get());
 
-  configure({make_model("m")});
+  run({{"fake", std::make_shared<FakeExecutor>(succeed)}}, {make_model("m")});
 
   EXPECT_TRUE(queue_->wait_for_end(task));
 }
@@ -213,11 +142,8 @@ class UnstartedExecutor final : public Executor {
 };
 
 TEST_F(DispatcherTest, HandsBackAnAttemptOnceItsFoldersAreGoneSinceTheNextOneHasTheSame) {
-  options_.executors = {{"unstarted", std::make_shared<UnstartedExecutor>()}};
   queue_ = std::make_unique<FakeQueue>();
-  dispatcher_ = std::make_unique<Dispatcher>(*queue_, *store_, clock_, metrics_, options_);
-  queue_->observe(dispatcher_.get());
-  configure({make_model("m", "unstarted")});
+  run({{"unstarted", std::make_shared<UnstartedExecutor>()}}, {make_model("m", "unstarted")});
 
   const TaskId task = queue_->add("m");
 
@@ -302,10 +228,7 @@ class InstantExecutor final : public Executor {
 
 TEST_F(DispatcherTest, RunsInstantTasksOfManyModelsOnTwoThreadsAndNeverOnTheQueues) {
   const auto instant = std::make_shared<InstantExecutor>();
-  options_.executors = {{"instant", instant}};
   queue_ = std::make_unique<FakeQueue>(FakeQueue::Answers::at_once);
-  dispatcher_ = std::make_unique<Dispatcher>(*queue_, *store_, clock_, metrics_, options_);
-  queue_->observe(dispatcher_.get());
   std::vector<Model> models;
   std::vector<TaskId> tasks;
   for (int i = 0; i < 200; ++i) {
@@ -313,7 +236,7 @@ TEST_F(DispatcherTest, RunsInstantTasksOfManyModelsOnTwoThreadsAndNeverOnTheQueu
     tasks.push_back(queue_->add(models.back().id));
   }
 
-  configure(models);  // the replies come on this thread, at once
+  run({{"instant", instant}}, models);  // the replies come on this thread, at once
 
   for (const TaskId& task : tasks) EXPECT_TRUE(queue_->wait_for_end(task));
   EXPECT_LE(instant->threads().size(), 2U);
@@ -419,263 +342,6 @@ TEST_F(DispatcherTest, KeepsTheLeaseOfAQuietTask) {
 
   EXPECT_EQ(queue_->wait_for_end(task)->end, AttemptEnd::canceled);
   EXPECT_TRUE(stopped);
-}
-
-// ---- stopping
-// ----------------------------------------------------------------------------------------
-
-TEST_F(DispatcherTest, StopsACanceledTask) {
-  start({make_model("m")}, wait_for_stop);
-  const TaskId task = queue_->add("m");
-  EXPECT_TRUE(wait_until_running(task));
-
-  queue_->cancel(task);
-
-  const auto outcome = queue_->wait_for_end(task);
-  EXPECT_EQ(outcome->end, AttemptEnd::canceled);
-  EXPECT_EQ(outcome->error_type, ErrorType::canceled);
-  EXPECT_TRUE(eventually([&] { return attempts("m", "canceled") == 1; }));
-}
-
-TEST_F(DispatcherTest, LetsAResultThatWasCompleteWinOverACancel) {
-  start({make_model("m")}, [](const quern::Run&, ProgressSink&, const std::stop_token& stop) {
-    FakeExecutor::until_stopped(stop);
-    return FakeExecutor::success();
-  });
-  const TaskId task = queue_->add("m");
-  EXPECT_TRUE(wait_until_running(task));
-
-  queue_->cancel(task);
-
-  EXPECT_EQ(queue_->wait_for_end(task)->end, AttemptEnd::succeeded);
-}
-
-TEST_F(DispatcherTest, EndsATaskWhoseTimeIsUp) {
-  Model model = make_model("m");
-  model.timeout = milliseconds(20);
-  start({model}, wait_for_stop);
-
-  const auto outcome = queue_->wait_for_end(queue_->add("m"));
-
-  ASSERT_TRUE(outcome);
-  EXPECT_EQ(outcome->end, AttemptEnd::failed);
-  EXPECT_EQ(outcome->error_type, ErrorType::inference_timeout);
-  EXPECT_FALSE(outcome->retryable);
-  EXPECT_EQ(outcome->error, "");
-  EXPECT_EQ(outcome->reason, "timed out after 20ms");
-}
-
-TEST_F(DispatcherTest, CallsATaskCanceledThoughItsTimeRanOutFirst) {
-  Model model = make_model("m");
-  model.timeout = milliseconds(500);  // long enough for the program to begin, on any machine
-  Gate timed_out;
-  Gate canceled;
-  start({model}, [&](const quern::Run&, ProgressSink&, const std::stop_token& stop) {
-    auto ending = FakeExecutor::until_stopped(stop);
-    timed_out.open();
-    canceled.wait();
-    return ending;
-  });
-  const TaskId task = queue_->add("m");
-  timed_out.wait();
-
-  queue_->cancel(task);
-  queue_->flush();
-  canceled.open();
-
-  EXPECT_EQ(queue_->wait_for_end(task)->end, AttemptEnd::canceled);
-}
-
-TEST_F(DispatcherTest, DropsWhatAnAttemptSaysThatLostItsLease) {
-  start({make_model("m")}, wait_for_stop);
-  const TaskId task = queue_->add("m");
-  EXPECT_TRUE(wait_until_running(task));
-
-  queue_->lose(task);
-
-  EXPECT_TRUE(eventually([&] { return attempts("m", "lost") == 1; }));
-  EXPECT_TRUE(queue_->record(task).outcomes.empty());
-}
-
-TEST_F(DispatcherTest, KeepsAResultUntilTheQueueTakesIt) {
-  start({make_model("m")}, succeed);
-  queue_->fail_finishes(2);
-
-  EXPECT_EQ(queue_->wait_for_end(queue_->add("m"))->end, AttemptEnd::succeeded);
-  EXPECT_EQ(executor_->begun(), 1);
-}
-
-TEST_F(DispatcherTest, OutlivesAnExecutorThatThrows) {
-  start({make_model("m")},
-        [](const quern::Run&, ProgressSink&, const std::stop_token&) -> Executor::Ending {
-          throw std::runtime_error("out of luck");
-        });
-
-  const auto outcome = queue_->wait_for_end(queue_->add("m"));
-
-  EXPECT_EQ(outcome->error_type, ErrorType::internal_server_error);
-  EXPECT_TRUE(outcome->retryable);
-  EXPECT_EQ(outcome->error, "");
-}
-
-TEST_F(DispatcherTest, SettlesEveryTaskOnceWhateverCancelsComeBetween) {
-  Model model = make_model("m");
-  model.concurrency = 4;
-  start({model}, [](const quern::Run&, ProgressSink& sink, const std::stop_token& stop) {
-    sink.progress(0.5);
-    return stop.stop_requested() ? Executor::Ending{.stopped = true} : FakeExecutor::success();
-  });
-
-  std::vector<TaskId> tasks;
-  for (int i = 0; i < 500; ++i) {
-    tasks.push_back(queue_->add("m"));
-    if (i % 3 == 0) queue_->cancel(tasks[static_cast<std::size_t>(i / 2)]);
-    if (i % 50 == 0) queue_->lose(tasks.back());
-  }
-  for (const TaskId& task : tasks) {
-    EXPECT_TRUE(queue_->wait_for(task, [](const auto& record) { return record.attempts > 0; }));
-  }
-  dispatcher_->drain(minutes(1));
-
-  std::uint64_t ended = 0;
-  for (const TaskId& task : tasks) {
-    const auto record = queue_->record(task);
-    EXPECT_LE(record.outcomes.size(), 1U);
-    ended += record.attempts;
-  }
-  EXPECT_EQ(ended, 500U);
-  EXPECT_EQ(attempts("m", "succeeded") + attempts("m", "canceled") + attempts("m", "lost") +
-                attempts("m", "released"),
-            ended);
-}
-
-// ---- draining
-// ----------------------------------------------------------------------------------------
-
-TEST_F(DispatcherTest, WaitsForRunningTasksWhenItDrains) {
-  Gate gate;
-  start({make_model("m")}, [&](const quern::Run&, ProgressSink&, const std::stop_token&) {
-    gate.wait();
-    return FakeExecutor::success();
-  });
-  const TaskId running = queue_->add("m");
-  EXPECT_TRUE(wait_until_running(running));
-  const TaskId waiting = queue_->add("m");
-
-  std::thread drain([&] { dispatcher_->drain(minutes(1)); });
-  gate.open();
-  drain.join();
-
-  EXPECT_EQ(queue_->record(running).outcomes.at(0).end, AttemptEnd::succeeded);
-  EXPECT_LE(queue_->record(waiting).attempts, 1U);
-}
-
-TEST_F(DispatcherTest, HandsBackWhatStillRunsAfterThePatienceOfADrain) {
-  start({make_model("m")}, wait_for_stop);
-  const TaskId task = queue_->add("m");
-  EXPECT_TRUE(wait_until_running(task));
-
-  dispatcher_->drain(milliseconds(10));
-
-  EXPECT_EQ(queue_->record(task).outcomes.at(0).end, AttemptEnd::released);
-  queue_->add("m");
-  EXPECT_EQ(executor_->begun(), 1);
-}
-
-// ---- with real programs
-// --------------------------------------------------------------------------------
-
-class DispatcherProcessTest : public DispatcherTest {
- protected:
-  void serve(const std::string& script, milliseconds timeout = minutes(10)) {
-    guard_ = std::move(*ProcessGuard::start(folder_.path() / "running"));
-    options_.executors = {{"process", std::make_shared<ProcessExecutor>(*store_, *guard_, clock_)}};
-    queue_ = std::make_unique<FakeQueue>();
-    dispatcher_ = std::make_unique<Dispatcher>(*queue_, *store_, clock_, metrics_, options_);
-    queue_->observe(dispatcher_.get());
-    Model model = make_model("m", "process");
-    model.executor.command = {"/bin/sh", "-c", script};
-    model.executor.dir = folder_.path();
-    model.timeout = timeout;
-    model.concurrency = 2;
-    configure({model});
-  }
-  ~DispatcherProcessTest() override { dispatcher_.reset(); }
-
-  std::size_t count_in(const char* folder) const {
-    std::size_t count = 0;
-    for (const auto& item :
-         std::filesystem::recursive_directory_iterator(folder_.path() / folder)) {
-      if (item.is_regular_file()) ++count;
-    }
-    return count;
-  }
-
-  std::unique_ptr<ProcessGuard> guard_;
-};
-
-TEST_F(DispatcherProcessTest, RunsAProgramFromInputToOutput) {
-  serve(R"sh(
-out=$(sed 's/.*"output_dir":"\([^"]*\)".*/\1/')
-printf hello > "$out/hello.txt"
-echo '{"output":{"type":"text","path":"hello.txt"}}'
-echo '{"metadata":{"seed":7}}')sh");
-
-  const TaskId task = queue_->add("m", R"({"prompt":"hi"})");
-  const auto outcome = queue_->wait_for_end(task);
-
-  ASSERT_TRUE(outcome);
-  ASSERT_EQ(outcome->end, AttemptEnd::succeeded) << outcome->reason;
-  EXPECT_EQ(outcome->outputs.at(0).text, "hello");
-  EXPECT_EQ(outcome->metadata_json, R"({"prompt":"hi","seed":7})");
-  const auto work = folder_.path() / "work" / (task.to_string() + "-1");
-  EXPECT_TRUE(eventually([&] { return !std::filesystem::exists(work); }));
-}
-
-TEST_F(DispatcherProcessTest, EndsTheProgramOfACanceledTaskBeforeItSaysSo) {
-  serve("echo $$ > pid.new; mv pid.new pid; trap 'exit 0' TERM; sleep 1000 & wait");
-  const TaskId task = queue_->add("m");
-  ASSERT_TRUE(eventually([&] { return std::filesystem::exists(folder_.path() / "pid"); }));
-  pid_t pid = 0;
-  std::ifstream(folder_.path() / "pid") >> pid;
-
-  queue_->cancel(task);
-
-  EXPECT_EQ(queue_->wait_for_end(task)->end, AttemptEnd::canceled);
-  EXPECT_FALSE(find_process(pid));
-}
-
-TEST_F(DispatcherProcessTest, EndsAProgramWhoseTimeIsUp) {
-  serve("sleep 1000", milliseconds(100));
-
-  EXPECT_EQ(queue_->wait_for_end(queue_->add("m"))->error_type, ErrorType::inference_timeout);
-}
-
-TEST_F(DispatcherProcessTest, LeavesNoFilesOfAnAttemptThatLostItsLease) {
-  serve(R"sh(
-out=$(sed 's/.*"output_dir":"\([^"]*\)".*/\1/')
-printf hello > "$out/hello.txt"
-echo '{"output":{"type":"file","path":"hello.txt"}}'
-touch wrote
-while ! [ -e go ]; do sleep 0.01; done)sh");
-  const TaskId task = queue_->add("m");
-  ASSERT_TRUE(eventually([&] { return std::filesystem::exists(folder_.path() / "wrote"); }));
-
-  queue_->lose_silently(task);
-  std::ofstream(folder_.path() / "go") << "";
-
-  EXPECT_TRUE(eventually([&] { return attempts("m", "lost") == 1; }));
-  EXPECT_TRUE(eventually([&] { return count_in("files") == 0; }));
-}
-
-TEST_F(DispatcherProcessTest, TellsTheCallerWhatIsWrongWithAnInputFile) {
-  serve("exit 0");
-
-  const auto outcome = queue_->wait_for_end(queue_->add("m", R"({"image":"data:;base64,***"})"));
-
-  EXPECT_EQ(outcome->end, AttemptEnd::failed);
-  EXPECT_EQ(outcome->error_type, ErrorType::request_invalid);
-  EXPECT_TRUE(outcome->error.starts_with("image: ")) << outcome->error;
 }
 
 }  // namespace

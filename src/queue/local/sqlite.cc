@@ -130,7 +130,7 @@ Result<Connection> Connection::open(const std::filesystem::path& file, Mode mode
   int flags = SQLITE_OPEN_NOMUTEX;
   flags |=
       mode == Mode::read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-  // Nobody asks SQLite how much memory it uses; counting takes a lock at each allocation.
+  // Nobody asks how much memory SQLite uses in all, and counting takes a lock at each allocation.
   [[maybe_unused]] static const int configured = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   Connection connection;
   sqlite3* raw = nullptr;

@@ -1,0 +1,114 @@
+#include "runner/dispatcher.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "runner/dispatcher_fixture.h"
+#include "runner/process_executor.h"
+
+namespace quern {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+
+// ---- with real programs
+// --------------------------------------------------------------------------------
+
+class DispatcherProcessTest : public DispatcherTest {
+ protected:
+  void serve(const std::string& script, milliseconds timeout = minutes(10)) {
+    guard_ = std::move(*ProcessGuard::start(folder_.path() / "running"));
+    queue_ = std::make_unique<FakeQueue>();
+    Model model = make_model("m", "process");
+    model.executor.command = {"/bin/sh", "-c", script};
+    model.executor.dir = folder_.path();
+    model.timeout = timeout;
+    model.concurrency = 2;
+    run({{"process", std::make_shared<ProcessExecutor>(*store_, *guard_, clock_)}}, {model});
+  }
+  ~DispatcherProcessTest() override { dispatcher_.reset(); }
+
+  std::size_t count_in(const char* folder) const {
+    std::size_t count = 0;
+    for (const auto& item :
+         std::filesystem::recursive_directory_iterator(folder_.path() / folder)) {
+      if (item.is_regular_file()) ++count;
+    }
+    return count;
+  }
+
+  std::unique_ptr<ProcessGuard> guard_;
+};
+
+TEST_F(DispatcherProcessTest, RunsAProgramFromInputToOutput) {
+  serve(R"sh(
+out=$(sed 's/.*"output_dir":"\([^"]*\)".*/\1/')
+printf hello > "$out/hello.txt"
+echo '{"output":{"type":"text","path":"hello.txt"}}'
+echo '{"metadata":{"seed":7}}')sh");
+
+  const TaskId task = queue_->add("m", R"({"prompt":"hi"})");
+  const auto outcome = queue_->wait_for_end(task);
+
+  ASSERT_TRUE(outcome);
+  ASSERT_EQ(outcome->end, AttemptEnd::succeeded) << outcome->reason;
+  EXPECT_EQ(outcome->outputs.at(0).text, "hello");
+  EXPECT_EQ(outcome->metadata_json, R"({"prompt":"hi","seed":7})");
+  const auto work = folder_.path() / "work" / (task.to_string() + "-1");
+  EXPECT_TRUE(eventually([&] { return !std::filesystem::exists(work); }));
+}
+
+TEST_F(DispatcherProcessTest, EndsTheProgramOfACanceledTaskBeforeItSaysSo) {
+  serve("echo $$ > pid.new; mv pid.new pid; trap 'exit 0' TERM; sleep 1000 & wait");
+  const TaskId task = queue_->add("m");
+  ASSERT_TRUE(eventually([&] { return std::filesystem::exists(folder_.path() / "pid"); }));
+  pid_t pid = 0;
+  std::ifstream(folder_.path() / "pid") >> pid;
+
+  queue_->cancel(task);
+
+  EXPECT_EQ(queue_->wait_for_end(task)->end, AttemptEnd::canceled);
+  EXPECT_FALSE(find_process(pid));
+}
+
+TEST_F(DispatcherProcessTest, EndsAProgramWhoseTimeIsUp) {
+  serve("sleep 1000", milliseconds(100));
+
+  EXPECT_EQ(queue_->wait_for_end(queue_->add("m"))->error_type, ErrorType::inference_timeout);
+}
+
+TEST_F(DispatcherProcessTest, LeavesNoFilesOfAnAttemptThatLostItsLease) {
+  serve(R"sh(
+out=$(sed 's/.*"output_dir":"\([^"]*\)".*/\1/')
+printf hello > "$out/hello.txt"
+echo '{"output":{"type":"file","path":"hello.txt"}}'
+touch wrote
+while ! [ -e go ]; do sleep 0.01; done)sh");
+  const TaskId task = queue_->add("m");
+  ASSERT_TRUE(eventually([&] { return std::filesystem::exists(folder_.path() / "wrote"); }));
+
+  queue_->lose_silently(task);
+  std::ofstream(folder_.path() / "go") << "";
+
+  EXPECT_TRUE(eventually([&] { return attempts("m", "lost") == 1; }));
+  EXPECT_TRUE(eventually([&] { return count_in("files") == 0; }));
+}
+
+TEST_F(DispatcherProcessTest, TellsTheCallerWhatIsWrongWithAnInputFile) {
+  serve("exit 0");
+
+  const auto outcome = queue_->wait_for_end(queue_->add("m", R"({"image":"data:;base64,***"})"));
+
+  EXPECT_EQ(outcome->end, AttemptEnd::failed);
+  EXPECT_EQ(outcome->error_type, ErrorType::request_invalid);
+  EXPECT_TRUE(outcome->error.starts_with("image: ")) << outcome->error;
+}
+
+}  // namespace
+}  // namespace quern
