@@ -1,5 +1,3 @@
-#include "runner/dispatcher.h"
-
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -8,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "runner/dispatcher.h"
 #include "runner/dispatcher_fixture.h"
 #include "runner/process_executor.h"
 

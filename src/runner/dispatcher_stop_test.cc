@@ -1,5 +1,3 @@
-#include "runner/dispatcher.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "runner/dispatcher.h"
 #include "runner/dispatcher_fixture.h"
 
 namespace quern {

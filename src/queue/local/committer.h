@@ -147,7 +147,9 @@ class Committer {
   void begin_journal();
   void write_change(const Change& change, Batch& batch, std::size_t& next_made);
   void write_submit(const TaskRow& row, const SubmitCommand& command, Batch& batch);
-  void write_attempt(const Change& change, const FinishCommand* finish, Batch& batch);
+  void write_end(const Change& change, FinishCommand* finish, Batch& batch);
+  [[nodiscard]] AttemptRecord attempt_of(const Change& change, const FinishCommand* finish,
+                                         const Batch& batch) const;
   TaskResult result_of(const Change& change, FinishCommand* finish, const Batch& batch);
   void find_expired(Batch& batch, std::size_t commands);
   void note_changes(Batch& batch);

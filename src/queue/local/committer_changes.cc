@@ -72,7 +72,7 @@ void Committer::write(Batch& batch) {
 void Committer::write_change(const Change& change, Batch& batch, std::size_t& next_made) {
   const auto found = batch.finishes.find(change.attempt_token);
   FinishCommand* const finish = found == batch.finishes.end() ? nullptr : found->second;
-  if (!change.attempt_result.empty()) write_attempt(change, finish, batch);
+  if (!change.attempt_result.empty()) metrics_.count_attempt(change.attempt_result);
   switch (change.kind) {
     case Change::Kind::submitted:
       QUERN_ASSERT(next_made < batch.made.size());
@@ -80,12 +80,12 @@ void Committer::write_change(const Change& change, Batch& batch, std::size_t& ne
     case Change::Kind::started:
       return journal_.update_task(change.row, batch.now.wall);
     case Change::Kind::attempt_ended:
+      journal_.insert_attempt(attempt_of(change, finish, batch));
       return journal_.update_task(change.row, std::nullopt);
     case Change::Kind::cancel_marked:
       return journal_.update_task(change.row, running_.started(change.row.id));
     case Change::Kind::ended:
-      batch.ended.emplace_back(change.row, result_of(change, finish, batch));
-      return journal_.end_task(change.row, batch.ended.back().second, outputs_of(change, finish));
+      return write_end(change, finish, batch);
     case Change::Kind::requeued:
       return journal_.revive_task(change.row);
   }
@@ -100,7 +100,16 @@ void Committer::write_submit(const TaskRow& row, const SubmitCommand& command, B
                               IdempotencyRecord{row.id, idempotency.fingerprint, batch.now.wall});
 }
 
-void Committer::write_attempt(const Change& change, const FinishCommand* finish, Batch& batch) {
+void Committer::write_end(const Change& change, FinishCommand* finish, Batch& batch) {
+  std::optional<AttemptRecord> last;
+  if (!change.attempt_result.empty()) last = attempt_of(change, finish, batch);
+  const TaskResult& result =
+      batch.ended.emplace_back(change.row, result_of(change, finish, batch)).second;
+  journal_.end_task(change.row, result, outputs_of(change, finish), last ? &*last : nullptr);
+}
+
+AttemptRecord Committer::attempt_of(const Change& change, const FinishCommand* finish,
+                                    const Batch& batch) const {
   AttemptRecord attempt;
   attempt.sequence = change.row.id.sequence();
   attempt.token = change.attempt_token;
@@ -115,8 +124,7 @@ void Committer::write_attempt(const Change& change, const FinishCommand* finish,
     attempt.reason =
         finish->outcome.reason.empty() ? finish->outcome.error : finish->outcome.reason;
   }
-  journal_.insert_attempt(attempt);
-  metrics_.count_attempt(change.attempt_result);
+  return attempt;
 }
 
 TaskResult Committer::result_of(const Change& change, FinishCommand* finish, const Batch& batch) {

@@ -33,6 +33,7 @@ enum class Sql : std::uint8_t {
   revive_task,
   insert_ended,
   delete_ended,
+  keep_last_attempt,
   insert_attempt,
   insert_log,
   drop_logs,
@@ -70,9 +71,12 @@ constexpr auto kSql =
         ", body) VALUES (?1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL,"
         " (SELECT body FROM ended WHERE seq = ?1))",
         "INSERT INTO ended (" QUERN_ENDED_COLUMNS
-        ", body) VALUES (?1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+        ", last_token, body) VALUES (?1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
         " (SELECT body FROM task WHERE seq = ?1))",
         "DELETE FROM ended WHERE seq = ?",
+        "INSERT INTO attempt (seq, token, number, started, ended, result, reason, retried)"
+        " SELECT seq, last_token, last_number, last_started, ended, last_result, last_reason, 0"
+        " FROM ended WHERE seq = ? AND last_token IS NOT NULL",
         "INSERT INTO attempt (seq, token, number, started, ended, result, reason, retried,"
         " retry_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         "INSERT OR REPLACE INTO log (seq, " QUERN_LOG_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?)",
@@ -134,6 +138,7 @@ Result<void> prepare_schema(Connection& connection) {
   std::string script = "BEGIN;";
   if (*version == 0) script += kSchema;
   if (*version == 1) script += kSchemaFrom1;
+  if (*version == 1 || *version == 2) script += kSchemaFrom2;
   script += "PRAGMA user_version=" + std::to_string(kSchemaVersion) + ";COMMIT;";
   return connection.execute(script.c_str());
 }
@@ -351,7 +356,8 @@ void Journal::update_task(const TaskRow& row, std::optional<WallTime> started) {
   impl_->run(sql);
 }
 
-void Journal::end_task(const TaskRow& row, const TaskResult& result, std::string_view outputs) {
+void Journal::end_task(const TaskRow& row, const TaskResult& result, std::string_view outputs,
+                       const AttemptRecord* last) {
   Statement& sql = impl_->sql(Sql::insert_ended);
   sql.bind(1, row.id.sequence()).bind(2, chance_of(row.id));
   sql.bind(3, static_cast<std::int64_t>(row.key)).bind(4, static_cast<std::int64_t>(row.model));
@@ -361,12 +367,19 @@ void Journal::end_task(const TaskRow& row, const TaskResult& result, std::string
   sql.bind(10, std::int64_t{result.run_time.count()});
   sql.bind(11, static_cast<std::int64_t>(row.error_type)).bind(12, result.error);
   sql.bind(13, result.metadata_json).bind(14, outputs);
+  if (last != nullptr) {
+    sql.bind(15, std::int64_t{last->number}).bind(16, stored_time(last->started));
+    sql.bind(17, last->result).bind(18, last->reason).bind(19, last->token);
+  } else {
+    for (int parameter = 15; parameter <= 19; ++parameter) sql.bind_null(parameter);
+  }
   impl_->run(sql);
   impl_->run_for(Sql::delete_task, row.id);
 }
 
 void Journal::revive_task(const TaskRow& row) {
   impl_->run(bind_live(impl_->sql(Sql::revive_task), row));
+  impl_->run_for(Sql::keep_last_attempt, row.id);
   impl_->run_for(Sql::delete_ended, row.id);
 }
 

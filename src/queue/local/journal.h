@@ -60,10 +60,12 @@ class Journal {
   /// `started`: of the running attempt, else nothing.
   void update_task(const TaskRow& row, std::optional<WallTime> started);
   /// Takes the row from the live tasks to the ended ones, with its input. `outputs`: the result's,
-  /// as encode_outputs() has them.
-  void end_task(const TaskRow& row, const TaskResult& result, std::string_view outputs);
+  /// as encode_outputs() has them. `last`: the attempt that it ended with, or null.
+  void end_task(const TaskRow& row, const TaskResult& result, std::string_view outputs,
+                const AttemptRecord* last);
   /// Takes the row back from the ended tasks to the live ones.
   void revive_task(const TaskRow& row);
+  /// An attempt after which its task is queued again.
   void insert_attempt(const AttemptRecord& attempt);
   /// A line of the same number is replaced.
   void insert_log(const TaskId& id, std::uint64_t number, const LogEntry& entry);

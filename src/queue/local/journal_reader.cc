@@ -170,6 +170,9 @@ Result<std::optional<EndedRecord>> JournalReader::find_ended(const TaskId& id) {
   if (!task) return fail(std::move(task));
   if (!*task) return std::nullopt;
   if (!history) return fail(std::move(history));
+  if ((*task)->last_attempt && history->attempts.size() < kStoredAttemptsMax) {
+    history->attempts.push_back(*std::exchange((*task)->last_attempt, std::nullopt));
+  }
   return EndedRecord{**std::move(task), *std::move(history)};
 }
 

@@ -22,11 +22,6 @@ struct TaskResult {
   std::string metadata_json;
 };
 
-struct EndedTask {
-  TaskRow row;
-  TaskResult result;
-};
-
 /// An attempt that ended, and what came next.
 struct AttemptRecord {
   std::int64_t sequence = 0;
@@ -44,6 +39,12 @@ struct StoredAttempt {
   Attempt attempt;
   bool retried = false;
   std::optional<WallTime> retry_at;
+};
+
+struct EndedTask {
+  TaskRow row;
+  TaskResult result;
+  std::optional<StoredAttempt> last_attempt{};  // which it ended with, if its row has it
 };
 
 /// Log lines of a task count from 0; the first kept one's number says how many were dropped.

@@ -113,7 +113,7 @@ TEST_F(JournalTest, MovesATaskToTheEndedOnesAndBack) {
   row.ended = at(9'000);
   row.error_type = ErrorType::content_blocked;
   const TaskResult result{.run_time = std::chrono::microseconds{123}, .error = "not this"};
-  write([&] { journal().end_task(row, result, encode_outputs(result.outputs)); });
+  write([&] { journal().end_task(row, result, encode_outputs(result.outputs), nullptr); });
 
   EXPECT_TRUE(live().empty());
   const Result<std::optional<EndedTask>> ended = journal().find_ended(row.id);
@@ -179,19 +179,117 @@ TEST_F(JournalTest, KeepsAnInputOfAnySizeThroughAnEndAndARetry) {
     EXPECT_EQ(journal().input(row.id), input);
     row.state = TaskState::failed;
     row.ended = at(9'000);
-    write([&] { journal().end_task(row, {}, {}); });
+    write([&] { journal().end_task(row, {}, {}, nullptr); });
 
     write([&] { journal().revive_task(make_row(static_cast<std::int64_t>(size))); });
 
     EXPECT_EQ(journal().input(row.id), input);
     write([&] {
-      journal().end_task(row, {}, {});
+      journal().end_task(row, {}, {}, nullptr);
       journal().remove_ended(row.id);
     });
     EXPECT_FALSE(journal().input(row.id)) << size;
   }
   Connection connection = Connection::open(file(), Connection::Mode::read_only).value();
   EXPECT_EQ(connection.query_integer("SELECT count(*) FROM input"), 0);
+}
+
+TEST_F(JournalTest, KeepsTheAttemptsOfATaskInTheirOrderThroughEndsAndARetry) {
+  TaskRow row = make_row(8);
+  const AttemptRecord first{.sequence = 8,
+                            .token = 11,
+                            .number = 1,
+                            .started = at(10),
+                            .ended = at(20),
+                            .result = "lost",
+                            .retried = true};
+  const auto end = [&](std::uint64_t token, std::uint32_t number, WallTime started,
+                       WallTime ended) {
+    row.state = TaskState::failed;
+    row.ended = ended;
+    const AttemptRecord last{.sequence = 8,
+                             .token = token,
+                             .number = number,
+                             .started = started,
+                             .ended = ended,
+                             .result = "failed",
+                             .reason = "exit 1"};
+    write([&] { journal().end_task(row, {}, {}, &last); });
+  };
+  write([&] {
+    journal().insert_task(row, "{}");
+    journal().insert_attempt(first);
+  });
+
+  end(12, 2, at(30), at(40));
+
+  const std::vector<StoredAttempt> ended = reader()->find_ended(row.id)->value().history.attempts;
+  ASSERT_EQ(ended.size(), 2U);
+  EXPECT_EQ(ended[0].attempt.result, "lost");
+  EXPECT_TRUE(ended[0].retried);
+  EXPECT_EQ(ended[1].attempt.number, 2U);
+  EXPECT_EQ(ended[1].attempt.started, at(30));
+  EXPECT_EQ(ended[1].attempt.ended, at(40));
+  EXPECT_EQ(ended[1].attempt.result, "failed");
+  EXPECT_EQ(ended[1].attempt.reason, "exit 1");
+  EXPECT_FALSE(ended[1].retried);
+
+  write([&] { journal().revive_task(make_row(8)); });
+  EXPECT_EQ(reader()->history(row.id)->attempts.size(), 2U);
+
+  end(13, 1, at(50), at(60));
+  const std::vector<StoredAttempt> again = reader()->find_ended(row.id)->value().history.attempts;
+  ASSERT_EQ(again.size(), 3U);
+  EXPECT_EQ(again[1].attempt.ended, at(40));
+  EXPECT_EQ(again[1].attempt.reason, "exit 1");
+  EXPECT_EQ(again[2].attempt.ended, at(60));
+}
+
+TEST_F(JournalTest, KnowsOfNoLastAttemptWhereATaskEndedWithoutOne) {
+  TaskRow row = make_row(9);
+  write([&] {
+    journal().insert_task(row, "{}");
+    journal().insert_attempt({.sequence = 9, .token = 1, .number = 1, .result = "failed"});
+  });
+  row.state = TaskState::canceled;
+  row.ended = at(50);
+  write([&] { journal().end_task(row, {}, {}, nullptr); });
+
+  EXPECT_EQ(reader()->find_ended(row.id)->value().history.attempts.size(), 1U);
+  write([&] { journal().revive_task(make_row(9)); });
+  EXPECT_EQ(reader()->history(row.id)->attempts.size(), 1U);
+}
+
+// What an ended row has from version 3 on.
+constexpr const char* kDropLastAttempt =
+    "ALTER TABLE ended DROP COLUMN last_token; ALTER TABLE ended DROP COLUMN last_number;"
+    "ALTER TABLE ended DROP COLUMN last_started; ALTER TABLE ended DROP COLUMN last_result;"
+    "ALTER TABLE ended DROP COLUMN last_reason";
+
+// What version 2 made: every attempt in a table of its own.
+TEST_F(JournalTest, TakesOverAStoreOfVersionTwo) {
+  TaskRow row = make_row(3);
+  row.state = TaskState::failed;
+  row.ended = at(9'000);
+  write([&] {
+    journal().insert_task(make_row(3), "{}");
+    journal().insert_attempt({.sequence = 3, .token = 1, .number = 1, .result = "failed"});
+    journal().end_task(row, {}, {}, nullptr);
+  });
+  journal_.reset();
+  {
+    Connection connection = Connection::open(file(), Connection::Mode::read_write).value();
+    ASSERT_TRUE(connection.execute(kDropLastAttempt));
+    ASSERT_TRUE(connection.execute("PRAGMA user_version=2"));
+  }
+
+  open();
+
+  EXPECT_EQ(reader()->find_ended(row.id)->value().history.attempts.size(), 1U);
+  write([&] { journal().revive_task(make_row(3)); });
+  const AttemptRecord last{.sequence = 3, .token = 2, .number = 2, .result = "succeeded"};
+  write([&] { journal().end_task(row, {}, {}, &last); });
+  EXPECT_EQ(reader()->find_ended(row.id)->value().history.attempts.size(), 2U);
 }
 
 // What version 1 made: every input in a table of its own.
@@ -201,10 +299,11 @@ TEST_F(JournalTest, TakesOverAStoreOfVersionOne) {
   journal_.reset();
   {
     Connection connection = Connection::open(file(), Connection::Mode::read_write).value();
-    ASSERT_TRUE(
-        connection.execute("INSERT INTO input (seq, body) VALUES (3, '{\"old\":1}');"
-                           "ALTER TABLE task DROP COLUMN body; ALTER TABLE ended DROP COLUMN body;"
-                           "PRAGMA user_version=1"));
+    ASSERT_TRUE(connection.execute(
+        "INSERT INTO input (seq, body) VALUES (3, '{\"old\":1}');"
+        "ALTER TABLE task DROP COLUMN body; ALTER TABLE ended DROP COLUMN body;"));
+    ASSERT_TRUE(connection.execute(kDropLastAttempt));
+    ASSERT_TRUE(connection.execute("PRAGMA user_version=1"));
   }
 
   open();
@@ -214,7 +313,7 @@ TEST_F(JournalTest, TakesOverAStoreOfVersionOne) {
   EXPECT_EQ(journal().input(row.id), "{\"old\":1}");
   row.state = TaskState::canceled;
   row.ended = at(9'000);
-  write([&] { journal().end_task(row, {}, {}); });
+  write([&] { journal().end_task(row, {}, {}, nullptr); });
   write([&] { journal().revive_task(make_row(3)); });
   EXPECT_EQ(journal().input(row.id), "{\"old\":1}");
   write([&] { journal().insert_task(make_row(4), "{\"new\":2}"); });
@@ -346,8 +445,10 @@ TEST_F(JournalTest, ForgetsATaskWithAllThatBelongsToIt) {
       row.ended = at(100 * sequence);
       TaskResult result;
       result.outputs.push_back({.type = OutputType::image, .file_key = "f"});
-      journal().end_task(row, result, encode_outputs(result.outputs));
       journal().insert_attempt({.sequence = sequence, .token = 1, .number = 1, .result = "failed"});
+      const AttemptRecord last{
+          .sequence = sequence, .token = 2, .number = 2, .result = "succeeded"};
+      journal().end_task(row, result, encode_outputs(result.outputs), &last);
       journal().insert_log(row.id, 0, {at(1), LogSeverity::info, false, "line"});
     });
   }
@@ -365,7 +466,7 @@ TEST_F(JournalTest, ForgetsATaskWithAllThatBelongsToIt) {
   EXPECT_TRUE(gone.attempts.empty() && gone.logs.empty());
   const Result<std::optional<EndedRecord>> kept = reader()->find_ended(make_id(2));
   ASSERT_TRUE(kept && *kept);
-  EXPECT_EQ((*kept)->history.attempts.size(), 1U);
+  EXPECT_EQ((*kept)->history.attempts.size(), 2U);
   EXPECT_EQ((*kept)->history.logs.size(), 1U);
 }
 

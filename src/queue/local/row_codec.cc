@@ -24,6 +24,17 @@ TaskRow read_common(const Statement& statement) {
   return row;
 }
 
+/// Of the last four of QUERN_ENDED_COLUMNS.
+StoredAttempt read_last_attempt(const Statement& statement, const TaskRow& row) {
+  StoredAttempt last;
+  last.attempt.number = static_cast<std::uint32_t>(statement.integer(14));
+  last.attempt.started = wall_time(statement.integer(15));
+  last.attempt.ended = row.ended;
+  last.attempt.result = statement.text(16);
+  last.attempt.reason = statement.text(17);
+  return last;
+}
+
 }  // namespace
 
 void bind_time(Statement& statement, int parameter, std::optional<WallTime> time) {
@@ -73,6 +84,7 @@ Result<EndedTask> read_ended(const Statement& statement) {
   Result<std::vector<Output>> outputs = decode_outputs(statement.text(13));
   if (!outputs) return fail(std::move(outputs));
   task.result.outputs = *std::move(outputs);
+  if (!statement.is_null(14)) task.last_attempt = read_last_attempt(statement, task.row);
   return task;
 }
 

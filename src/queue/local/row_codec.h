@@ -18,7 +18,9 @@ namespace quern {
   "not_before, started"
 #define QUERN_ENDED_HEAD_COLUMNS \
   "seq, chance, key, model, state, flags, attempts, submitted, ended, run_time, error_type, error"
-#define QUERN_ENDED_COLUMNS QUERN_ENDED_HEAD_COLUMNS ", metadata, outputs"
+#define QUERN_ENDED_COLUMNS \
+  QUERN_ENDED_HEAD_COLUMNS  \
+  ", metadata, outputs, last_number, last_started, last_result, last_reason"
 #define QUERN_LOG_COLUMNS "number, time, severity, from_quern, message"
 
 inline std::int64_t stored_time(WallTime time) { return time.time_since_epoch().count(); }

@@ -1,5 +1,5 @@
 #pragma once
-// The tables of the embedded store, version 2.
+// The tables of the embedded store, version 3.
 //
 // seq      TaskId::sequence(): ascending, so every table of tasks is appended to at its end
 // chance   the 60 random bits that make the rest of the id
@@ -10,12 +10,14 @@
 // body     a task's input. Small ones are in the task's own row, which goes to the disk anyway: one
 //          row a create, not two. Larger ones are in `input`, so that a change of state rewrites a
 //          short row; their `body` is null.
+// last_…   the attempt that a task ended with, if one did: most tasks have no other. Earlier ones
+//          are in `attempt`, and so is the last one of a task that is queued again.
 
 #include <cstddef>
 
 namespace quern {
 
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 inline constexpr std::size_t kInlineInputBytesMax = 1'024;
 
 inline constexpr const char* kSchema = R"sql(
@@ -36,7 +38,8 @@ CREATE TABLE ended (
   state INTEGER NOT NULL, flags INTEGER NOT NULL, attempts INTEGER NOT NULL,
   submitted INTEGER NOT NULL, ended INTEGER NOT NULL, run_time INTEGER NOT NULL,
   error_type INTEGER NOT NULL, error TEXT NOT NULL, metadata TEXT NOT NULL, outputs TEXT NOT NULL,
-  body BLOB);
+  last_token INTEGER, last_number INTEGER, last_started INTEGER, last_result TEXT,
+  last_reason TEXT, body BLOB);
 CREATE INDEX ended_by_time ON ended (ended);
 
 CREATE TABLE attempt (
@@ -61,6 +64,15 @@ INSERT INTO store VALUES (0, 0, 0);
 inline constexpr const char* kSchemaFrom1 = R"sql(
 ALTER TABLE task ADD COLUMN body BLOB;
 ALTER TABLE ended ADD COLUMN body BLOB;
+)sql";
+
+/// From version 2, which had every attempt in `attempt`; those stay there.
+inline constexpr const char* kSchemaFrom2 = R"sql(
+ALTER TABLE ended ADD COLUMN last_token INTEGER;
+ALTER TABLE ended ADD COLUMN last_number INTEGER;
+ALTER TABLE ended ADD COLUMN last_started INTEGER;
+ALTER TABLE ended ADD COLUMN last_result TEXT;
+ALTER TABLE ended ADD COLUMN last_reason TEXT;
 )sql";
 
 }  // namespace quern

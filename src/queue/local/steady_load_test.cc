@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <future>
 #include <memory>
 #include <string>
@@ -71,10 +72,11 @@ class SteadyLoad : public testing::Test {
     expect_all_done(answers);
   }
 
+  // One of each step's new tasks fails at first, and succeeds in the next step.
   void run_all() {
     const auto claims =
         ask<std::vector<Claim>>([&](auto reply) {
-          queue_->claim({.model = "echo", .count_max = kTasksAStep}, std::move(reply));
+          queue_->claim({.model = "echo", .count_max = 2 * kTasksAStep}, std::move(reply));
         }).get();
     ASSERT_TRUE(claims);
     std::vector<std::future<Result<BeatAnswer>>> beats;
@@ -84,8 +86,11 @@ class SteadyLoad : public testing::Test {
       beat.logs.push_back({.time = clock_.now().wall, .message = "half way"});
       beats.push_back(ask<BeatAnswer>(
           [&](auto reply) { queue_->heartbeat(claimed.lease, beat, std::move(reply)); }));
-      Outcome outcome{.end = AttemptEnd::succeeded};
-      outcome.outputs.push_back({.type = OutputType::text, .text = std::string(500, 'y')});
+      const bool fails = &claimed == &claims->back() && claimed.attempt == 1;
+      Outcome outcome{.end = fails ? AttemptEnd::failed : AttemptEnd::succeeded,
+                      .retryable = fails};
+      if (!fails)
+        outcome.outputs.push_back({.type = OutputType::text, .text = std::string(500, 'y')});
       ends.push_back(ask<TaskState>(
           [&](auto reply) { queue_->finish(claimed.lease, outcome, std::move(reply)); }));
     }
@@ -135,8 +140,10 @@ TEST_F(SteadyLoad, StopsGrowingOverAnHour) {
 
     EXPECT_GE(now.ended, kTasksAStep * (kRetention / kStep)) << "forgotten too early";
     EXPECT_LE(now.ended, kKeptMax);
-    EXPECT_EQ(now.attempts, now.ended);
-    EXPECT_EQ(now.logs, now.ended);
+    // One more may belong to a task that has not ended yet.
+    const std::int64_t repeated = now.ended / kTasksAStep;
+    EXPECT_LE(std::abs(now.attempts - repeated), 1);
+    EXPECT_LE(std::abs(now.logs - now.ended - repeated), 2);
     EXPECT_LE(now.inputs, now.ended);
     EXPECT_LE(now.pages, early.pages + early.pages / 10) << "after " << tenth + 1 << " tenths";
   }
