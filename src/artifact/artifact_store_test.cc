@@ -10,6 +10,8 @@
 
 #include <atomic>
 #include <fstream>
+#include <functional>
+#include <iterator>
 #include <set>
 #include <thread>
 
@@ -471,6 +473,67 @@ TEST_F(Folders, AreAsNewHoweverManyWereUsedBefore) {
     for (const AttemptFolders& folders : used) store_->remove_folders(folders);
     for (const AttemptFolders& folders : used) EXPECT_FALSE(fs::exists(folders.root));
   }
+}
+
+// What an attempt may leave behind, with the rest of its folders as they were made.
+TEST_F(Folders, AreUsedAgainOnceTheyAreEmpty) {
+  const fs::path folder = folders_.output;
+  struct stat before{};
+  ASSERT_EQ(::stat(folder.c_str(), &before), 0);
+  for (const fs::path& left : {folders_.root, folders_.output, folders_.input, folders_.temp}) {
+    fs::create_directories(left / "a" / "b");
+    std::ofstream(left / "a" / "b" / "secret") << "x";
+    std::ofstream(left / ".hidden") << "x";
+    fs::create_symlink("/", left / "link");
+    fs::permissions(left / "a", fs::perms::none);
+  }
+  store_->remove_folders(folders_);
+  EXPECT_FALSE(fs::exists(folders_.root));
+
+  const auto next = store_->make_folders(task_, 2);
+
+  ASSERT_TRUE(next);
+  expect_new(*next);
+  struct stat after{};
+  ASSERT_EQ(::stat(next->output.c_str(), &after), 0);
+  EXPECT_EQ(after.st_ino, before.st_ino);
+}
+
+TEST_F(Folders, AreMadeAnewWhereAnAttemptChangedThem) {
+  const fs::path outside = temp_.path() / "outside";
+  fs::create_directories(outside);
+  std::ofstream(outside / "kept") << "x";
+  const std::function<void(const AttemptFolders&)> changes[] = {
+      [](const AttemptFolders& f) { fs::permissions(f.output, fs::perms::owner_read); },
+      [](const AttemptFolders& f) { fs::permissions(f.temp, fs::perms::none); },
+      [](const AttemptFolders& f) { fs::permissions(f.root, fs::perms::all); },
+      [](const AttemptFolders& f) { fs::remove(f.input); },
+      [](const AttemptFolders& f) { fs::remove_all(f.root); },
+      [](const AttemptFolders& f) { ::setxattr(f.temp.c_str(), "user.note", "x", 1, 0); },
+      [&](const AttemptFolders& f) {
+        fs::remove(f.output);
+        fs::create_symlink(outside, f.output);
+      },
+      [](const AttemptFolders& f) {
+        fs::remove(f.temp);
+        std::ofstream(f.temp) << "x";
+      },
+  };
+  AttemptFolders folders = folders_;
+  for (std::uint32_t i = 0; i < std::size(changes); ++i) {
+    changes[i](folders);
+    store_->remove_folders(folders);
+    EXPECT_FALSE(fs::exists(folders.root)) << i;
+
+    const auto next = store_->make_folders(task_, i + 2);
+
+    ASSERT_TRUE(next) << next.error().message;
+    expect_new(*next);
+    char value = 0;
+    EXPECT_LT(::getxattr(next->temp.c_str(), "user.note", &value, 1), 0);
+    folders = *next;
+  }
+  EXPECT_TRUE(fs::exists(outside / "kept"));
 }
 
 TEST_F(Folders, OfAnEarlierRunAreGoneAtTheNextStart) {

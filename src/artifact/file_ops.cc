@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <system_error>
@@ -157,21 +158,35 @@ void clear_folder(const FileDescriptor& folder) {
   }
 }
 
-std::vector<std::string> list_folder(int folder) {
-  std::vector<std::string> names;
+std::optional<std::vector<std::string>> read_folder(int folder) {
   // A description of its own, so that the position of `folder` does not matter.
   const int copy = ::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (copy < 0) return names;
+  if (copy < 0) return std::nullopt;
   const std::unique_ptr<DIR, CloseFolder> entries(::fdopendir(copy));
   if (!entries) {
     ::close(copy);
-    return names;
+    return std::nullopt;
   }
-  while (const dirent* entry = ::readdir(entries.get())) {
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const dirent* entry = ::readdir(entries.get());
+    if (entry == nullptr) break;
     const std::string_view name = entry->d_name;
     if (name != "." && name != "..") names.emplace_back(name);
   }
+  if (errno != 0) return std::nullopt;
   return names;
+}
+
+std::vector<std::string> list_folder(int folder) {
+  return read_folder(folder).value_or(std::vector<std::string>{});
+}
+
+bool empty_folder(int folder) {
+  const std::optional<std::vector<std::string>> names = read_folder(folder);
+  return names && std::all_of(names->begin(), names->end(),
+                              [&](const std::string& name) { return remove_tree(folder, name); });
 }
 
 bool remove_tree(int parent, const std::string& name) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -30,8 +31,12 @@ Result<FileDescriptor> make_folder(const std::filesystem::path& path);
 /// Removes all that is in the folder; what cannot be removed is logged.
 void clear_folder(const FileDescriptor& folder);
 
-/// Names in a folder without "." and "..", in no order. Empty if it cannot be read.
+/// Names in a folder without "." and "..", in no order; nothing if it cannot be read.
+std::optional<std::vector<std::string>> read_folder(int folder);
+/// The same, but a folder that cannot be read counts as empty.
 std::vector<std::string> list_folder(int folder);
+/// Removes all that is in the folder. Returns false if something is left or may be.
+bool empty_folder(int folder);
 
 /// Removes `name` in the folder `parent` and all below it, following no link. Works on trees of any
 /// depth with a handful of descriptors, and on folders that their maker closed to himself. Returns

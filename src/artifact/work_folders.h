@@ -1,12 +1,14 @@
 #pragma once
-// The folders that attempts work in, each made empty, and removed with whatever is left in it.
+// The folders that attempts work in: each is as new when it is given out, and gone with whatever is left in it afterwards.
 //
-// A few are kept ready under other names: a file system takes a tenth of a millisecond for each folder it makes, and the
-// slot that has come free waits for four.
+// A few are kept ready under other names. A file system takes a tenth of a millisecond for each folder that it makes, and up to
+// one for each that it removes, in which commits wait for the disk as well; so those that are as they were made are
+// emptied and used again.
 
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +27,8 @@ class WorkFolders {
   /// `name`: a path segment that no folder in use has. What an earlier folder of that name held is
   /// gone. Errors: unavailable.
   Result<AttemptFolders> make(const std::string& name);
-  /// Also makes one ready if there are too few: afterwards there is time.
+  /// When no process of the attempt is left. Also makes one ready if there are too few: afterwards
+  /// there is time.
   void remove(const std::string& name);
 
  private:
@@ -34,6 +37,10 @@ class WorkFolders {
   Result<void> make_new(const std::string& name);
   bool take_spare(const std::string& name);
   void add_spare();
+  [[nodiscard]] bool make_spare_of(const std::string& name);
+  [[nodiscard]] bool restore(const std::string& name) const;
+  /// The name for one more, if there are too few.
+  std::optional<std::string> next_spare();
 
   struct Spares {
     std::mutex mutex;  // guards all below
