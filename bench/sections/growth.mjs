@@ -76,7 +76,9 @@ export async function measure_keys_and_models(run) {
     for (const [name, { places, keys, models }] of Object.entries(cases)) {
       say(`growth, round ${round} of ${rounds}: ${name}`);
       const server = await start_quern(folder, binary, { core: 0, threads: 1, keys, models });
-      await probe(server, places, run, (results[name] ??= no_probes()));
+      const probes = (results[name] ??= { ...no_probes(), life: [] });
+      probes.life.push(await lives_a_second(server.url, places, run));
+      await probe(server, places, run, probes);
       await server.stop();
     }
   }
@@ -101,16 +103,27 @@ async function probe(server, places, { load, seconds }, into) {
   into.poll.push(polls.rate);
 }
 
+// Tasks ended a second while callers make as many as they can and all of them are run at once.
+async function lives_a_second(url, places, { load, seconds }) {
+  const requests = places.map(({ model, key }) => create_request(model, key));
+  await load.wrk(url, requests, { seconds: 1, core: 1 });
+  const begun = await count_ended(url);
+  await load.wrk(url, requests, { seconds, core: 1 });
+  const last = await count_ended(url);
+  return ((last.ended - begun.ended) * 1000) / (last.at - begun.at);
+}
+
+const count_ended = async (url) => ({ at: performance.now(), ended: await ended_tasks(url) });
+
 // Tasks ended a second from the moment that they are let go, model by model, until nearly all of the `available` ones
 // have ended, or for `seconds_max`.
 async function claims_a_second(url, release, available, seconds_max) {
-  const count = async () => ({ at: performance.now(), ended: await ended_tasks(url) });
-  const held = await count();
+  const held = await count_ended(url);
   const released = release();
   let last = held;
   do {
     await sleep(50);
-    last = await count();
+    last = await count_ended(url);
     // The last ones may come slower.
   } while (last.ended - held.ended < available * 0.9 && last.at < held.at + seconds_max * 1000);
   await released;
