@@ -7,7 +7,7 @@ const waiting_count = 1000;
 const running_count = 64;
 const finished_count = 1000;
 
-/** @returns {{[kind]: {nginx: number[], quern: number[], quern_p50_ms: number[], quern_p99_ms: number[]}}} */
+/** @returns {{[kind]: {nginx: number[], nginx_p99_ms: number[], quern: number[], quern_p50_ms: number[], quern_p99_ms: number[]}}} */
 export async function measure_one_core({ folder, binary, load, rounds, seconds, say }) {
   const results = {};
   const nginx = await start_nginx(folder, { core: 0 });
@@ -17,8 +17,9 @@ export async function measure_one_core({ folder, binary, load, rounds, seconds, 
       say(`one core, round ${round} of ${rounds}: ${kind}`);
       const base = await load.wrk(nginx.url, requests, { seconds, core: 1 });
       const own = await load.wrk(quern.url, requests, { seconds, core: 1 });
-      const row = (results[kind] ??= { nginx: [], quern: [], quern_p50_ms: [], quern_p99_ms: [] });
+      const row = (results[kind] ??= { nginx: [], nginx_p99_ms: [], quern: [], quern_p50_ms: [], quern_p99_ms: [] });
       row.nginx.push(base.rate);
+      row.nginx_p99_ms.push(base.p99_ms);
       row.quern.push(own.rate);
       row.quern_p50_ms.push(own.p50_ms);
       row.quern_p99_ms.push(own.p99_ms);
