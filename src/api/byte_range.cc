@@ -5,7 +5,7 @@
 #include <limits>
 #include <optional>
 
-#include "api/request_heads.h"
+#include "base/ascii.h"
 
 namespace quern::api {
 namespace {

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "api/query_params.h"
+#include "base/ascii.h"
 
 namespace quern::api {
 namespace {

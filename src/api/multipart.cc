@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "api/request_heads.h"
+#include "base/ascii.h"
 
 namespace quern::api {
 namespace {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/ascii.h"
+
 namespace quern::api {
 namespace {
 
@@ -58,8 +60,6 @@ constexpr auto kFirst = [] {
   return first;
 }();
 
-constexpr char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
-
 void take(RequestHeads& heads, const Known& known, std::string_view value) {
   if (known.member == nullptr) {
     heads.has_webhook = heads.has_webhook || !value.empty();
@@ -73,10 +73,6 @@ void take(RequestHeads& heads, const Known& known, std::string_view value) {
 }
 
 }  // namespace
-
-bool equals_ignoring_case(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, {}, to_lower, to_lower);
-}
 
 RequestHeads read_heads(std::span<const http::Header> headers) {
   RequestHeads heads;

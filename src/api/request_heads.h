@@ -36,7 +36,4 @@ struct RequestHeads {
 
 RequestHeads read_heads(std::span<const http::Header> headers);
 
-/// ASCII only, as header names are.
-bool equals_ignoring_case(std::string_view a, std::string_view b);
-
 }  // namespace quern::api

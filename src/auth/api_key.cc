@@ -12,6 +12,7 @@
 #include <cmath>
 
 #include "auth/sip_hash.h"
+#include "base/ascii.h"
 #include "base/assert.h"
 
 namespace quern {
@@ -30,13 +31,6 @@ std::string_view trim(std::string_view text) {
 
 bool is_visible_ascii(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return c > ' ' && c < '\x7F'; });
-}
-
-// `lower` is in lower case.
-bool equals_ignoring_case(std::string_view text, std::string_view lower) {
-  return std::ranges::equal(text, lower, [](char a, char b) {
-    return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b;
-  });
 }
 
 // The secret of an Authorization value; empty if that is malformed.

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/ascii.h"
+
 namespace quern::http {
 namespace {
 
@@ -81,12 +83,6 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-bool equals_lower(std::string_view text, std::string_view lower) {
-  return text.size() == lower.size() && std::ranges::equal(text, lower, {}, [](char c) {
-           return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-         });
-}
-
 Method method_of(std::string_view name) {
   constexpr std::pair<std::string_view, Method> kMethods[] = {
       {"GET", Method::get},     {"POST", Method::post},      {"PUT", Method::put},
@@ -150,7 +146,7 @@ std::optional<Fault> note_coding(std::string_view value, Framing& framing, Reque
   if (std::exchange(framing.has_coding, true) || framing.has_length || !head.http11) {
     return kBadCoding;
   }
-  if (!equals_lower(value, "chunked")) return kUnknownCoding;
+  if (!equals_ignoring_case(value, "chunked")) return kUnknownCoding;
   head.chunked = true;
   return std::nullopt;
 }
@@ -161,8 +157,9 @@ std::optional<Fault> note_connection(std::string_view list, Framing& framing) {
     list.remove_prefix(std::min(element.size() + 1, list.size()));
     const std::string_view option = trim(element);
     if (!are_all(option, kToken)) return kBadHeader;
-    framing.wants_close = framing.wants_close || equals_lower(option, "close");
-    framing.wants_keep_alive = framing.wants_keep_alive || equals_lower(option, "keep-alive");
+    framing.wants_close = framing.wants_close || equals_ignoring_case(option, "close");
+    framing.wants_keep_alive =
+        framing.wants_keep_alive || equals_ignoring_case(option, "keep-alive");
   }
   return std::nullopt;
 }
@@ -170,12 +167,13 @@ std::optional<Fault> note_connection(std::string_view list, Framing& framing) {
 /// Takes note of the fields that this module itself goes by.
 std::optional<Fault> note_field(const Header& field, Framing& framing, RequestHead& head) {
   const auto& [name, value] = field;
-  if (equals_lower(name, "host")) return note_host(value, head.headers.size(), framing);
-  if (equals_lower(name, "content-length")) return note_length(value, framing, head.request);
-  if (equals_lower(name, "transfer-encoding")) return note_coding(value, framing, head);
-  if (equals_lower(name, "connection")) return note_connection(value, framing);
-  if (equals_lower(name, "expect") && head.http11) {
-    if (!equals_lower(value, "100-continue")) return kUnknownExpectation;
+  if (equals_ignoring_case(name, "host")) return note_host(value, head.headers.size(), framing);
+  if (equals_ignoring_case(name, "content-length"))
+    return note_length(value, framing, head.request);
+  if (equals_ignoring_case(name, "transfer-encoding")) return note_coding(value, framing, head);
+  if (equals_ignoring_case(name, "connection")) return note_connection(value, framing);
+  if (equals_ignoring_case(name, "expect") && head.http11) {
+    if (!equals_ignoring_case(value, "100-continue")) return kUnknownExpectation;
     head.expects_continue = true;
   }
   return std::nullopt;
@@ -204,7 +202,8 @@ std::optional<std::string_view> take_authority(std::string_view target, std::str
   const std::size_t colon = target.find("://");
   if (colon == std::string_view::npos) return std::nullopt;
   const std::string_view scheme = target.substr(0, colon);
-  if (!equals_lower(scheme, "http") && !equals_lower(scheme, "https")) return std::nullopt;
+  if (!equals_ignoring_case(scheme, "http") && !equals_ignoring_case(scheme, "https"))
+    return std::nullopt;
   const std::string_view tail = target.substr(colon + 3);
   const std::string_view authority = tail.substr(0, tail.find_first_of("/?"));
   rest = tail.substr(authority.size());

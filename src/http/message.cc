@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/ascii.h"
+
 namespace quern::http {
 namespace {
 
@@ -78,8 +80,6 @@ constexpr auto kPhraseTable = [] {
   return table;
 }();
 
-constexpr char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
-
 constexpr bool is_unreserved(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
          c == '.' || c == '_' || c == '~';
@@ -125,10 +125,7 @@ std::string decode_query_part(std::string_view text) {
 
 std::optional<std::string_view> Request::find_header(std::string_view name) const {
   for (const Header& header : headers) {
-    if (header.name.size() == name.size() &&
-        std::ranges::equal(header.name, name, {}, to_lower, to_lower)) {
-      return header.value;
-    }
+    if (equals_ignoring_case(header.name, name)) return header.value;
   }
   return std::nullopt;
 }
