@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/char_run.h"
 #include "base/utf8.h"
 
 namespace quern {
@@ -118,31 +119,34 @@ Result<json::value> parse_strictly(std::string_view text, std::size_t depth_max,
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
-void append_escape(std::string& out, char32_t c) {
+// What follows the backslash in an escape of two characters; 0 if `c` has none.
+char short_escape(char32_t c) {
   switch (c) {
     case '"':
-      out += "\\\"";
-      return;
+      return '"';
     case '\\':
-      out += "\\\\";
-      return;
+      return '\\';
     case '\b':
-      out += "\\b";
-      return;
+      return 'b';
     case '\f':
-      out += "\\f";
-      return;
+      return 'f';
     case '\n':
-      out += "\\n";
-      return;
+      return 'n';
     case '\r':
-      out += "\\r";
-      return;
+      return 'r';
     case '\t':
-      out += "\\t";
-      return;
+      return 't';
     default:
-      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
+      return 0;
+  }
+}
+
+void append_escape(std::string& out, char32_t c) {
+  if (const char letter = short_escape(c); letter != 0) {
+    out += '\\';
+    out += letter;
+  } else {
+    fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
   }
 }
 
@@ -152,6 +156,8 @@ bool is_control(char32_t c) {
   return c < 0x20 || (c >= 0x7F && c <= 0x9F) || (c >= 0x2028 && c <= 0x202E) ||
          (c >= 0x2066 && c <= 0x2069);
 }
+
+bool needs_escape(char32_t c) { return is_control(c) || c == '"' || c == '\\'; }
 
 bool is_plain_ascii(char c) {
   const auto byte = static_cast<unsigned char>(c);
@@ -171,23 +177,26 @@ Result<json::value> parse_json(std::string_view text, std::size_t depth_max,
 
 void append_json_string(std::string& out, std::string_view text) {
   out += '"';
-  while (!text.empty()) {
-    std::size_t plain = 0;
-    while (plain < text.size() && is_plain_ascii(text[plain])) ++plain;
-    out += text.substr(0, plain);
-    text.remove_prefix(plain);
-    if (text.empty()) break;
+  std::size_t kept = 0;  // what of `text` stays as it is, and was not appended yet
+  for (;;) {
+    kept += count_leading<is_plain_ascii>(text.substr(kept));
+    if (kept == text.size()) break;
 
-    const DecodedUtf8 next = decode_utf8(text);
-    if (!next.valid) {
-      out += kReplacement;
-    } else if (is_control(next.code_point) || next.code_point == '"' || next.code_point == '\\') {
+    const DecodedUtf8 next = decode_utf8(text.substr(kept));
+    if (next.valid && !needs_escape(next.code_point)) {
+      kept += next.bytes;
+      continue;
+    }
+    out += text.substr(0, kept);
+    if (next.valid) {
       append_escape(out, next.code_point);
     } else {
-      out += text.substr(0, next.bytes);
+      out += kReplacement;
     }
-    text.remove_prefix(next.bytes);
+    text.remove_prefix(kept + next.bytes);
+    kept = 0;
   }
+  out += text;
   out += '"';
 }
 

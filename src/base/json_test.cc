@@ -143,8 +143,27 @@ TEST(Json, EscapesWhatATerminalMayActUpon) {
   EXPECT_EQ(as_json_string("\xC2\x9B\xE2\x80\xA8\xE2\x80\xAE"), R"("\u009b\u2028\u202e")");
 }
 
+TEST(Json, EscapesAtTheStartAtTheEndAndInARow) {
+  EXPECT_EQ(as_json_string(""), R"("")");
+  EXPECT_EQ(as_json_string("\""), R"("\"")");
+  EXPECT_EQ(as_json_string("\n\nab\\\"cd\t"), R"("\n\nab\\\"cd\t")");
+  EXPECT_EQ(as_json_string("\x7F\x1F \xC2\xA0~"), "\"\\u007f\\u001f \xC2\xA0~\"");
+}
+
+TEST(Json, KeepsWhatNeedsNoEscapeWhereverItStands) {
+  const std::string kept = "z\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80";  // of one to four bytes
+  for (std::size_t before = 0; before < 40; ++before) {
+    const std::string plain(before, 'a');
+    EXPECT_EQ(as_json_string(plain + kept), '"' + plain + kept + '"');
+    EXPECT_EQ(as_json_string(plain + kept + '"' + kept + plain),
+              '"' + plain + kept + "\\\"" + kept + plain + '"');
+    EXPECT_EQ(as_json_string(plain + "\xFF" + kept), '"' + plain + "\xEF\xBF\xBD" + kept + '"');
+  }
+}
+
 TEST(Json, ReplacesInvalidUtf8InStrings) {
   EXPECT_EQ(as_json_string("a\xFFz"), "\"a\xEF\xBF\xBDz\"");
+  EXPECT_EQ(as_json_string("a\xC3"), "\"a\xEF\xBF\xBD\"");
   EXPECT_EQ(as_json_string("\xE2\x82\""), "\"\xEF\xBF\xBD\\\"\"");  // the quote is not swallowed
   EXPECT_EQ(as_json_string("\xED\xA0\x80"), "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");
 }

@@ -64,6 +64,11 @@ TEST(Utf8, FindsTheFirstInvalidByte) {
 TEST(Utf8, CountsCharactersNotBytes) {
   EXPECT_EQ(count_utf8(""), 0U);
   EXPECT_EQ(count_utf8("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80"), 4U);
+  std::string text;
+  for (std::size_t count = 0; count < 300; ++count) {
+    ASSERT_EQ(count_utf8(text), count);
+    text += encode(count % 3 == 0 ? U'a' : 0x80U << (count % 13));
+  }
 }
 
 }  // namespace
