@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/ascii.h"
+#include "base/char_run.h"
 
 namespace quern::http {
 namespace {
@@ -28,10 +29,8 @@ constexpr Fault kBadVersion{505, "HTTP version not supported"};
 // ---- characters (RFC 9110 §5.5 and §5.6.2, RFC 3986) -------------------------------------------
 
 enum CharKind : std::uint8_t {
-  kToken = 1,   // of a method or a field's name
-  kTarget = 2,  // visible ASCII but '#'
-  kValue = 4,   // of a field's value: visible, space, tab, and bytes above 127
-  kHost = 8,    // of host[:port]: what cannot change the meaning of a URL that is built with it
+  kToken = 1,  // of a method or a field's name
+  kHost = 2,   // of host[:port]: what cannot change the meaning of a URL that is built with it
 };
 
 constexpr bool is_decimal(char c) { return c >= '0' && c <= '9'; }
@@ -45,8 +44,6 @@ constexpr auto kCharKinds = [] {
       return set.find(c) != std::string_view::npos;
     };
     if (is_alnum || is_one_of("!#$%&'*+-.^_`|~")) kinds[i] |= kToken;
-    if (i > 0x20 && i < 0x7f && c != '#') kinds[i] |= kTarget;
-    if ((i >= 0x20 && i != 0x7f) || c == '\t') kinds[i] |= kValue;
     if (is_alnum || is_one_of("-._~:[]%")) kinds[i] |= kHost;
   }
   return kinds;
@@ -56,20 +53,40 @@ constexpr bool is_kind(char c, CharKind kind) {
   return (kCharKinds[static_cast<unsigned char>(c)] & kind) != 0;
 }
 
+/// Visible ASCII but '#'.
+constexpr bool is_target_char(char c) { return c > 0x20 && c < 0x7f && c != '#'; }
+
+/// Visible, space, tab, and bytes above 127.
+constexpr bool is_value_char(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return (byte >= 0x20 && byte != 0x7f) || c == '\t';
+}
+
 bool are_all(std::string_view text, CharKind kind) {
   return std::ranges::all_of(text, [kind](char c) { return is_kind(c, kind); });
 }
 
-/// Takes the longest run of such characters off the front of `rest`.
-std::string_view take_run(std::string_view& rest, CharKind kind) {
-  std::size_t length = 0;
-  while (length < rest.size() && is_kind(rest[length], kind)) ++length;
-  const std::string_view run = rest.substr(0, length);
+std::string_view take_first(std::string_view& rest, std::size_t length) {
+  const std::string_view first = rest.substr(0, length);
   rest.remove_prefix(length);
-  return run;
+  return first;
 }
 
-bool take(std::string_view& rest, std::string_view literal) {
+/// Takes the longest run of such characters off the front of `rest`.
+template <bool (*is)(char)>
+std::string_view take_run(std::string_view& rest) {
+  return take_first(rest, count_leading<is>(rest));
+}
+
+/// One by one: a name is shorter than what is worth a block of count_leading.
+std::string_view take_token(std::string_view& rest) {
+  std::size_t length = 0;
+  while (length < rest.size() && is_kind(rest[length], kToken)) ++length;
+  return take_first(rest, length);
+}
+
+/// Always inline: where the literal's length is known, comparing it takes no call.
+[[gnu::always_inline]] inline bool take(std::string_view& rest, std::string_view literal) {
   if (!rest.starts_with(literal)) return false;
   rest.remove_prefix(literal.size());
   return true;
@@ -109,10 +126,10 @@ struct Framing {
 
 std::optional<Fault> take_request_line(std::string_view& rest, RequestHead& head) {
   Request& request = head.request;
-  request.method_name = take_run(rest, kToken);
+  request.method_name = take_token(rest);
   request.method = method_of(request.method_name);
   if (request.method_name.empty() || !take(rest, " ")) return kBadRequestLine;
-  request.target = take_run(rest, kTarget);
+  request.target = take_run<is_target_char>(rest);
   if (!take(rest, " ")) return rest.starts_with('\r') ? kBadRequestLine : kBadTarget;
   if (request.target.empty()) return kBadTarget;
 
@@ -183,9 +200,9 @@ std::optional<Fault> note_field(const Header& field, Framing& framing, RequestHe
 std::optional<Fault> take_fields(std::string_view& rest, Framing& framing, RequestHead& head) {
   while (!take(rest, "\r\n")) {
     Header field;
-    field.name = take_run(rest, kToken);
+    field.name = take_token(rest);
     if (field.name.empty() || !take(rest, ":")) return kBadHeader;
-    field.value = trim(take_run(rest, kValue));
+    field.value = trim(take_run<is_value_char>(rest));
     if (!take(rest, "\r\n")) return kBadHeader;
     if (head.headers.size() == kHeadersMax) return kTooManyHeaders;
     if (const auto fault = note_field(field, framing, head)) return fault;

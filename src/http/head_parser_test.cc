@@ -198,6 +198,23 @@ TEST(HeadParser, AcceptsWhatTheStandardAllows) {
   for (const auto bytes : cases) EXPECT_EQ(status_of(bytes), 0U) << bytes;
 }
 
+TEST(HeadParser, LooksAtEveryCharacterOfLongTargetsAndValues) {
+  for (std::size_t before = 0; before < 40; ++before) {
+    const std::string plain(before, 'a');
+    const auto is_target = [&](char c) {
+      return status_of("GET /" + plain + c + plain + " HTTP/1.1\r\nHost: h\r\n\r\n") == 0;
+    };
+    const auto is_value = [&](char c) {
+      return status_of("GET / HTTP/1.1\r\nHost: h\r\nX: " + plain + c + plain + "\r\n\r\n") == 0;
+    };
+    for (const char c : {'!', '~', '?', '"'}) EXPECT_TRUE(is_target(c)) << before << c;
+    for (const char c : {'\0', '\x1F', '#', '\x7F', '\x80', '\xFF'})
+      EXPECT_FALSE(is_target(c)) << before << c;
+    for (const char c : {'\t', ' ', '~', '\x80', '\xFF'}) EXPECT_TRUE(is_value(c)) << before << c;
+    for (const char c : {'\0', '\x1F', '\r', '\x7F'}) EXPECT_FALSE(is_value(c)) << before << c;
+  }
+}
+
 TEST(HeadParser, LimitsTheHeadAndTheTargetAlone) {
   const std::string start = "GET / HTTP/1.1\r\nHost: h\r\nX: ";
   const std::string fits = start + std::string(kMax - start.size() - 4, 'x') + "\r\n\r\n";
