@@ -193,6 +193,7 @@ TEST(WebhookGuard, LeavesWhatTheModelsSchemaDeclares) {
 TEST(WebhookGuard, SeesNamesAfterDecodingAndAtTheTopOnly) {
   EXPECT_TRUE(has_webhook(R"({"webhook\u005furl":"x"})"));
   EXPECT_TRUE(has_webhook(R"({"\u0077ebhook":1})"));
+  EXPECT_TRUE(has_webhook(R"({"webhook":null,"callback":"","webhooks":[]})"));
   EXPECT_TRUE(has_webhook(R"({"a":1,"notify_url":[]})"));
   EXPECT_FALSE(has_webhook(R"({"a":{"webhook_url":"x"}})"));
   EXPECT_FALSE(has_webhook(R"({"webhook_url":null,"callback":""})"));

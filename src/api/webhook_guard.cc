@@ -23,12 +23,18 @@ bool is_absent(const json::value& value) {
 }  // namespace
 
 WebhookMember take_webhook_members(json::object& body, const Schema* schema) {
+  const auto is_ours = [&](std::string_view name) {
+    return std::ranges::find(kMembers, name) != kMembers.end() &&
+           (schema == nullptr || !schema->declares(name));
+  };
   auto found = WebhookMember::none;
-  for (const std::string_view name : kMembers) {
-    const auto member = body.find(name);
-    if (member == body.end() || (schema != nullptr && schema->declares(name))) continue;
+  for (auto member = body.begin(); member != body.end();) {
+    if (!is_ours(member->key())) {
+      ++member;
+      continue;
+    }
     if (!is_absent(member->value())) return WebhookMember::asks;
-    body.stable_erase(member);
+    member = body.stable_erase(member);
     found = WebhookMember::dropped;
   }
   return found;
