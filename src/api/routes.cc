@@ -176,13 +176,14 @@ std::string_view mount_path(Mount mount) {
 std::span<const Route> all_routes() { return kRoutes; }
 
 bool SplitPath::assign(std::string_view path) {
-  count_ = 0;
+  segments_.clear();
   if (!path.starts_with('/') || path.size() == 1) return false;
+  segments_.reserve(kSegmentsUsual);
   while (!path.empty()) {
     path.remove_prefix(1);  // the slash
     const std::string_view raw = path.substr(0, path.find('/'));
     path.remove_prefix(raw.size());
-    if (raw.empty() || count_ == kSegmentsMax) return false;
+    if (raw.empty() || segments_.size() == kSegmentsMax) return false;
     std::string_view text = raw;
     if (has_escape(raw)) {
       auto decoded = http::percent_decode(raw);
@@ -190,7 +191,7 @@ bool SplitPath::assign(std::string_view path) {
       decoded_.push_back(std::make_unique<std::string>(std::move(*decoded)));
       text = *decoded_.back();
     }
-    segments_[count_++] = {raw, text};
+    segments_.push_back({raw, text});
   }
   return true;
 }

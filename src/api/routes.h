@@ -65,12 +65,12 @@ class SplitPath {
   /// False for what no route can be: no leading slash, an empty segment, a broken escape, too many
   /// segments.
   bool assign(std::string_view path);
-  [[nodiscard]] std::span<const Segment> segments() const { return {segments_.data(), count_}; }
+  [[nodiscard]] std::span<const Segment> segments() const { return segments_; }
 
  private:
   static constexpr std::size_t kSegmentsMax = 24;
-  std::array<Segment, kSegmentsMax> segments_;
-  std::size_t count_ = 0;
+  static constexpr std::size_t kSegmentsUsual = 8;
+  std::vector<Segment> segments_;  // no array: it would make of each call a large piece of memory
   std::vector<std::unique_ptr<std::string>> decoded_;  // of segments with escapes only
 };
 
