@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "api/errors.h"
+#include "base/text.h"
 
 namespace quern::api {
 
@@ -39,16 +40,9 @@ http::Response make_response(const Call& call, unsigned status, std::string_view
   response.status = status;
   std::string& head = response.head;
   head.reserve(192);
-  if (!content_type.empty()) {
-    head += "Content-Type: ";
-    head += content_type;
-    head += "\r\n";
-  }
-  head += "X-Request-Id: ";
-  head += call.trace_id;
-  head += "\r\nX-Fal-Request-Id: ";
-  head += task_id.empty() ? std::string_view(call.trace_id) : task_id;
-  head += "\r\n";
+  if (!content_type.empty()) append_all(head, "Content-Type: ", content_type, "\r\n");
+  append_all(head, "X-Request-Id: ", call.trace_id,
+             "\r\nX-Fal-Request-Id: ", task_id.empty() ? call.trace_id : task_id, "\r\n");
   call.context.cors.add_to(head, call.heads.origin);
   return response;
 }

@@ -37,11 +37,11 @@ const Model* find_model(const Call& call) {
 }
 
 void answer_created(CallPtr call, const Submitted& submitted) {
-  log_debug(
-      submitted.replayed ? "create replayed" : "task created",
-      {{"trace", call->trace_id}, {"key", call->key->id}, {"task", submitted.id.to_string()}});
+  const TaskIdText id = submitted.id.text();
+  log_debug(submitted.replayed ? "create replayed" : "task created",
+            {{"trace", call->trace_id}, {"key", call->key->id}, {"task", id}});
   std::string body = created_json(place_of(*call), submitted);
-  answer_json(std::move(call), 200, std::move(body), submitted.id.to_string());
+  answer_json(std::move(call), 200, std::move(body), id);
 }
 
 void answer_submit_error(CallPtr call, const Error& error) {

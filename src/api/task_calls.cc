@@ -18,13 +18,13 @@ std::string_view id_param(const Call& call) {
 void answer_status(CallPtr call, const TaskView& view) {
   const bool fal_pending = call->dialect() == Dialect::fal && !is_terminal(view.state);
   std::string body = status_json(place_of(*call), view, call->wants_logs);
-  answer_json(std::move(call), fal_pending ? 202 : 200, std::move(body), view.id.to_string());
+  answer_json(std::move(call), fal_pending ? 202 : 200, std::move(body), view.id.text());
 }
 
 void answer_failure(CallPtr call, const TaskView& view) {
   std::string body = status_json(place_of(*call), view, call->wants_logs, true);
   http::Response response =
-      make_json(*call, failure_status(view.error_type), std::move(body), view.id.to_string());
+      make_json(*call, failure_status(view.error_type), std::move(body), view.id.text());
   response.add_header("X-Fal-Error-Type", wire_error_type(call->dialect(), view.error_type));
   if (view.start_timed_out) response.add_header("X-Fal-Request-Timeout-Type", "user");
   answer(std::move(call), std::move(response));
@@ -33,14 +33,14 @@ void answer_failure(CallPtr call, const TaskView& view) {
 void answer_result(CallPtr call, const TaskView& view) {
   if (view.state == TaskState::succeeded) {
     std::string body = result_json(place_of(*call), view);
-    return answer_json(std::move(call), 200, std::move(body), view.id.to_string());
+    return answer_json(std::move(call), 200, std::move(body), view.id.text());
   }
   if (is_terminal(view.state)) return answer_failure(std::move(call), view);
   if (call->dialect() == Dialect::fal)
     return answer_json(std::move(call), kInProgress.status, detail_body(kInProgress),
-                       view.id.to_string());
+                       view.id.text());
   std::string body = status_json(place_of(*call), view, call->wants_logs);
-  answer_json(std::move(call), 202, std::move(body), view.id.to_string());
+  answer_json(std::move(call), 202, std::move(body), view.id.text());
 }
 
 void on_view(CallPtr call, Result<TaskView> view) {
@@ -94,7 +94,7 @@ void cancel_known(CallPtr call, TaskRef ref) {
         answer_json(std::move(held), requested ? 202 : 400,
                     requested ? R"({"status":"CANCELLATION_REQUESTED"})"
                               : R"({"status":"ALREADY_COMPLETED"})",
-                    id.to_string());
+                    id.text());
       }));
 }
 

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/json.h"
+#include "base/text.h"
 
 namespace quern::api {
 namespace {
@@ -75,12 +76,6 @@ std::string_view level_name(LogSeverity severity) {
   return "INFO";
 }
 
-void append_number(std::string& out, std::uint64_t number) {
-  std::array<char, 20> digits;
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
-  out.append(digits.data(), end);
-}
-
 void append_number(std::string& out, double number) {
   std::array<char, 32> digits;
   const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
@@ -97,20 +92,15 @@ void append_url_text(std::string& out, std::string_view raw) {
   }
 }
 
-void append_response_url(std::string& out, const TaskPlace& place, const TaskId& id) {
-  out += R"("response_url":")";
-  out += place.endpoint;
-  out += "/requests/";
-  id.append_to(out);
-  out += place.dialect == Dialect::queue ? "/response\"" : "\"";
+// What the URL of a task's result has after its id.
+std::string_view response_suffix(Dialect dialect) {
+  return dialect == Dialect::queue ? "/response" : "";
 }
 
 void append_error(std::string& out, Dialect dialect, const TaskView& view, bool with_detail) {
   out += R"(,"error":)";
   append_json_string(out, error_text(view));
-  out += R"(,"error_type":")";
-  out += wire_error_type(dialect, view.error_type);
-  out += '"';
+  append_all(out, R"(,"error_type":")", wire_error_type(dialect, view.error_type), "\"");
   if (!with_detail) return;
   out += R"(,"detail":)";
   append_json_string(out, error_text(view));
@@ -147,25 +137,14 @@ void append_log(std::string& out, const LogEntry& entry) {
   const std::string_view level = level_name(entry.severity);
   out += R"({"message":)";
   append_json_string(out, entry.message);
-  out += R"(,"timestamp":")";
-  out += format_rfc3339(entry.time);
-  out += R"(","level":")";
-  out += level;
-  out += R"(","source":")";
-  out += entry.from_quern ? "quern" : "runner";
-  out += R"(","labels":{"level":")";
-  out += level;
-  out += "\"}}";
+  append_all(out, R"(,"timestamp":")", format_rfc3339(entry.time), R"(","level":")", level,
+             R"(","source":")", entry.from_quern ? "quern" : "runner", R"(","labels":{"level":")",
+             level, "\"}}");
 }
 
 void append_file_url(std::string& out, std::string_view base, const Output& output) {
-  out += R"("url":")";
-  out += base;
-  out += "/files/";
-  out += output.file_key;
-  out += '/';
-  out += http::percent_encode(output.file_name);
-  out += '"';
+  append_all(out, R"("url":")", base, "/files/", output.file_key, "/",
+             http::percent_encode(output.file_name), "\"");
 }
 
 // Everything of a file that is known, each with a comma before it.
@@ -179,9 +158,7 @@ void append_file_facts(std::string& out, const Output& output) {
     append_json_string(out, output.file_name);
   }
   const auto add = [&](std::string_view name, std::uint64_t value) {
-    if (value == 0) return;
-    out += name;
-    append_number(out, value);
+    if (value != 0) append_all(out, name, DecimalText(value));
   };
   if (!output.file_key.empty()) add(R"(,"file_size":)", output.file_bytes);
   add(R"(,"width":)", output.width);
@@ -240,10 +217,9 @@ void append_fal_shape(std::string& out, std::string_view base, const TaskView& v
 TaskPlace place_of(const Call& call) {
   TaskPlace place;
   place.dialect = call.dialect();
-  place.base.reserve(64);
-  call.context.base_urls.append_to(place.base, call.request(), call.heads);
-  place.endpoint.reserve(place.base.size() + 64);
-  place.endpoint += place.base;
+  place.endpoint.reserve(128);
+  call.context.base_urls.append_to(place.endpoint, call.request(), call.heads);
+  place.base_bytes = place.endpoint.size();
   place.endpoint += mount_path(call.match.mount);
   if (place.dialect == Dialect::queue) {
     place.endpoint += '/';
@@ -258,47 +234,32 @@ TaskPlace place_of(const Call& call) {
 }
 
 std::string created_json(const TaskPlace& place, const Submitted& submitted) {
-  std::string task_url = place.endpoint;
-  task_url += "/requests/";
-  submitted.id.append_to(task_url);
-
+  const TaskIdText id = submitted.id.text();
+  const std::string_view url = place.endpoint;
   std::string out;
-  out.reserve(160 + 3 * task_url.size());
-  out += R"({"request_id":")";
-  submitted.id.append_to(out);
-  out += R"(","response_url":")";
-  out += task_url;
-  if (place.dialect == Dialect::queue) out += "/response";
-  out += R"(","status_url":")";
-  out += task_url;
-  out += R"(/status","cancel_url":")";
-  out += task_url;
-  out += R"(/cancel","queue_position":)";
-  append_number(out, submitted.position);
-  if (place.dialect == Dialect::fal) out += R"(,"status":"IN_QUEUE")";
-  out += '}';
+  out.reserve(320 + 3 * url.size());
+  append_all(out, R"({"request_id":")", id, R"(","response_url":")", url, "/requests/", id,
+             response_suffix(place.dialect));
+  append_all(out, R"(","status_url":")", url, "/requests/", id, "/status");
+  append_all(out, R"(","cancel_url":")", url, "/requests/", id, "/cancel");
+  append_all(out, R"(","queue_position":)", DecimalText(submitted.position));
+  out += place.dialect == Dialect::fal ? R"(,"status":"IN_QUEUE"})" : "}";
   return out;
 }
 
 std::string status_json(const TaskPlace& place, const TaskView& view, bool logs, bool with_detail) {
+  const TaskIdText id = view.id.text();
   std::string out;
   out.reserve(224 + place.endpoint.size());
-  out += R"({"status":")";
-  out += wire_status(view.state);
-  out += R"(","request_id":")";
-  view.id.append_to(out);
-  out += "\",";
-  if (view.state == TaskState::queued) {
-    out += R"("queue_position":)";
-    append_number(out, view.position);
-    out += ',';
-  }
-  append_response_url(out, place, view.id);
+  append_all(out, R"({"status":")", wire_status(view.state), R"(","request_id":")", id, "\",");
+  if (view.state == TaskState::queued)
+    append_all(out, R"("queue_position":)", DecimalText(view.position), ",");
+  append_all(out, R"("response_url":")", place.endpoint, "/requests/", id,
+             response_suffix(place.dialect), R"(","logs":)");
   if (logs) {
-    out += R"(,"logs":)";
     append_logs(out, view.logs);
   } else {
-    out += R"(,"logs":null)";
+    out += "null";
   }
   append_state_facts(out, place.dialect, view, with_detail);
   out += '}';
@@ -308,15 +269,13 @@ std::string status_json(const TaskPlace& place, const TaskView& view, bool logs,
 std::string result_json(const TaskPlace& place, const TaskView& view) {
   std::string out;
   out.reserve(256 + 320 * view.outputs.size());
-  out += R"({"request_id":")";
-  view.id.append_to(out);
-  out += R"(","outputs":[)";
+  append_all(out, R"({"request_id":")", view.id.text(), R"(","outputs":[)");
   for (std::size_t i = 0; i < view.outputs.size(); ++i) {
     if (i > 0) out += ',';
-    append_output(out, place.base, view.outputs[i]);
+    append_output(out, place.base(), view.outputs[i]);
   }
   out += ']';
-  if (place.dialect == Dialect::fal) append_fal_shape(out, place.base, view);
+  if (place.dialect == Dialect::fal) append_fal_shape(out, place.base(), view);
   out += R"(,"metadata":)";
   out += view.metadata_json.empty() ? "{}" : view.metadata_json;
   out += '}';
@@ -342,9 +301,7 @@ std::string_view error_text(const TaskView& view) {
 unsigned failure_status(ErrorType type) { return row_of(type).status; }
 
 void append_output(std::string& out, std::string_view base, const Output& output) {
-  out += R"({"type":")";
-  out += type_name(output.type);
-  out += '"';
+  append_all(out, R"({"type":")", type_name(output.type), "\"");
   if (!output.file_key.empty()) {
     out += ',';
     append_file_url(out, base, output);
@@ -372,7 +329,7 @@ void append_logs(std::string& out, const std::vector<LogEntry>& logs, std::size_
 
 void append_seconds(std::string& out, std::chrono::microseconds time) {
   const auto micros = static_cast<std::uint64_t>(std::max<std::int64_t>(time.count(), 0));
-  append_number(out, micros / 1'000'000);
+  out += DecimalText(micros / 1'000'000);
   std::array<char, 8> decimals = {'.', '0', '0', '0', '0', '0', '0'};
   std::uint64_t rest = micros % 1'000'000;
   for (std::size_t i = 6; i > 0; --i, rest /= 10) decimals[i] = static_cast<char>('0' + rest % 10);

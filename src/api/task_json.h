@@ -12,8 +12,13 @@ namespace quern::api {
 /// Where the URLs of one task begin.
 struct TaskPlace {
   Dialect dialect = Dialect::queue;
-  std::string base;      // "https://host": of files
-  std::string endpoint;  // "https://host/v1/queue/echo": of tasks
+  std::string endpoint;        // "https://host/v1/queue/echo": of tasks
+  std::size_t base_bytes = 0;  // of `endpoint`, what base() is
+
+  /// "https://host": of files.
+  [[nodiscard]] std::string_view base() const {
+    return std::string_view(endpoint).substr(0, base_bytes);
+  }
 };
 
 /// For the mount and the endpoint that the caller used.

@@ -6,8 +6,8 @@ namespace quern::api {
 namespace {
 
 const TaskPlace kPlace{.dialect = Dialect::queue,
-                       .base = "https://queue.example.com",
-                       .endpoint = "https://queue.example.com/v1/queue/speech"};
+                       .endpoint = "https://queue.example.com/v1/queue/speech",
+                       .base_bytes = 25};
 
 void encode(benchmark::State& bench, const TaskView& view) {
   for (auto _ : bench) benchmark::DoNotOptimize(status_json(kPlace, view, false));

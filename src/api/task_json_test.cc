@@ -8,8 +8,8 @@
 namespace quern::api {
 namespace {
 
-const TaskPlace kQueue{Dialect::queue, "http://h", "http://h/v1/queue/echo"};
-const TaskPlace kFal{Dialect::fal, "http://h", "http://h/fal/a/b"};
+const TaskPlace kQueue{Dialect::queue, "http://h/v1/queue/echo", 8};
+const TaskPlace kFal{Dialect::fal, "http://h/fal/a/b", 8};
 constexpr std::string_view kId = "mmsu_01arz3ndektsv4rrffq69g5fav";
 
 TaskView make_view(TaskState state) {
@@ -26,6 +26,25 @@ Output make_file(OutputType type, std::string name) {
   output.file_name = std::move(name);
   output.file_bytes = 1024;
   return output;
+}
+
+TEST(TaskJson, AnswersACreateByteForByte) {
+  const Submitted submitted{.id = *TaskId::parse(kId), .position = 12};
+
+  EXPECT_EQ(created_json(kQueue, submitted),
+            R"({"request_id":"mmsu_01arz3ndektsv4rrffq69g5fav","response_url":)"
+            R"("http://h/v1/queue/echo/requests/mmsu_01arz3ndektsv4rrffq69g5fav/response",)"
+            R"("status_url":)"
+            R"("http://h/v1/queue/echo/requests/mmsu_01arz3ndektsv4rrffq69g5fav/status",)"
+            R"("cancel_url":)"
+            R"("http://h/v1/queue/echo/requests/mmsu_01arz3ndektsv4rrffq69g5fav/cancel",)"
+            R"("queue_position":12})");
+  EXPECT_EQ(created_json(kFal, submitted),
+            R"({"request_id":"mmsu_01arz3ndektsv4rrffq69g5fav",)"
+            R"("response_url":"http://h/fal/a/b/requests/mmsu_01arz3ndektsv4rrffq69g5fav",)"
+            R"("status_url":"http://h/fal/a/b/requests/mmsu_01arz3ndektsv4rrffq69g5fav/status",)"
+            R"("cancel_url":"http://h/fal/a/b/requests/mmsu_01arz3ndektsv4rrffq69g5fav/cancel",)"
+            R"("queue_position":12,"status":"IN_QUEUE"})");
 }
 
 TEST(TaskJson, ShowsTheThreeStatusesByteForByte) {

@@ -13,10 +13,10 @@ namespace quern {
 
 enum class LogLevel { debug, info, warn, error };
 
-/// One named value of a log line: {"task", id}.
+/// One named value of a log line: {"task", id}. Both live at least as long as the call that logs.
 struct LogField {
   std::string_view name;
-  std::string value;
+  std::string_view value;
 };
 
 /// Picks the format: text if stderr is a terminal, else JSON lines. Call once, before threads

@@ -1,36 +1,21 @@
 #include "http/answer_head.h"
 
 #include <array>
-#include <charconv>
 #include <cstdio>
 
+#include "base/text.h"
+
 namespace quern::http {
-namespace {
-
-void append_number(std::string& out, std::uint64_t number) {
-  std::array<char, 20> digits;
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
-  out.append(digits.data(), end);
-}
-
-}  // namespace
 
 void append_answer_head(std::string& out, const Response& response, const AnswerFraming& framing,
                         std::string_view common) {
-  out.append("HTTP/1.1 ");
-  append_number(out, response.status);
-  out.append(" ").append(reason_phrase(response.status)).append("\r\n");
-  out.append(common).append(response.head);
-  if (framing.content_length) {
-    out.append("Content-Length: ");
-    append_number(out, *framing.content_length);
-    out.append("\r\n");
-  }
-  if (framing.chunked) out.append("Transfer-Encoding: chunked\r\n");
-  if (!framing.connection.empty()) {
-    out.append("Connection: ").append(framing.connection).append("\r\n");
-  }
-  out.append("\r\n");
+  append_all(out, "HTTP/1.1 ", DecimalText(response.status), " ", reason_phrase(response.status),
+             "\r\n", common, response.head);
+  if (framing.content_length)
+    append_all(out, "Content-Length: ", DecimalText(*framing.content_length), "\r\n");
+  if (framing.chunked) out += "Transfer-Encoding: chunked\r\n";
+  if (!framing.connection.empty()) append_all(out, "Connection: ", framing.connection, "\r\n");
+  out += "\r\n";
 }
 
 bool is_bodyless(unsigned status) { return status < 200 || status == 204 || status == 304; }

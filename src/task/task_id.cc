@@ -31,21 +31,15 @@ constexpr char digit(std::uint64_t value) { return kAlphabet[value & 31U]; }
 
 // 128 bits are 3 + 12 * 5 + 1 bits of `high`, then 4 + 12 * 5 bits of `low`: digit 13 has bits of
 // both.
-void TaskId::append_to(std::string& out) const {
-  std::array<char, kPrefix.size() + kDigits> text;
-  char* digits = std::ranges::copy(kPrefix, text.data()).out;
+TaskIdText TaskId::text() const {
+  TaskIdText text;
+  static_assert(text.chars_.size() == kPrefix.size() + kDigits);
+  char* digits = std::ranges::copy(kPrefix, text.chars_.data()).out;
   *digits++ = digit(high >> 61U);
   for (unsigned i = 0; i < 12; ++i) *digits++ = digit(high >> (56U - 5U * i));
   *digits++ = digit(((high & 1U) << 4U) | (low >> 60U));
   for (unsigned i = 0; i < 12; ++i) *digits++ = digit(low >> (55U - 5U * i));
-  out.append(text.data(), text.size());
-}
-
-std::string TaskId::to_string() const {
-  std::string out;
-  out.reserve(kPrefix.size() + kDigits);
-  append_to(out);
-  return out;
+  return text;
 }
 
 std::optional<TaskId> TaskId::parse(std::string_view text) {

@@ -1,6 +1,7 @@
 #pragma once
 // Task ids: `mmsu_` and a lower-case 26-character ULID (Crockford base 32).
 
+#include <array>
 #include <compare>
 #include <cstdint>
 #include <functional>
@@ -13,6 +14,16 @@
 
 namespace quern {
 
+/// The text of an id, which needs no memory beside itself.
+class TaskIdText {
+ public:
+  operator std::string_view() const { return {chars_.data(), chars_.size()}; }
+
+ private:
+  friend struct TaskId;
+  std::array<char, 31> chars_;
+};
+
 /// 128 bits: 48 of milliseconds since 1970, 20 of a counter within the millisecond, 60 of chance.
 struct TaskId {
   std::uint64_t high = 0;  // 48 bits of time, the counter's upper 16 bits
@@ -23,9 +34,9 @@ struct TaskId {
   [[nodiscard]] std::int64_t sequence() const {
     return static_cast<std::int64_t>(((high << 4U) | (low >> 60U)) & 0x7fff'ffff'ffff'ffffULL);
   }
-  [[nodiscard]] std::string to_string() const;  // 31 characters
-  void append_to(std::string& out) const;
-  /// Exactly the form that to_string makes; nothing else is an id.
+  [[nodiscard]] TaskIdText text() const;
+  [[nodiscard]] std::string to_string() const { return std::string(std::string_view(text())); }
+  /// Exactly the form that text() makes; nothing else is an id.
   static std::optional<TaskId> parse(std::string_view text);
 
   friend auto operator<=>(const TaskId&, const TaskId&) = default;
