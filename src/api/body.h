@@ -25,8 +25,8 @@ void with_body(CallPtr call, std::uint64_t bytes_max, Then then) {
   });
 }
 
-/// The body as a JSON object, white space standing for an empty one; nullopt: the call was answered
-/// 422.
-std::optional<json::object> parse_object_body(CallPtr& call);
+/// The body as a JSON object with its memory from `storage`, white space standing for an empty one;
+/// nullopt: the call was answered 422.
+std::optional<json::object> parse_object_body(CallPtr& call, json::storage_ptr storage = {});
 
 }  // namespace quern::api

@@ -2,6 +2,8 @@
 // step creates nothing, and which refusal comes first is part of the contract.
 
 #include <algorithm>
+#include <array>
+#include <boost/json/monotonic_resource.hpp>
 #include <memory>
 
 #include "api/body.h"
@@ -20,13 +22,16 @@ constexpr std::size_t kIdempotencyKeyBytesMax = 255;
 
 // A create whose body is read: what will be submitted, and what it is checked against.
 struct Draft {
-  const Model* model = nullptr;  // of the call's snapshot
-  json::object body;
+  explicit Draft(const Model& of) : model(&of) {}
+
+  const Model* model;                         // of the call's snapshot
+  std::array<unsigned char, 512> body_bytes;  // enough for most bodies
+  json::monotonic_resource body_memory{body_bytes.data(), body_bytes.size()};
+  json::object body{&body_memory};
   bool is_input_body = false;  // the input is `body`, no longer the bytes that were sent
   Submission submission;
 };
-// On the heap: it goes from step to step, once by way of the queue's thread, and a body moved from would keep a share of
-// its memory on every step.
+// On the heap: it goes from step to step, once by way of the queue's thread, and the body's memory stays where it is.
 using DraftPtr = std::unique_ptr<Draft>;
 
 const Model* find_model(const Call& call) {
@@ -134,11 +139,12 @@ void check_webhooks(CallPtr call, DraftPtr draft) {
 
 // Null if the call is answered already.
 DraftPtr make_draft(CallPtr& call, const Model& model) {
-  auto body = parse_object_body(call);
+  auto draft = std::make_unique<Draft>(model);
+  auto body = parse_object_body(call, &draft->body_memory);
   if (!body) return nullptr;
+  draft->body = std::move(*body);
   const std::string_view text = call->request().body;
   const bool blank = text.find_first_not_of(" \t\r\n") == std::string_view::npos;
-  auto draft = std::make_unique<Draft>(Draft{.model = &model, .body = std::move(*body)});
   draft->submission.key = call->key->id;
   draft->submission.model = model.id;
   draft->submission.input = blank ? "{}" : text;  // as sent
