@@ -179,13 +179,14 @@ bool SplitPath::assign(std::string_view path) {
   segments_.clear();
   if (!path.starts_with('/') || path.size() == 1) return false;
   segments_.reserve(kSegmentsUsual);
+  const bool any_escape = has_escape(path);
   while (!path.empty()) {
     path.remove_prefix(1);  // the slash
     const std::string_view raw = path.substr(0, path.find('/'));
     path.remove_prefix(raw.size());
     if (raw.empty() || segments_.size() == kSegmentsMax) return false;
     std::string_view text = raw;
-    if (has_escape(raw)) {
+    if (any_escape && has_escape(raw)) {
       auto decoded = http::percent_decode(raw);
       if (!decoded) return false;
       decoded_.push_back(std::make_unique<std::string>(std::move(*decoded)));

@@ -27,6 +27,23 @@ constexpr auto kDigitValues = make_digit_values();
 
 constexpr char digit(std::uint64_t value) { return kAlphabet[value & 31U]; }
 
+// The last `count` digits of `number`, up to `end`.
+void write_digits(char* end, unsigned count, std::uint64_t number) {
+  for (; count > 0; --count, number >>= 5U) *--end = digit(number);
+}
+
+std::optional<std::uint64_t> read_digits(std::string_view digits) {
+  std::uint64_t number = 0;
+  unsigned seen = 0;  // the bits of all their values
+  for (const char c : digits) {
+    const std::uint8_t value = kDigitValues[static_cast<unsigned char>(c)];
+    seen |= value;
+    number = (number << 5U) | value;
+  }
+  if (seen == kNotADigit) return std::nullopt;
+  return number;
+}
+
 }  // namespace
 
 // 128 bits are 3 + 12 * 5 + 1 bits of `high`, then 4 + 12 * 5 bits of `low`: digit 13 has bits of
@@ -34,11 +51,10 @@ constexpr char digit(std::uint64_t value) { return kAlphabet[value & 31U]; }
 TaskIdText TaskId::text() const {
   TaskIdText text;
   static_assert(text.chars_.size() == kPrefix.size() + kDigits);
-  char* digits = std::ranges::copy(kPrefix, text.chars_.data()).out;
-  *digits++ = digit(high >> 61U);
-  for (unsigned i = 0; i < 12; ++i) *digits++ = digit(high >> (56U - 5U * i));
-  *digits++ = digit(((high & 1U) << 4U) | (low >> 60U));
-  for (unsigned i = 0; i < 12; ++i) *digits++ = digit(low >> (55U - 5U * i));
+  char* const digits = std::ranges::copy(kPrefix, text.chars_.data()).out;
+  write_digits(digits + 13, 13, high >> 1U);
+  digits[13] = digit((high << 4U) | (low >> 60U));
+  write_digits(digits + kDigits, 12, low);
   return text;
 }
 
@@ -46,15 +62,12 @@ std::optional<TaskId> TaskId::parse(std::string_view text) {
   if (text.size() != kPrefix.size() + kDigits || !text.starts_with(kPrefix)) return std::nullopt;
   text.remove_prefix(kPrefix.size());
 
-  TaskId id;
-  for (const char c : text) {
-    const std::uint8_t value = kDigitValues[static_cast<unsigned char>(c)];
-    if (value == kNotADigit) return std::nullopt;
-    if (id.high >> 59U != 0) return std::nullopt;  // a first digit over 7 has no place in 128 bits
-    id.high = (id.high << 5U) | (id.low >> 59U);
-    id.low = (id.low << 5U) | value;
-  }
-  return id;
+  if (text.front() > '7') return std::nullopt;  // has no place in 128 bits
+  const auto upper = read_digits(text.substr(0, 13));
+  const auto middle = read_digits(text.substr(13, 1));
+  const auto lower = read_digits(text.substr(14));
+  if (!upper || !middle || !lower) return std::nullopt;
+  return TaskId{.high = (*upper << 1U) | (*middle >> 4U), .low = (*middle << 60U) | *lower};
 }
 
 TaskIdGenerator::TaskIdGenerator(Random& random, std::int64_t last_sequence)

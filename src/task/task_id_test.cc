@@ -56,7 +56,7 @@ TEST(TaskId, RefusesEverythingButItsOwnForm) {
   EXPECT_FALSE(TaskId::parse("mmsu_81jh2k3m4n5p6q7r8s9tavbwcx"));  // over 128 bits
   EXPECT_FALSE(TaskId::parse("mmsu_z1jh2k3m4n5p6q7r8s9tavbwcx"));
   for (const char bad : {'i', 'l', 'o', 'u', '-', ' ', '\0', '\xff', '/', ':', '@', '`', '{'}) {
-    for (const std::size_t at : {5U, 17U, 30U}) {
+    for (const std::size_t at : {5U, 17U, 18U, 19U, 30U}) {
       std::string text = good;
       text[at] = bad;
       EXPECT_FALSE(TaskId::parse(text)) << text;
