@@ -343,13 +343,13 @@ bool Committer::is_worth_writing(const Batch& batch) const {
 }
 
 void Committer::publish(Batch& batch) {
+  for (const SubmitCommand* command : batch.made) {
+    bodies_.put(command->answer->id, command->submission.input);
+  }
   note_changes(batch);
   note_expired(batch);
   if (batch.resumes) resumed_ = true;
   if (batch.lease_tokens != 0) reserved_tokens_ = batch.lease_tokens;
-  for (SubmitCommand* command : batch.made) {
-    bodies_.put(command->answer->id, std::move(command->submission.input));
-  }
   metrics_.submitted.add(batch.made.size());
   for (auto& [row, result] : batch.ended) {
     metrics_.count_ended(row.state);

@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <fstream>
 
-#include "queue/local/body_cache.h"
 #include "queue/local/journal_reader.h"
 #include "queue/local/log_reserve.h"
 #include "queue/local/output_json.h"
@@ -488,21 +487,6 @@ TEST(OutputJson, KeepsOddNumbersAndTexts) {
   EXPECT_EQ(back.at(0).file_name, output.file_name);
   EXPECT_EQ(back.at(0).duration, 0.1);
   EXPECT_EQ(back.at(0).text, output.text);
-}
-
-TEST(BodyCache, LetsTheOldestGoAndNeverExceedsItsLimit) {
-  BodyCache cache(8'000);
-  for (std::int64_t i = 1; i <= 100; ++i) cache.put(make_id(i), std::string(500, 'x'));
-
-  EXPECT_FALSE(cache.take(make_id(1)));
-  EXPECT_TRUE(cache.take(make_id(100)));
-  EXPECT_FALSE(cache.take(make_id(100)));
-  cache.put(make_id(200), std::string(5'000, 'x'));
-  EXPECT_FALSE(cache.take(make_id(200))) << "too large a part of the whole";
-  int kept = 0;
-  for (std::int64_t i = 1; i < 100; ++i) kept += cache.take(make_id(i)) ? 1 : 0;
-  EXPECT_GT(kept, 5);
-  EXPECT_LT(kept, 16);
 }
 
 EndedView make_view(std::int64_t sequence, std::size_t bytes = 10) {

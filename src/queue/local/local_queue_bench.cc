@@ -18,22 +18,31 @@ namespace {
 
 using Steady = std::chrono::steady_clock;
 
-/// A queue in a temporary folder that serves one model.
+/// The first model is `echo`.
+std::string model_name(std::size_t index) {
+  return index == 0 ? "echo" : "echo" + std::to_string(index);
+}
+
+/// A queue in a temporary folder that serves one model, or a few.
 class Bench {
  public:
-  Bench() {
+  explicit Bench(std::size_t models = 1, LocalQueueOptions options = {})
+      : models_(models), options_(std::move(options)) {
     open();
     configure();
   }
   void open() {
     queue_.reset();
-    queue_ = LocalQueue::open({.folder = folder_.path()}, clock_, random_, metrics_).value();
+    options_.folder = folder_.path();
+    queue_ = LocalQueue::open(options_, clock_, random_, metrics_).value();
     queue_->start();
   }
   /// Also ends a recovery.
   void configure() {
     QueuePolicy policy;
-    policy.models.push_back({.id = "echo", .queued_max = 1'000'000'000});
+    for (std::size_t i = 0; i < models_; ++i) {
+      policy.models.push_back({.id = model_name(i), .queued_max = 1'000'000'000});
+    }
     policy.keys.push_back({.id = "ada", .queued_max = 1'000'000'000});
     std::mutex mutex;
     std::condition_variable done;
@@ -49,6 +58,8 @@ class Bench {
   LocalQueue& queue() { return *queue_; }
 
  private:
+  std::size_t models_;
+  LocalQueueOptions options_;
   TempFolder folder_;
   SystemClock clock_;
   SystemRandom random_;
@@ -110,10 +121,10 @@ void report(benchmark::State& state, const Flight& flight, std::size_t count) {
   state.counters["p999_us"] = flight.percentile(0.999);
 }
 
-Submission make_submission() {
+Submission make_submission(std::string model = "echo") {
   Submission submission;
   submission.key = "ada";
-  submission.model = "echo";
+  submission.model = std::move(model);
   submission.input =
       R"({"prompt":"a lighthouse in a storm, oil on canvas","width":1024,"height":768})";
   return submission;
@@ -142,12 +153,14 @@ BENCHMARK(durable_submit)
     ->UseRealTime()
     ->Iterations(1);
 
-std::vector<TaskId> submit_many(LocalQueue& queue, std::size_t count) {
+/// To each of the models in turn.
+std::vector<TaskId> submit_many(LocalQueue& queue, std::size_t count, std::size_t models = 1) {
   std::mutex mutex;
   std::vector<TaskId> ids;
+  std::size_t next = 0;
   Flight flight(
       [&](std::move_only_function<void()> done) {
-        queue.submit(make_submission(),
+        queue.submit(make_submission(model_name(next++ % models)),
                      [&, done = std::move(done)](Result<Submitted> made) mutable {
                        {
                          const std::scoped_lock lock(mutex);
@@ -213,6 +226,36 @@ void claim_and_finish(benchmark::State& state) {
   state.SetItemsProcessed(static_cast<std::int64_t>(kCount) * state.iterations());
 }
 BENCHMARK(claim_and_finish)->MeasureProcessCPUTime()->UseRealTime()->Iterations(1);
+
+/// Claims of a backlog whose inputs have to be read: so many a reply, of one of so many models.
+void claim_backlog(benchmark::State& state) {
+  constexpr std::size_t kCount = 100'000;
+  const auto count_max = static_cast<std::uint32_t>(state.range(0));
+  const auto models = static_cast<std::size_t>(state.range(1));
+  Bench bench(models, {.body_cache_bytes = 0});
+  submit_many(bench.queue(), kCount, models);
+  std::size_t claimed = 0;
+  for (auto _ : state) {
+    Flight flight(
+        [&](std::move_only_function<void()> done) {
+          bench.queue().claim(
+              {.model = "echo", .count_max = count_max},
+              [&, done = std::move(done)](Result<std::vector<Claim>> claims) mutable {
+                claimed += claims->size();
+                done();
+              });
+        },
+        1, kCount / models / count_max);
+    flight.run();
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(claimed));
+}
+BENCHMARK(claim_backlog)
+    ->ArgNames({"claims", "models"})
+    ->ArgsProduct({{16, 256}, {1, 8, 64}})
+    ->MeasureProcessCPUTime()
+    ->UseRealTime()
+    ->Iterations(1);
 
 void result_of_late(benchmark::State& state) {
   Bench bench;
