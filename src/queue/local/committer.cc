@@ -395,21 +395,38 @@ void Committer::answer_one(CancelCommand& command) {
 }
 
 void Committer::answer_one(ClaimCommand& command) {
+  std::vector<Result<std::string>> inputs = take_inputs(command.claimed);
   std::vector<Claim> claims;
   claims.reserve(command.claimed.size());
-  for (const Claimed& claimed : command.claimed) {
-    std::optional<std::string> body = bodies_.take(claimed.lease.task);
-    if (!body) {
-      Result<std::string> input = journal_.input(claimed.lease.task);
-      if (!input) {
-        fail_unreadable(claimed, input.error());
-        continue;
-      }
-      body = *std::move(input);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const Claimed& claimed = command.claimed[i];
+    if (inputs[i]) {
+      claims.push_back(make_claim(claimed, command.request.model, *std::move(inputs[i])));
+    } else {
+      fail_unreadable(claimed, inputs[i].error());
     }
-    claims.push_back(make_claim(claimed, command.request.model, *std::move(body)));
   }
   command.reply(std::move(claims));
+}
+
+/// In the order of the claims; what is not in memory is read in one go.
+std::vector<Result<std::string>> Committer::take_inputs(std::span<const Claimed> claimed) {
+  std::vector<Result<std::string>> inputs(claimed.size());
+  std::vector<TaskId> missed;
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < claimed.size(); ++i) {
+    const TaskId& id = claimed[i].lease.task;
+    if (std::optional<std::string> body = bodies_.take(id)) {
+      inputs[i] = *std::move(body);
+    } else {
+      missed.push_back(id);
+      places.push_back(i);
+    }
+  }
+  if (missed.empty()) return inputs;
+  std::vector<Result<std::string>> read = journal_.inputs(missed);
+  for (std::size_t i = 0; i < read.size(); ++i) inputs[places[i]] = std::move(read[i]);
+  return inputs;
 }
 
 Claim Committer::make_claim(const Claimed& claimed, std::string model, std::string input) {

@@ -137,6 +137,7 @@ class Committer {
   void answer_one(Alone& /*command*/) {}
   void refuse(std::span<Command> commands, const Error& error);
   void tell(const Batch& batch);
+  std::vector<Result<std::string>> take_inputs(std::span<const Claimed> claimed);
   Claim make_claim(const Claimed& claimed, std::string model, std::string input);
   void fail_unreadable(const Claimed& claimed, const Error& error);
   void tell_claimable(std::span<const ModelIndex> models);

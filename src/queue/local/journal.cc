@@ -46,6 +46,8 @@ enum class Sql : std::uint8_t {
   reserve_tokens,
   find_idempotency,
   find_input,
+  scan_inputs,
+  hold,
   find_ended,
   find_logs,
   find_expired,
@@ -93,6 +95,8 @@ constexpr auto kSql =
         "SELECT seq, chance, fingerprint, created FROM idempotency WHERE key = ? AND name = ?",
         "SELECT coalesce((SELECT body FROM task WHERE seq = ?1), (SELECT body FROM input WHERE seq "
         "= ?1))",
+        "SELECT seq, body FROM task WHERE seq >= ? ORDER BY seq",
+        "SELECT id FROM store",
         "SELECT " QUERN_ENDED_COLUMNS " FROM ended WHERE seq = ?",
         "SELECT " QUERN_LOG_COLUMNS " FROM log WHERE seq = ? ORDER BY number",
         "SELECT seq, chance, outputs FROM ended WHERE ended < ? ORDER BY ended LIMIT ?",
@@ -122,6 +126,42 @@ Result<std::optional<WallTime>> read_first_time(Statement& query) {
   if (code != kSqliteRow) return std::unexpected(read_error(code));
   return wall_time(query.integer(0));
 }
+
+/// Goes along the live tasks and reads the inputs that are in their rows.
+class InputScan {
+ public:
+  explicit InputScan(Statement& scan) : scan_(scan), reset_(scan) {}
+
+  /// Sequences ascend from call to call. Nothing: its input is not in its row, or cannot be read.
+  std::optional<std::string> find(std::int64_t sequence) {
+    if (step_to(sequence)) {
+      patience_ = kGapRowsMax;
+    } else {
+      scan_.reset();
+      scan_.bind(1, sequence);
+      step();
+      patience_ = std::max(1, patience_ / 2);
+    }
+    if (at_ != sequence || scan_.is_null(1)) return std::nullopt;
+    return std::string(scan_.text(1));
+  }
+
+ private:
+  /// Stepping over so many rows takes as long as a search.
+  static constexpr int kGapRowsMax = 4;
+  static constexpr std::int64_t kNowhere = -1;
+
+  void step() { at_ = scan_.step() == kSqliteRow ? scan_.integer(0) : kNowhere; }
+  bool step_to(std::int64_t sequence) {
+    for (int rows = 0; rows < patience_ && at_ != kNowhere && at_ < sequence; ++rows) step();
+    return at_ >= sequence;
+  }
+
+  Statement& scan_;
+  StatementReset reset_;
+  std::int64_t at_ = kNowhere;  // the sequence of the row it stands on
+  int patience_ = kGapRowsMax;  // rows to step over; fewer where that was in vain
+};
 
 /// Creates the tables of an empty file, or brings those of an older version up to date; refuses a
 /// file of a newer one.
@@ -475,6 +515,29 @@ Result<std::string> Journal::input(const TaskId& id) {
   if (code != kSqliteRow) return std::unexpected(read_error(code));
   if (sql.is_null(0)) return fail(ErrorCode::not_found, "the task's input is not stored");
   return std::string(sql.text(0));
+}
+
+std::vector<Result<std::string>> Journal::inputs(std::span<const TaskId> ids) {
+  if (ids.size() == 1) return {input(ids.front())};
+  std::vector<std::pair<std::int64_t, std::size_t>> order;  // sequences, and their places in `ids`
+  order.reserve(ids.size());
+  for (const TaskId& id : ids) order.emplace_back(id.sequence(), order.size());
+  std::ranges::sort(order);
+  // One read transaction for all of it.
+  Statement& hold = impl_->sql(Sql::hold);
+  const StatementReset released(hold);
+  static_cast<void>(hold.step());
+
+  std::vector<Result<std::string>> inputs(ids.size());
+  InputScan scan(impl_->sql(Sql::scan_inputs));
+  for (const auto& [sequence, place] : order) {
+    if (std::optional<std::string> body = scan.find(sequence)) {
+      inputs[place] = *std::move(body);
+    } else {
+      inputs[place] = input(ids[place]);
+    }
+  }
+  return inputs;
 }
 
 Result<std::optional<EndedTask>> Journal::find_ended(const TaskId& id) {

@@ -88,6 +88,8 @@ class Journal {
   Result<std::optional<IdempotencyRecord>> find_idempotency(KeyIndex key, std::string_view name);
   /// Of a live task. Errors: not_found.
   Result<std::string> input(const TaskId& id);
+  /// As input() for each of them, in their order; those of neighbours are read together.
+  std::vector<Result<std::string>> inputs(std::span<const TaskId> ids);
   Result<std::optional<EndedTask>> find_ended(const TaskId& id);
   Result<std::vector<NumberedLog>> logs(const TaskId& id);
   /// Tasks that ended before `ended_before`, the oldest first, at most `count_max`.

@@ -10,7 +10,9 @@
 #include <latch>
 #include <string>
 #include <thread>
+#include <unordered_map>
 
+#include "queue/local/sqlite.h"
 #include "queue/queue_contract.h"
 #include "testing/log_content.h"
 #include "testing/manual_clock.h"
@@ -219,6 +221,57 @@ TEST_F(LocalQueueTest, FindsOutByItselfThatTheStoreCanBeWrittenAgain) {
   }
 
   EXPECT_TRUE(queue().stats().writable);
+}
+
+// ---- inputs that are read again ------------------------------------------------------------------
+
+/// Nothing of the inputs is kept in memory.
+class LocalQueueInputsTest : public LocalQueueTest {
+ protected:
+  LocalQueueInputsTest() { configure(bare_.queue()); }
+
+  static std::string input_of(int i) {
+    return "{\"n\":" + std::to_string(i) + ",\"text\":\"" +
+           std::string(i % 50 == 0 ? 3'000 : 100, 'x') + "\"}";
+  }
+
+  LocalHarness bare_{LocalQueueOptions{.body_cache_bytes = 0}};
+};
+
+TEST_F(LocalQueueInputsTest, GivesEachClaimOfAReplyItsOwn) {
+  constexpr int kTasks = 700;
+  std::unordered_map<TaskId, int> numbers;
+  for (int i = 0; i < kTasks; ++i) numbers[submit(bare_.queue(), input_of(i))->id] = i;
+
+  std::size_t seen = 0;
+  for (const std::uint32_t count : {1U, 2U, 3U, 256U, 1'000U}) {
+    for (const Claim& one : claim(bare_.queue(), count)) {
+      EXPECT_EQ(one.input, input_of(numbers.at(one.lease.task)));
+      ++seen;
+    }
+  }
+
+  EXPECT_EQ(seen, static_cast<std::size_t>(kTasks));
+}
+
+TEST_F(LocalQueueInputsTest, FailsTheAttemptsAloneWhoseInputCannotBeRead) {
+  for (int i = 49; i < 53; ++i) ASSERT_TRUE(submit(bare_.queue(), input_of(i)));
+  Connection store =
+      Connection::open(bare_.folder() / "queue.sqlite", Connection::Mode::read_write).value();
+  ASSERT_TRUE(store.execute("CREATE TABLE kept AS SELECT * FROM input; DELETE FROM input"));
+
+  const std::vector<Claim> claims = claim(bare_.queue(), 256);
+
+  ASSERT_EQ(claims.size(), 3U);
+  EXPECT_EQ(claims[0].input, input_of(49));
+  EXPECT_EQ(claims[1].input, input_of(51));
+  EXPECT_EQ(claims[2].input, input_of(52));
+  ASSERT_TRUE(store.execute("INSERT INTO input SELECT * FROM kept; DROP TABLE kept"));
+  bare_.advance(std::chrono::seconds{20});
+  const std::vector<Claim> again = claim(bare_.queue(), 256);
+  ASSERT_EQ(again.size(), 1U);
+  EXPECT_EQ(again[0].input, input_of(50));
+  EXPECT_EQ(again[0].attempt, 2U);
 }
 
 // ---- crashes -------------------------------------------------------------------------------------
