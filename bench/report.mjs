@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
 import { body } from "./lib/servers.mjs";
-import { median, mebibytes, milliseconds, ratio, round_count, summary } from "./lib/stats.mjs";
+import { mebibytes, median, milliseconds, ratio, ratio_to, round_count, summary } from "./lib/stats.mjs";
 import { bar_plot, line_plot } from "./lib/svg.mjs";
 
 const names = {
@@ -37,7 +37,7 @@ const at_most = (goal, words = String(goal)) => ({ goal: `≤ ${words}`, is_met:
 function goals({ one_core, peers, growth, spread_out, connections, streams, latency, slots }) {
   const rows = [];
   const add = (what, value, words, limit) => rows.push([what, limit.goal, words, limit.is_met(value) ? "met" : "**missed**"]);
-  const to_nginx = (kind) => median(one_core[kind].quern) / median(one_core[kind].nginx);
+  const to_nginx = (kind) => ratio_to(one_core[kind].quern, one_core[kind].nginx);
   const add_ratio = (what, value, goal) => add(what, value, ratio(value), at_least(goal));
 
   if (one_core) {
@@ -48,19 +48,19 @@ function goals({ one_core, peers, growth, spread_out, connections, streams, late
     add_ratio("polls of running tasks, to nginx", to_nginx("poll of a running task"), 0.85);
     add_ratio("results of finished tasks, to nginx", to_nginx("result of a finished task"), 0.7);
   }
-  if (one_core && peers) {
-    const value = median(peers.quern.life) / median(one_core.create.nginx);
+  if (peers) {
+    const value = ratio_to(peers.quern.life, peers.quern.nginx);
     add_ratio("tasks created, run by `echo` and seen finished on two cores, to nginx on one", value, 0.3);
   }
   if (peers?.["bullmq-everysec"]) {
-    const to_peer = (what) => median(peers.quern[what]) / median(peers["bullmq-everysec"][what]);
+    const to_peer = (what) => ratio_to(peers.quern[what], peers["bullmq-everysec"][what]);
     add("creates, to BullMQ on everysec", to_peer("create"), `${to_peer("create").toFixed(1)} ×`, at_least(4));
     add("finished tasks, to BullMQ on everysec", to_peer("life"), `${to_peer("life").toFixed(1)} ×`, at_least(6));
   }
   if (growth) {
     const length = growth.queue_length.toLocaleString("en-US");
     for (const kind of ["create", "poll", "claim"])
-      add_ratio(`${kind}s with ${length} waiting, to an empty queue`, median(growth.full[kind]) / median(growth.empty[kind]), 0.8);
+      add_ratio(`${kind}s with ${length} waiting, to an empty queue`, ratio_to(growth.full[kind], growth.empty[kind]), 0.8);
     add("memory of a waiting task, without the store's cache of pages", growth.bytes_per_task, `${growth.bytes_per_task.toFixed(0)} B`, at_most(200, "200 B"));
     const seconds = (5 * growth.queue_length) / 1e6;
     const allowed = growth.queue_length > 1e6 ? 60 : Math.max(seconds, 5);
@@ -69,12 +69,12 @@ function goals({ one_core, peers, growth, spread_out, connections, streams, late
   if (spread_out) {
     const { "1 key, 1 model": one, ...others } = spread_out;
     for (const [name, probes] of Object.entries(others)) {
-      const worst = Math.min(...["create", "poll", "life"].map((kind) => median(probes[kind]) / median(one[kind])));
+      const worst = Math.min(...["create", "poll", "life"].map((kind) => ratio_to(probes[kind], one[kind])));
       add_ratio(`${name}: the worst of creates, polls and tasks run, to one key and model`, worst, 0.8);
     }
   }
   if (connections) {
-    const kept = median(connections.beside_idle) / median(connections.alone);
+    const kept = ratio_to(connections.beside_idle, connections.alone);
     add_ratio("creates of 64 connections beside 10,000 idle ones, to alone", kept, 0.9);
     const bytes = connections.bytes_per_connection[0];
     add("memory of an idle connection", bytes, `${(bytes / 1024).toFixed(1)} KiB`, at_most(8192, "8 KiB"));
@@ -82,13 +82,13 @@ function goals({ one_core, peers, growth, spread_out, connections, streams, late
   if (streams) {
     for (const kind of ["streams", "held polls"]) {
       for (const call of ["create", "poll"]) {
-        const kept = median(streams[kind].beside[call]) / median(streams[kind].alone[call]);
+        const kept = ratio_to(streams[kind].beside[call], streams[kind].alone[call]);
         add_ratio(`${call}s of 64 connections beside 5,000 quiet ${kind}, to alone`, kept, 0.9);
       }
     }
   }
   if (latency) {
-    const value = median(latency.create_p50_ms) / median(latency.fdatasync_p50_ms);
+    const value = ratio_to(latency.create_p50_ms, latency.fdatasync_p50_ms);
     add("one create on an idle server, to one fdatasync (medians)", value, `${value.toFixed(2)} ×`, at_most(1.5, "1.5 ×"));
   }
   if (slots) {
@@ -108,7 +108,7 @@ const one_core_table = (results) =>
       spread(row.nginx),
       milliseconds(median(row.nginx_p99_ms)),
       spread(row.quern),
-      ratio(median(row.quern) / median(row.nginx)),
+      ratio(ratio_to(row.quern, row.nginx)),
       milliseconds(median(row.quern_p50_ms)),
       milliseconds(median(row.quern_p99_ms)),
     ]),
@@ -202,7 +202,7 @@ function page(results) {
   const parts = [
     "# Benchmarks\n\nWritten by `make bench`; change nothing here by hand. " +
       `Each figure is the median of ${run.rounds} round${run.rounds === 1 ? "" : "s"} of ${run.seconds} s, in brackets the lowest and the highest. ` +
-      "What is compared was measured in turn in the same run, so read the ratios: the figures themselves move with the machine.",
+      "What is compared was measured in turn in the same run, so read the ratios, which are medians of what each round gave: the figures themselves move with the machine.",
     machine_table(machine),
     section("Goals", goals(results)),
   ];

@@ -6,6 +6,15 @@ export function median(values) {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+/**
+ * How many times `base` the `values` are: the median over rounds, each of which measured both shortly one after the
+ * other. The machine changes more from round to round than within one.
+ */
+export function ratio_to(values, base) {
+  if (values.length !== base.length) throw new Error(`${values.length} rounds cannot be compared with ${base.length}`);
+  return median(values.map((value, round) => value / base[round]));
+}
+
 /** The whole of the rounds in one value: {median, low, high, rounds}. */
 export const summary = (values) => ({
   median: median(values),

@@ -1,6 +1,6 @@
 // Quern and what teams use today, each with all cores, one after the other, again and again.
 
-import { body, key, start_beanstalkd, start_bullmq, start_pg_boss, start_quern } from "../lib/servers.mjs";
+import { body, key, start_beanstalkd, start_bullmq, start_nginx, start_pg_boss, start_quern } from "../lib/servers.mjs";
 import { create_request, create_tasks, status_request } from "../lib/tasks.mjs";
 import { cpus } from "node:os";
 
@@ -20,11 +20,13 @@ export const peer_names = Object.keys(systems).filter((name) => name !== "quern"
 
 /**
  * @returns {{[system]: {durable, create: number[], create_p99_ms: number[], poll: number[], life: number[], life_p50_ms: number[]}}}
- *          a list stays empty where a system has no such thing
+ *          a list stays empty where a system has no such thing; Quern has `nginx` too, the creates of nginx on one core
  */
 export async function measure_peers({ wanted, ...run }) {
   const results = {};
+  const nginx = [];
   for (let round = 1; round <= run.rounds; ++round) {
+    nginx.push(await nginx_rate(run));
     for (const name of ["quern", ...wanted]) {
       run.say(`all cores, round ${round} of ${run.rounds}: ${name}`);
       const { durable, start } = systems[name];
@@ -34,7 +36,15 @@ export async function measure_peers({ wanted, ...run }) {
       await server.stop();
     }
   }
+  results.quern.nginx = nginx;
   return results;
+}
+
+async function nginx_rate({ folder, load, seconds }) {
+  const server = await start_nginx(folder, { core: 0 });
+  const { rate } = await load.wrk(server.url, [create_request("hold")], { seconds, core: 1 });
+  await server.stop();
+  return rate;
 }
 
 async function measure_service(server, row, { load, seconds }) {
