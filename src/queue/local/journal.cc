@@ -183,9 +183,11 @@ Result<void> prepare_schema(Connection& connection) {
   return connection.execute(script.c_str());
 }
 
+/// A cache of 8 MiB, no larger: a commit that has balanced a tree looks through all of it, and the
+/// system has the pages as well.
 constexpr const char* kPragmas =
     "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;"
-    "PRAGMA cache_size=-65536; PRAGMA journal_size_limit=67108864";
+    "PRAGMA cache_size=-8192; PRAGMA journal_size_limit=67108864";
 
 Result<void> set_up(Connection& connection) {
   if (Result<void> done = connection.execute(kPragmas); !done) return done;
