@@ -32,7 +32,7 @@ function(quern_module name)
     add_executable(quern_${name}_test ${tests})
     target_link_libraries(quern_${name}_test PRIVATE quern_${name} GTest::gmock GTest::gtest_main)
     target_compile_definitions(quern_${name}_test PRIVATE QUERN_SOURCE="${CMAKE_SOURCE_DIR}")
-    gtest_discover_tests(quern_${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
+    gtest_discover_tests(quern_${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES
                          PROPERTIES TIMEOUT 300)
   endif()
   if(benches AND QUERN_BENCH)

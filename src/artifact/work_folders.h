@@ -1,9 +1,10 @@
 #pragma once
-// The folders that attempts work in: each is as new when it is given out, and gone with whatever is left in it afterwards.
+// The folders that attempts work in: each is as new when it is given out, and gone with whatever is
+// left in it afterwards.
 //
-// A few are kept ready under other names. A file system takes a tenth of a millisecond for each folder that it makes, and up to
-// one for each that it removes, in which commits wait for the disk as well; so those that are as they were made are
-// emptied and used again.
+// A few are kept ready under other names. A file system takes a tenth of a millisecond for each
+// folder that it makes, and up to one for each that it removes, in which commits wait for the disk
+// as well; so those that are as they were made are emptied and used again.
 
 #include <filesystem>
 #include <memory>

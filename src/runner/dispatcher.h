@@ -22,9 +22,9 @@ namespace quern {
 
 /// Operation: claims a model's tasks while it has free slots and the queue said that there are
 /// some; asks nothing while idle. An attempt has a thread from a pool until it is finished; what an
-/// instant executor was claimed for runs in batches, on two threads however many models there are. A slot is free again as soon as the work
-/// has ended: finish and the next claim share a commit. One more thread sends heartbeats and news,
-/// and watches timeouts.
+/// instant executor was claimed for runs in batches, on two threads however many models there are.
+/// A slot is free again as soon as the work has ended, so that finish and the next claim may share
+/// a commit. One more thread sends heartbeats and news, and watches timeouts.
 ///
 /// It is to be the queue's observer, by `queue.observe(&dispatcher)` or behind another that passes
 /// the calls on. The queue and the store outlive it; both answer until it is gone.

@@ -34,7 +34,7 @@ void write_digits(char* end, unsigned count, std::uint64_t number) {
 
 std::optional<std::uint64_t> read_digits(std::string_view digits) {
   std::uint64_t number = 0;
-  unsigned seen = 0;  // the bits of all their values
+  unsigned seen = 0;  // the bits of all their values; what is no digit has all bits
   for (const char c : digits) {
     const std::uint8_t value = kDigitValues[static_cast<unsigned char>(c)];
     seen |= value;

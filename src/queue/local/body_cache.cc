@@ -11,7 +11,7 @@ namespace {
 
 /// Large enough for glibc to map it by itself, so that it goes back to the system when it is freed.
 constexpr std::size_t kSlabBytes = 256 * 1024;
-/// A body takes no more than this part of the whole; no slab is smaller.
+/// A body takes no more than this part of the whole, nor does a slab, but for one large body's.
 constexpr std::size_t kParts = 8;
 
 }  // namespace
