@@ -1,0 +1,240 @@
+// What a crash or a failing disk left in the files, and what the log makes of it.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+
+#include "queue/local/redo_log_fixture.h"
+#include "testing/seeded_random.h"
+
+namespace quern {
+namespace {
+
+using testing::_;
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Pair;
+using testing::SizeIs;
+
+TEST_F(RedoLogTest, EndsBeforeARecordThatIsTorn) {
+  open();
+  append("one");
+  append("two");
+  const std::string whole = file_bytes(a());
+  const std::size_t last = kRedoHeaderBytes + 3;
+
+  for (std::size_t kept = last; kept < last + kRedoHeaderBytes + 3; ++kept) {
+    for (const bool has_zeros : {true, false}) {
+      std::string torn = whole.substr(0, kept);
+      if (has_zeros) torn.resize(whole.size());
+      write_file(a(), torn);
+
+      open();
+      EXPECT_THAT(replayed_, ElementsAre(Pair(1, "one"))) << kept;
+      EXPECT_EQ(append("2"), 2U);
+      EXPECT_EQ(append("three"), 3U);
+      open();
+      EXPECT_THAT(replayed_, ElementsAre(Pair(1, "one"), Pair(2, "2"), Pair(3, "three"))) << kept;
+    }
+  }
+}
+
+TEST_F(RedoLogTest, EndsBeforeARecordWithABitThatIsWrong) {
+  open();
+  append("one");
+  append("two");
+  const std::string whole = file_bytes(a());
+  const std::size_t last = kRedoHeaderBytes + 3;
+
+  for (std::size_t at = last; at < last + kRedoHeaderBytes + 3; ++at) {
+    std::string flipped = whole;
+    flipped[at] = static_cast<char>(flipped[at] ^ (1 << (at % 8)));
+    write_file(a(), flipped);
+
+    open();
+    EXPECT_THAT(replayed_, ElementsAre(Pair(1, "one"))) << at;
+    EXPECT_EQ(append("2"), 2U);
+    open();
+    EXPECT_THAT(replayed_, ElementsAre(Pair(1, "one"), Pair(2, "2"))) << at;
+  }
+}
+
+TEST_F(RedoLogTest, TakesNothingBehindTheLastRecordForARecord) {
+  open();
+  append("ONE");
+  append("two");
+  // A whole record of the number that comes next, but behind another one: a caller's text could hold it.
+  const std::string other = file_bytes(a()).substr(kRedoHeaderBytes + 3, kRedoHeaderBytes + 3);
+  write_file(a(), "");
+  open();
+  append("one");
+  const std::string one = file_bytes(a()).substr(0, kRedoHeaderBytes + 3);
+  const std::string endless = one.substr(0, 4) + std::string(4, '\xff') + one.substr(8);
+
+  for (const std::string& behind : {other, one, endless, std::string(100, 'g'), one.substr(0, 9)}) {
+    write_file(a(), one + behind);
+    open();
+    EXPECT_THAT(replayed_, ElementsAre(Pair(1, "one")));
+    EXPECT_EQ(append("two"), 2U);
+    open();
+    EXPECT_THAT(replayed_, ElementsAre(Pair(1, "one"), Pair(2, "two")));
+  }
+}
+
+TEST_F(RedoLogTest, TakesTheRecordsOfAnotherStoreForNone) {
+  open();
+  for (int i = 0; i < 5; ++i) append_some();
+
+  seed_ = 1;
+  open(2);
+  EXPECT_THAT(replayed_, IsEmpty());
+  EXPECT_EQ(append("three"), 3U);
+  open(2);
+  EXPECT_THAT(replayed_, ElementsAre(Pair(3, "three")));
+}
+
+TEST_F(RedoLogTest, TakesAFileForEmptyWhoseFirstRecordIsTorn) {
+  open();
+  for (int i = 0; i < 6; ++i) append_some();
+  const std::string before = file_bytes(a());
+  log().release(3);
+  append("seven");
+  const std::string after = file_bytes(a());
+
+  for (std::size_t written = 0; written < kRedoHeaderBytes + 5; ++written) {
+    write_file(a(), after.substr(0, written) + before.substr(written));
+    open(3);
+    EXPECT_THAT(replayed_, ElementsAre(Pair(4, _), Pair(5, _), Pair(6, _)));
+    EXPECT_EQ(append("7"), 7U);
+    open(6);
+    EXPECT_THAT(replayed_, ElementsAre(Pair(7, "7"))) << written;
+  }
+}
+
+TEST_F(RedoLogTest, RefusesToGoOnWithoutRecordsThatAreNeeded) {
+  open();
+  for (int i = 0; i < 6; ++i) append_some();
+  log_.reset();
+  const std::string first_file = file_bytes(a());
+
+  std::filesystem::remove(a());
+  expect_lacks(0, "the first after 0 is 4");
+  expect_lacks(2, "the first after 2 is 4");
+  open(3);
+  EXPECT_THAT(replayed_, SizeIs(3));
+
+  std::string damaged = first_file;
+  damaged[kRedoHeaderBytes + 100] = 'd';  // in the second record's header
+  write_file(a(), damaged);
+  expect_lacks(0, "the first after 1 is 4");
+  expect_lacks(1, "the first after 1 is 4");
+  open(3);
+  EXPECT_THAT(replayed_, SizeIs(3));
+
+  write_file(b(), first_file);
+  write_file(a(), first_file);
+  EXPECT_FALSE(reopen());
+}
+
+TEST_F(RedoLogTest, RefusesToGoOnWithARecordThatWasDamagedLater) {
+  open();
+  for (int i = 0; i < 3; ++i) append_some();
+  std::string damaged = file_bytes(a());
+  damaged[2 * kRedoHeaderBytes + 150] = 'd';  // in the second record's content
+  write_file(a(), damaged);
+
+  expect_lacks(0, "2 is damaged, and later ones are there");
+  EXPECT_EQ(file_bytes(a()), damaged);
+  open(2);
+  EXPECT_THAT(replayed_, SizeIs(1));
+}
+
+TEST_F(RedoLogTest, GoesOnBehindTheTablesWhenItsFilesAreGone) {
+  open(17);
+  EXPECT_THAT(replayed_, IsEmpty());
+  EXPECT_EQ(append("eighteen"), 18U);
+  open(17);
+  EXPECT_THAT(replayed_, ElementsAre(Pair(18, "eighteen")));
+}
+
+TEST_F(RedoLogTest, GoesOnBehindTheTablesWhenItsFilesAreOld) {
+  open();
+  for (int i = 0; i < 5; ++i) append_some();
+
+  open(17);
+  EXPECT_THAT(replayed_, IsEmpty());
+  EXPECT_FALSE(log().is_full());
+  EXPECT_EQ(append_some(), 18U);
+  open(17);
+  EXPECT_THAT(replayed_, SizeIs(1));
+  for (int i = 0; i < 5; ++i) append_some();
+  EXPECT_TRUE(log().is_full());
+  open(17);
+  EXPECT_THAT(replayed_, SizeIs(6));
+}
+
+/// What the log has to give back, beside the log.
+class RedoLogModelTest : public RedoLogTest {
+ protected:
+  std::uint64_t below(std::uint64_t limit) { return random_.next_u64() % limit; }
+
+  void append_one() {
+    std::string content(8 + (below(20) == 0 ? below(5000) : below(300)), '\0');
+    random_.fill(std::as_writable_bytes(std::span(content)));
+    const std::uint64_t number = append(content);
+    ASSERT_EQ(number, last_ + 1);
+    last_ = number;
+    records_[number] = content;
+  }
+  void release_some() {
+    released_ += below(last_ - released_ + 1);
+    log().release(released_);
+    EXPECT_TRUE(released_ < last_ || !log().is_full());
+  }
+  void restart() {
+    open(released_);
+    records_.erase(records_.begin(), records_.upper_bound(released_));
+    ASSERT_EQ(replayed_, records_);
+  }
+  /// As if the power had failed while the last record was written.
+  void tear_last() {
+    if (last_ == released_) return;
+    for (const std::filesystem::path& file : {a(), b()}) {
+      std::string bytes = file_bytes(file);
+      const std::size_t content = bytes.find(records_[last_]);
+      if (content == std::string::npos) continue;
+      const std::size_t size = kRedoHeaderBytes + records_[last_].size();
+      const std::size_t end = content - kRedoHeaderBytes + size;
+      const std::size_t lost = 1 + below(size);
+      bytes[end - 1] = static_cast<char>(bytes[end - 1] ^ 1);
+      random_.fill(std::as_writable_bytes(std::span(bytes).subspan(end - lost, lost - 1)));
+      write_file(file, bytes);
+    }
+    records_.erase(last_--);
+  }
+
+  SeededRandom random_{20'261'126};
+  std::map<std::uint64_t, std::string> records_;
+  std::uint64_t last_ = 0;
+  std::uint64_t released_ = 0;
+};
+
+TEST_F(RedoLogModelTest, GivesBackWhatItsModelHolds) {
+  file_bytes_ = 2'000;
+  open();
+  for (int round = 0; round < 300 && !HasFatalFailure(); ++round) {
+    SCOPED_TRACE(round);
+    for (std::uint64_t count = below(6); count > 0; --count) append_one();
+    if (below(2) == 0) release_some();
+    const bool is_torn = below(8) == 0;
+    if (is_torn) tear_last();
+    if (is_torn || below(3) == 0) restart();
+  }
+}
+
+}  // namespace
+}  // namespace quern
