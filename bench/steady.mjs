@@ -141,6 +141,7 @@ async function counters(url) {
 const columns = [
   { name: "database, MiB", of: (s) => s.database / 1048576, digits: 1 },
   { name: "its log, MiB", of: (s) => s.log / 1048576, digits: 1 },
+  { name: "redo log, MiB", of: (s) => s.redo / 1048576, digits: 1 },
   { name: "files", of: (s) => s.files, digits: 0 },
   { name: "files, MiB", of: (s) => s.file_bytes / 1048576, digits: 1 },
   { name: "memory, MiB", of: (s) => s.memory / 1048576, digits: 1 },
@@ -153,6 +154,7 @@ async function sample(server, data, second) {
     ...(await counters(server.url)),
     database: size_of(join(data, "queue.sqlite")),
     log: size_of(join(data, "queue.sqlite-wal")),
+    redo: size_of(join(data, "redo-a")) + size_of(join(data, "redo-b")),
     files: files.count,
     file_bytes: files.bytes,
     memory: resident_bytes(server.pid),

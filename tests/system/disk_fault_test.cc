@@ -1,27 +1,22 @@
 // What a disk may do to a server: fail writes, fail syncs, turn read-only, tear the end of the log,
 // damage the store; and what another process may do that holds the store.
 
-#include <sqlite3.h>
-
 #include <cerrno>
-#include <future>
 #include <set>
 
-#include "testing/log_content.h"
 #include "tests/system/faulty_server.h"
 #include "tests/system/runner_census.h"
+#include "tests/system/store_files.h"
 #include "tests/system/task_history.h"
 
 namespace quern {
 namespace {
 
 namespace fs = std::filesystem;
-using std::chrono::seconds;
 
 class DiskFaultTest : public FaultyServerTest {
  protected:
-  [[nodiscard]] fs::path store() const { return folder_.path() / "data" / "queue.sqlite"; }
-  [[nodiscard]] fs::path log() const { return folder_.path() / "data" / "queue.sqlite-wal"; }
+  [[nodiscard]] StoreFiles store() const { return {folder_.path() / "data"}; }
 
   static void pause(Client& admin) { ASSERT_TRUE(admin.call("POST", "/admin/models/echo/pause")); }
   static void resume(Client& admin) {
@@ -45,6 +40,21 @@ class DiskFaultTest : public FaultyServerTest {
     EXPECT_EQ(refused.error().http_status, 502) << refused.error().message;
     return refused.error().http_status == 502;
   }
+  // Creates tasks until one gets 502, and answers those that were taken before.
+  static std::vector<TaskHandle> submit_until_refused(Client& caller) {
+    std::vector<TaskHandle> taken;
+    const bool refused = eventually([&] {
+      const auto task = caller.submit("echo", "{}");
+      if (task) {
+        taken.push_back(*task);
+      } else {
+        EXPECT_EQ(task.error().http_status, 502) << task.error().message;
+      }
+      return !task;
+    });
+    EXPECT_TRUE(refused) << taken.size() << " were taken";
+    return taken;
+  }
   static std::set<std::string> all_tasks(Client& admin) {
     const auto page = admin.call("GET", "/admin/tasks?limit=1000");
     EXPECT_TRUE(page);
@@ -64,7 +74,7 @@ class DiskFaultTest : public FaultyServerTest {
   }
 
   // While `fault` is `error`, the server goes on with all that needs no writing, and afterwards with
-  // everything.
+  // everything. Notes in taken_ how many creates were taken before the first was refused.
   void sit_out(std::atomic<int>& fault, int error) {
     const std::string text = config(process_model("wait", kWaitForGo, "attempts = 1"));
     serve(text);
@@ -76,7 +86,8 @@ class DiskFaultTest : public FaultyServerTest {
     wait_until_running(caller, *running);
 
     fault = error;
-    ASSERT_TRUE(is_refused(caller));
+    const std::vector<TaskHandle> taken = submit_until_refused(caller);
+    taken_ = taken.size();
     EXPECT_GT(board().faults, 0U);
     EXPECT_EQ(ready_status(), 503);
     EXPECT_TRUE(caller.result(done.front())) << "results are served";
@@ -92,6 +103,7 @@ class DiskFaultTest : public FaultyServerTest {
     ASSERT_TRUE(result) << result.error().message;
     EXPECT_EQ(look_up(caller, running->request_id).attempts.size(), 1U);
     std::vector<TaskHandle> acknowledged = submit(caller, 3);
+    acknowledged.insert(acknowledged.end(), taken.begin(), taken.end());
     expect_all_end(caller, acknowledged);
 
     server_->kill();
@@ -101,13 +113,60 @@ class DiskFaultTest : public FaultyServerTest {
     expect_all_end(after, acknowledged);
     EXPECT_TRUE(after.result(*running));
   }
+
+  std::size_t taken_ = 0;
 };
 
-TEST_F(DiskFaultTest, SitsOutADiskThatFailsWrites) { sit_out(board().write_error, EIO); }
+TEST_F(DiskFaultTest, SitsOutADiskThatFailsWrites) {
+  sit_out(board().write_error, EIO);
+  EXPECT_EQ(taken_, 0U) << "nothing is acknowledged that could not be written";
+}
 
-TEST_F(DiskFaultTest, SitsOutAFileSystemThatTurnedReadOnly) { sit_out(board().write_error, EROFS); }
+TEST_F(DiskFaultTest, SitsOutAFileSystemThatTurnedReadOnly) {
+  sit_out(board().write_error, EROFS);
+  EXPECT_EQ(taken_, 0U);
+}
 
-TEST_F(DiskFaultTest, SitsOutADiskThatFailsSyncs) { sit_out(board().sync_error, EIO); }
+TEST_F(DiskFaultTest, SitsOutADiskThatFailsSyncs) {
+  sit_out(board().sync_error, EIO);
+  EXPECT_EQ(taken_, 0U);
+}
+
+// What was taken before the tables' failure was noticed is in the redo log.
+TEST_F(DiskFaultTest, SitsOutTablesThatCannotBeWritten) {
+  sit_out(board().tables_write_error, EIO);
+}
+
+TEST_F(DiskFaultTest, LosesNothingAcknowledgedInACrashWhileTheTablesCannotBeWritten) {
+  serve(config());
+  std::vector<TaskHandle> ended;
+  std::vector<TaskHandle> waiting;
+  {
+    Client caller = client();
+    ended = submit(caller, 5);
+    expect_all_end(caller, ended);
+    pause(caller);
+    waiting = submit(caller, 5, 5'000);
+    board().tables_write_error = EIO;
+    for (const TaskHandle& task : submit_until_refused(caller)) waiting.push_back(task);
+    EXPECT_EQ(ready_status(), 503);
+    EXPECT_TRUE(caller.status(waiting.back())) << "polls are answered";
+    EXPECT_TRUE(is_refused(caller));
+    server_->kill();
+  }
+  EXPECT_GT(records_pending(store()), 0U);
+  board().tables_write_error = 0;
+  serve(config());
+
+  Client after = client();
+  for (const TaskHandle& task : ended) {
+    EXPECT_TRUE(after.result(task));
+    EXPECT_EQ(look_up(after, task.request_id).attempts.size(), 1U) << "it does not run again";
+  }
+  EXPECT_EQ(all_tasks(after).size(), ended.size() + waiting.size());
+  resume(after);
+  expect_all_end(after, waiting);
+}
 
 TEST_F(DiskFaultTest, DoesNotBringBackARefusedCreateInACrashRightAfterIt) {
   serve(config());
@@ -117,12 +176,39 @@ TEST_F(DiskFaultTest, DoesNotBringBackARefusedCreateInACrashRightAfterIt) {
     pause(caller);
     for (const TaskHandle& task : submit(caller, 5)) acknowledged.insert(task.request_id);
 
-    // The commit is written whole when its sync fails.
-    board().sync_error = EIO;
+    // The record is written whole when its sync fails.
+    board().redo_sync_error = EIO;
     ASSERT_TRUE(is_refused(caller));
     server_->kill();
   }
-  board().sync_error = 0;
+  board().redo_sync_error = 0;
+  serve(config());
+
+  Client after = client();
+  EXPECT_EQ(all_tasks(after), acknowledged);
+}
+
+TEST_F(DiskFaultTest, DoesNotBringBackARefusedCreateBehindALaterOne) {
+  serve(config());
+  std::set<std::string> acknowledged;
+  {
+    Client caller = client();
+    pause(caller);
+    for (const TaskHandle& task : submit(caller, 5)) acknowledged.insert(task.request_id);
+    // Held, so that the redo log alone has what follows.
+    const StoreLock lock(store().database());
+    board().redo_sync_error = EIO;
+    // A long one, of which the short one that takes its place leaves the most.
+    EXPECT_FALSE(caller.submit("echo", R"({"prompt":")" + std::string(20'000, 'x') + R"("})"));
+    board().redo_sync_error = 0;
+    // What tries every second whether the disk works takes the place, or the create itself.
+    EXPECT_TRUE(eventually([&] {
+      const auto task = caller.submit("echo", "{}");
+      if (task) acknowledged.insert(task->request_id);
+      return task.has_value();
+    }));
+    server_->kill();
+  }
   serve(config());
 
   Client after = client();
@@ -159,7 +245,7 @@ TEST_F(DiskFaultTest, SaysWhenTheLogCannotMoveIntoTheDatabase) {
   pause(caller);
   std::vector<TaskHandle> acknowledged;
   const auto submit_until_logged = [&](const char* words) {
-    // The log moves once it is 40 MB long.
+    // The log moves once it is 10 MB long, or the redo log has no room.
     for (int i = 0; i < 200 && server_->log().find(words) == std::string::npos; ++i) {
       for (TaskHandle& task : submit(caller, 1, 1'000'000)) acknowledged.push_back(std::move(task));
     }
@@ -168,89 +254,110 @@ TEST_F(DiskFaultTest, SaysWhenTheLogCannotMoveIntoTheDatabase) {
 
   board().database_sync_error = EIO;
   submit_until_logged("the write-ahead log only grows until this is mended");
-  EXPECT_EQ(ready_status(), 200) << "creates are durable in the log";
+  EXPECT_EQ(ready_status(), 200);
+  for (TaskHandle& task : submit(caller, 20, 1'000'000)) acknowledged.push_back(std::move(task));
   server_->kill();
   board().database_sync_error = 0;
   serve(config());
 
-  EXPECT_LT(fs::file_size(log()), 1'000'000U) << "a start moves it";
   Client after = client();
+  EXPECT_TRUE(eventually([&] { return fs::file_size(store().tables_log()) < 1'000'000; }))
+      << "a start moves it";
   for (const TaskHandle& task : acknowledged) EXPECT_TRUE(after.status(task)) << task.request_id;
 }
-
-// The write lock of the store, held by this process.
-class StoreLock {
- public:
-  explicit StoreLock(const fs::path& store) {
-    EXPECT_EQ(::sqlite3_open(store.c_str(), &connection_), SQLITE_OK);
-    EXPECT_EQ(::sqlite3_busy_timeout(connection_, 30'000), SQLITE_OK);
-    EXPECT_EQ(::sqlite3_exec(connection_, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
-  }
-  ~StoreLock() { ::sqlite3_close(connection_); }
-  StoreLock(const StoreLock&) = delete;
-  StoreLock& operator=(const StoreLock&) = delete;
-
- private:
-  sqlite3* connection_ = nullptr;
-};
 
 TEST_F(DiskFaultTest, WaitsForAnotherProcessThatHoldsTheStore) {
   serve(config());
   Client caller = client();
-  Client poller = client();
+  const TaskHandle before = submit(caller, 1).at(0);
+  expect_all_end(caller, {before});
+
+  auto lock = std::make_unique<StoreLock>(store().database());
+  std::vector<TaskHandle> acknowledged = submit(caller, 1);
+  expect_all_end(caller, acknowledged);  // commits need no lock
+  // Held for longer than the tables may be behind.
   pause(caller);
-  const TaskHandle known = submit(caller, 1).at(0);
-  // It repeats: on a slow machine even a short hold may outlast the server's patience.
-  Client patient({.url = server_->url(), .key = kSecret});
-
-  auto lock = std::make_unique<StoreLock>(store());
-  auto waiting = std::async(std::launch::async, [&] { return patient.submit("echo", "{}"); });
-  for (int i = 0; i < 10; ++i) EXPECT_TRUE(poller.status(known)) << "polls need no lock";
-  EXPECT_EQ(waiting.wait_for(seconds{0}), std::future_status::timeout);
-  lock.reset();
-  const auto task = waiting.get();
-  EXPECT_TRUE(task) << task.error().message;
-
-  // Held for longer than a caller should wait.
-  lock = std::make_unique<StoreLock>(store());
-  EXPECT_TRUE(is_refused(caller));
+  for (const TaskHandle& task : submit_until_refused(caller)) acknowledged.push_back(task);
   EXPECT_EQ(ready_status(), 503);
+  EXPECT_TRUE(caller.status(acknowledged.back())) << "polls are answered";
+  EXPECT_TRUE(caller.result(before)) << "results are served";
+  EXPECT_TRUE(caller.result(acknowledged.front()));
   lock.reset();
+
   EXPECT_TRUE(eventually([&] { return ready_status() == 200; })) << "it must resume by itself";
   resume(caller);
-  expect_all_end(caller, {known, *task});
+  expect_all_end(caller, acknowledged);
   expect_all_end(caller, submit(caller, 1));
+}
+
+TEST_F(DiskFaultTest, LosesNothingAcknowledgedInACrashWhileAnotherProcessHoldsTheStore) {
+  serve(config());
+  std::vector<TaskHandle> ended;
+  std::vector<TaskHandle> waiting;
+  {
+    Client caller = client();
+    const StoreLock lock(store().database());
+    ended = submit(caller, 5);
+    expect_all_end(caller, ended);
+    pause(caller);
+    waiting = submit(caller, 5, 5'000);
+    server_->kill();
+  }
+  EXPECT_GE(records_pending(store()), 5U + 5U);
+  serve(config());
+
+  Client after = client();
+  for (const TaskHandle& task : ended) {
+    EXPECT_TRUE(after.result(task));
+    EXPECT_EQ(look_up(after, task.request_id).attempts.size(), 1U) << "it does not run again";
+  }
+  resume(after);
+  expect_all_end(after, waiting);
 }
 
 TEST_F(DiskFaultTest, LosesNothingAcknowledgedToATornEndOfTheLog) {
   serve(config());
   std::vector<TaskHandle> acknowledged;
   std::vector<TaskHandle> torn;
-  std::uintmax_t acknowledged_bytes = 0;
+  std::size_t acknowledged_records = 0;
   {
     Client caller = client();
     pause(caller);
+    // Held, so that the tables do not have what is torn off.
+    const StoreLock lock(store().database());
     acknowledged = submit(caller, 20, 5'000);
-    acknowledged_bytes = log_content_bytes(log());
+    acknowledged_records = redo_records(store().redo_a()).size();
     torn = submit(caller, 20, 5'000);
     server_->kill();
   }
-  const std::uintmax_t all_bytes = log_content_bytes(log());
-  ASSERT_GT(all_bytes, acknowledged_bytes + 20 * 5'000);
-  fs::resize_file(log(), acknowledged_bytes + (all_bytes - acknowledged_bytes) / 2 + 123);
-  std::ofstream(log(), std::ios::binary | std::ios::app) << std::string(10'000, '\x5a');
+  const std::vector<RedoRecordAt> records = redo_records(store().redo_a());
+  ASSERT_EQ(records.size(), acknowledged_records + torn.size());
+  const RedoRecordAt& middle = records[acknowledged_records + torn.size() / 2];
+  fs::resize_file(store().redo_a(), middle.at + middle.bytes / 2);
+  std::ofstream(store().redo_a(), std::ios::binary | std::ios::app) << std::string(10'000, '\x5a');
   serve(config());
 
   Client caller = client();
-  resume(caller);
-  expect_all_end(caller, acknowledged);
   std::vector<TaskHandle> kept;
   for (const TaskHandle& task : torn) {
     if (caller.status(task)) kept.push_back(task);
   }
-  EXPECT_LT(kept.size(), torn.size());
+  EXPECT_EQ(kept.size(), torn.size() / 2);
+  resume(caller);
+  expect_all_end(caller, acknowledged);
   expect_all_end(caller, kept);
   expect_all_end(caller, submit(caller, 5));
+}
+
+std::string bytes_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+void overwrite(const fs::path& path, std::uintmax_t at, std::uintmax_t count) {
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  file.seekp(static_cast<std::streamoff>(at));
+  file << std::string(count, '\xa5');
 }
 
 TEST_F(DiskFaultTest, SaysWhatToDoAboutADamagedStoreAndChangesNothing) {
@@ -261,27 +368,74 @@ TEST_F(DiskFaultTest, SaysWhatToDoAboutADamagedStoreAndChangesNothing) {
     submit(caller, 200, 5'000);
   }
   ASSERT_EQ(server_->terminate(), 0);
-  const auto size = static_cast<std::streamoff>(fs::file_size(store()));
-  {
-    std::fstream file(store(), std::ios::binary | std::ios::in | std::ios::out);
-    file.seekp(size / 4);
-    file << std::string(static_cast<std::size_t>(size / 2), '\xa5');
-  }
-  const auto bytes = [&] {
-    std::ifstream file(store(), std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(file), {});
-  };
-  const std::string damaged = bytes();
+  const std::uintmax_t size = fs::file_size(store().database());
+  overwrite(store().database(), size / 4, size / 2);
+  const std::string damaged = bytes_of(store().database());
 
   EXPECT_FALSE(server_->start());
 
   EXPECT_EQ(server_->reap(), 1);
   const std::string said = server_->log();
-  EXPECT_NE(said.find("the store in " + (folder_.path() / "data").string() + " is damaged"),
-            std::string::npos)
+  EXPECT_NE(said.find("the store in " + store().folder.string() + " is damaged"), std::string::npos)
       << said;
   EXPECT_NE(said.find("restore a backup, or see docs/OPERATING.md"), std::string::npos) << said;
-  EXPECT_TRUE(bytes() == damaged);
+  EXPECT_TRUE(bytes_of(store().database()) == damaged);
+}
+
+TEST_F(DiskFaultTest, SaysWhatToDoAboutADamagedRedoLogAndChangesNothing) {
+  serve(config());
+  {
+    Client caller = client();
+    pause(caller);
+    // Held, so that the tables do not have what is damaged.
+    const StoreLock lock(store().database());
+    submit(caller, 20, 5'000);
+    server_->kill();
+  }
+  const std::vector<RedoRecordAt> records = redo_records(store().redo_a());
+  ASSERT_GT(records.size(), 20U);
+  const RedoRecordAt& needed = records[records.size() - 10];
+  overwrite(store().redo_a(), needed.at + needed.bytes / 2, 16);
+  const std::string damaged = bytes_of(store().redo_a());
+  const std::uint64_t pending = records_pending(store());
+
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_FALSE(server_->start());
+    EXPECT_EQ(server_->reap(), 1);
+  }
+
+  const std::string said = server_->log();
+  EXPECT_NE(said.find("the store in " + store().folder.string() + " is damaged"), std::string::npos)
+      << said;
+  EXPECT_NE(said.find(std::to_string(needed.number) + " is damaged"), std::string::npos) << said;
+  EXPECT_TRUE(bytes_of(store().redo_a()) == damaged);
+  EXPECT_EQ(records_pending(store()), pending) << "nothing before it went into the tables";
+}
+
+// The tables have all of it after a stop in order.
+TEST_F(DiskFaultTest, StartsWithoutTheRedoLogOfAServerThatStoppedInOrder) {
+  serve(config());
+  std::vector<TaskHandle> acknowledged;
+  {
+    Client caller = client();
+    pause(caller);
+    acknowledged = submit(caller, 20, 5'000);
+  }
+  ASSERT_EQ(server_->terminate(), 0);
+  EXPECT_EQ(records_pending(store()), 0U);
+  fs::remove(store().redo_a());
+  fs::remove(store().redo_b());
+  serve(config());
+  {
+    Client caller = client();
+    for (TaskHandle& task : submit(caller, 5)) acknowledged.push_back(std::move(task));
+    server_->kill();
+  }
+  serve(config());
+
+  Client after = client();
+  resume(after);
+  expect_all_end(after, acknowledged);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdarg>
+#include <cstdint>
 #include <cstdlib>
 #include <ctime>
 #include <string_view>
@@ -41,10 +42,7 @@ Function* next(const char* name) {
   return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
 }
 
-struct StoreFile {
-  bool is_any = false;
-  bool is_database = false;
-};
+enum class StoreFile : std::uint8_t { none, database, log_of_database, redo };
 
 StoreFile store_file(int fd) {
   std::array<char, 32> link{"/proc/self/fd/"};
@@ -58,8 +56,10 @@ StoreFile store_file(int fd) {
   std::array<char, 4096> path{};
   const ssize_t size = ::readlink(link.data(), path.data(), path.size());
   const std::string_view text(path.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
-  return {.is_any = text.find("/queue.sqlite") != std::string_view::npos,
-          .is_database = text.ends_with("/queue.sqlite")};
+  const std::string_view name = text.substr(text.rfind('/') + 1);
+  if (name == "queue.sqlite") return StoreFile::database;
+  if (name.starts_with("queue.sqlite-")) return StoreFile::log_of_database;
+  return name == "redo-a" || name == "redo-b" ? StoreFile::redo : StoreFile::none;
 }
 
 // True (with errno set): the call is to fail.
@@ -72,15 +72,23 @@ bool fails(int error) {
 
 bool write_fails(int fd) {
   const int error = board().write_error.load();
-  return error != 0 && store_file(fd).is_any && fails(error);
+  const int tables_error = board().tables_write_error.load();
+  if (error == 0 && tables_error == 0) return false;
+  const StoreFile file = store_file(fd);
+  if (file == StoreFile::none) return false;
+  return fails(error) || (file != StoreFile::redo && fails(tables_error));
 }
 
 bool sync_fails(int fd) {
   const int error = board().sync_error.load();
   const int database_error = board().database_sync_error.load();
-  if (error == 0 && database_error == 0) return false;
+  const int redo_error = board().redo_sync_error.load();
+  if (error == 0 && database_error == 0 && redo_error == 0) return false;
   const StoreFile file = store_file(fd);
-  return (file.is_any && fails(error)) || (file.is_database && fails(database_error));
+  if (file == StoreFile::none) return false;
+  if (file == StoreFile::database && fails(database_error)) return true;
+  if (file == StoreFile::redo && fails(redo_error)) return true;
+  return fails(error);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "quern/client.h"
+#include "testing/eventually.h"
 #include "testing/temp_folder.h"
 #include "testing/test_server.h"
 
@@ -25,13 +26,13 @@ inline constexpr const char* kWaitForGo =
     "while [ ! -e go ]; do sleep 0.05; done\n"
     "echo '{\"output\":{\"type\":\"text\",\"text\":\"done\"}}'\n";
 
-/// Follows the task until it is IN_PROGRESS.
+/// Follows the task until it is IN_PROGRESS. No call of it is held: one that comes when the task runs
+/// already would wait for what comes after that.
 inline void wait_until_running(Client& client, const TaskHandle& task) {
-  for (StatusReport report; report.status != TaskStatus::in_progress;) {
-    auto asked = client.status(task, false, std::chrono::seconds{5});
-    ASSERT_TRUE(asked) << asked.error().message;
-    report = *asked;
-  }
+  EXPECT_TRUE(eventually([&] {
+    const auto asked = client.status(task);
+    return asked && asked->status == TaskStatus::in_progress;
+  })) << task.request_id;
 }
 
 class SystemTest : public ::testing::Test {

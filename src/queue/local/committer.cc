@@ -48,7 +48,6 @@ Committer::Committer(const Parts& parts, const Options& options)
       running_(parts.running),
       watches_(parts.watches),
       metrics_(parts.metrics),
-      checkpointer_(parts.checkpointer),
       options_(options),
       bodies_(options.body_cache_bytes),
       retention_(options.retention) {}
@@ -69,7 +68,6 @@ void Committer::run(std::span<Command> commands) {
     commands = commands.subspan(count);
   }
   if (!watches_.is_empty()) watches_.flush(clock_.now().steady);
-  checkpointer_.after_commits();
 }
 
 std::optional<SteadyTime> Committer::next_due() const {
@@ -92,7 +90,6 @@ std::optional<SteadyTime> Committer::next_due() const {
 
 void Committer::close() {
   if (state_.write_failure || !running_.has_unsaved()) return;
-  begin_journal();
   running_.write_unsaved(journal_);
   if (commit_journal()) running_.mark_saved();
 }
@@ -130,10 +127,9 @@ void Committer::run_batch(std::span<Command> commands) {
   look_up_replays(commands, batch);
   apply(commands, batch);
   note_beats(commands, batch);
-  find_expired(batch, commands.size());
+  find_expired(batch);
   if (is_worth_writing(batch)) {
     if (!commands.empty()) metrics_.batch_commands.observe(static_cast<double>(commands.size()));
-    begin_journal();
     write(batch);
     if (const Result<void> done = commit_journal(); !done) {
       {
@@ -356,6 +352,7 @@ void Committer::publish(Batch& batch) {
     results_.put(view_of(row, std::move(result), state_));
   }
   const std::scoped_lock lock(state_.mutex);
+  note_watched(batch);
   state_.core.commit();
   publish_pauses(batch);
 }

@@ -1,6 +1,6 @@
 #pragma once
 // Turns gathered commands into durable changes: applies them to the core, writes what changed in
-// one SQLite transaction, then publishes and answers.
+// one transaction of the journal, then publishes and answers.
 //
 // A transaction that fails takes its commands' effects with it: the core is as it was, and exactly
 // these callers get `unavailable`. Until a later one works the store counts as not writable, and a
@@ -20,7 +20,6 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "queue/local/body_cache.h"
-#include "queue/local/checkpointer.h"
 #include "queue/local/command.h"
 #include "queue/local/journal.h"
 #include "queue/local/queue_metrics.h"
@@ -50,7 +49,6 @@ class Committer {
     RunningTasks& running;
     WatchHub& watches;
     QueueMetrics& metrics;
-    Checkpointer& checkpointer;
   };
   struct Options {
     std::chrono::milliseconds retention{std::chrono::hours{24}};
@@ -145,15 +143,16 @@ class Committer {
   // -- committer_changes.cc
   /// Fills the journal's transaction.
   void write(Batch& batch);
-  void begin_journal();
+  void write_names();
   void write_change(const Change& change, Batch& batch, std::size_t& next_made);
   void write_submit(const TaskRow& row, const SubmitCommand& command, Batch& batch);
   void write_end(const Change& change, FinishCommand* finish, Batch& batch);
   [[nodiscard]] AttemptRecord attempt_of(const Change& change, const FinishCommand* finish,
                                          const Batch& batch) const;
   TaskResult result_of(const Change& change, FinishCommand* finish, const Batch& batch);
-  void find_expired(Batch& batch, std::size_t commands);
+  void find_expired(Batch& batch);
   void note_changes(Batch& batch);
+  void note_watched(Batch& batch);
   void note_expired(const Batch& batch);
   /// Commits the journal's transaction and notes whether the store can be written.
   Result<void> commit_journal();
@@ -183,7 +182,6 @@ class Committer {
   RunningTasks& running_;
   WatchHub& watches_;
   QueueMetrics& metrics_;
-  Checkpointer& checkpointer_;
   Options options_;
   std::atomic<QueueObserver*> observer_{nullptr};
 

@@ -130,7 +130,6 @@ Result<TaskState> Committer::retry(const TaskRef& ref) {
       return fail(std::move(requeued));
     }
   }
-  begin_journal();
   write(batch);
   if (Result<void> done = commit_journal(); !done) {
     const std::scoped_lock lock(state_.mutex);
@@ -151,8 +150,7 @@ Result<bool> Committer::purge(const TaskRef& ref) {
   }
   Result<EndedTask> ended = find_ended(ref);
   if (!ended) return fail(std::move(ended));
-  begin_journal();
-  journal_.remove_ended(ref.id);
+  journal_.add(RemoveEnded{ref.id});
   if (Result<void> done = commit_journal(); !done) return fail(std::move(done));
   results_.erase(ref.id);
   QueueObserver* const observer = observer_.load();
@@ -218,9 +216,7 @@ void Committer::list_unserved() {
 
 void Committer::probe() {
   if (clock_.now().steady < next_probe_) return;
-  begin_journal();
-  journal_.write_probe();
-  // The outcome is noted where it matters: in whether the store counts as writable.
+  // An empty transaction. The outcome is noted where it matters: in whether the store counts as writable.
   static_cast<void>(commit_journal());
 }
 

@@ -9,15 +9,14 @@
 
 namespace quern {
 
-void Committer::begin_journal() {
-  journal_.begin();
+void Committer::write_names() {
   for (std::size_t i = state_.keys.stored(); i < state_.keys.size(); ++i) {
     const auto key = static_cast<KeyIndex>(i);
-    journal_.insert_key(key, state_.keys.name(key));
+    journal_.add(InsertKey{key, state_.keys.name(key)});
   }
   for (std::size_t i = state_.models.stored(); i < state_.models.size(); ++i) {
     const auto model = static_cast<ModelIndex>(i);
-    journal_.insert_model(model, state_.models.name(model));
+    journal_.add(InsertModel{model, state_.models.name(model)});
   }
 }
 
@@ -57,15 +56,17 @@ std::string_view outputs_of(const Change& change, const FinishCommand* finish) {
 }  // namespace
 
 void Committer::write(Batch& batch) {
+  write_names();
   std::size_t next_made = 0;
   running_.write_unsaved(journal_);
   for (const Change& change : state_.core.changes()) write_change(change, batch, next_made);
   QUERN_ASSERT(next_made == batch.made.size());
-  for (const auto& [model, paused] : batch.pauses) journal_.set_paused(model, paused);
-  if (batch.lease_tokens != 0) journal_.reserve_lease_tokens(batch.lease_tokens);
-  for (const ExpiredTask& task : batch.expired) journal_.remove_ended(task.id);
+  for (const auto& [model, paused] : batch.pauses) journal_.add(SetPaused{model, paused});
+  if (batch.lease_tokens != 0) journal_.add(ReserveLeaseTokens{batch.lease_tokens});
+  for (const ExpiredTask& task : batch.expired) journal_.add(RemoveEnded{task.id});
   if (batch.drop_records) {
-    journal_.remove_idempotency(retention_.made_before(batch.now, kIdempotencyTtl), kExpireIdleMax);
+    const WallTime made_before = retention_.made_before(batch.now, kIdempotencyTtl);
+    journal_.add(RemoveIdempotency{made_before, kExpireMax});
   }
 }
 
@@ -78,26 +79,26 @@ void Committer::write_change(const Change& change, Batch& batch, std::size_t& ne
       QUERN_ASSERT(next_made < batch.made.size());
       return write_submit(change.row, *batch.made[next_made++], batch);
     case Change::Kind::started:
-      return journal_.update_task(change.row, batch.now.wall);
+      return journal_.add(UpdateTask{change.row, batch.now.wall});
     case Change::Kind::attempt_ended:
-      journal_.insert_attempt(attempt_of(change, finish, batch));
-      return journal_.update_task(change.row, std::nullopt);
+      journal_.add(InsertAttempt{attempt_of(change, finish, batch)});
+      return journal_.add(UpdateTask{change.row, std::nullopt});
     case Change::Kind::cancel_marked:
-      return journal_.update_task(change.row, running_.started(change.row.id));
+      return journal_.add(UpdateTask{change.row, running_.started(change.row.id)});
     case Change::Kind::ended:
       return write_end(change, finish, batch);
     case Change::Kind::requeued:
-      return journal_.revive_task(change.row);
+      return journal_.add(ReviveTask{change.row});
   }
 }
 
 void Committer::write_submit(const TaskRow& row, const SubmitCommand& command, Batch& batch) {
   QUERN_ASSERT(row.id == command.answer->id);
-  journal_.insert_task(row, command.submission.input);
+  journal_.add(InsertTask{row, command.submission.input});
   if (!command.submission.idempotency) return;
   const IdempotencyKey& idempotency = *command.submission.idempotency;
-  journal_.insert_idempotency(row.key, idempotency.name,
-                              IdempotencyRecord{row.id, idempotency.fingerprint, batch.now.wall});
+  const IdempotencyRecord record{row.id, idempotency.fingerprint, batch.now.wall};
+  journal_.add(InsertIdempotency{row.key, idempotency.name, record});
 }
 
 void Committer::write_end(const Change& change, FinishCommand* finish, Batch& batch) {
@@ -105,7 +106,12 @@ void Committer::write_end(const Change& change, FinishCommand* finish, Batch& ba
   if (!change.attempt_result.empty()) last = attempt_of(change, finish, batch);
   const TaskResult& result =
       batch.ended.emplace_back(change.row, result_of(change, finish, batch)).second;
-  journal_.end_task(change.row, result, outputs_of(change, finish), last ? &*last : nullptr);
+  journal_.add(EndTask{.row = change.row,
+                       .run_time = result.run_time,
+                       .error = result.error,
+                       .metadata_json = result.metadata_json,
+                       .outputs = outputs_of(change, finish),
+                       .last = last});
 }
 
 AttemptRecord Committer::attempt_of(const Change& change, const FinishCommand* finish,
@@ -148,18 +154,15 @@ TaskResult Committer::result_of(const Change& change, FinishCommand* finish, con
   return result;
 }
 
-void Committer::find_expired(Batch& batch, std::size_t commands) {
+void Committer::find_expired(Batch& batch) {
   if (!retention_.is_due(batch.now)) return;
-  const std::size_t count_max =
-      commands == 0 ? kExpireIdleMax
-                    : std::min(kExpireIdleMax, std::max(kExpireBusyMin, 2 * commands));
   const WallTime ended_before = retention_.ended_before(batch.now);
-  Result<std::vector<ExpiredTask>> expired = journal_.expired(ended_before, count_max);
+  Result<std::vector<ExpiredTask>> expired = journal_.expired(ended_before, kExpireMax);
   if (expired) batch.expired = *std::move(expired);
   const Result<std::optional<WallTime>> oldest = journal_.oldest_idempotency();
   batch.drop_records =
       oldest && *oldest && **oldest < retention_.made_before(batch.now, kIdempotencyTtl);
-  const bool has_more = batch.drop_records || batch.expired.size() == count_max;
+  const bool has_more = batch.drop_records || batch.expired.size() == kExpireMax;
   // A failed read is tried again after a while, like a look that found nothing.
   retention_.plan(batch.now, has_more, journal_.oldest_ended().value_or(std::nullopt));
 }
@@ -185,7 +188,6 @@ void Committer::note_changes(Batch& batch) {
     running_.mark_saved();
     logs_due_.reset();
   }
-  const bool watched = !watches_.is_empty();
   for (const Change& change : core.changes()) {
     const TaskRow& row = change.row;
     if (change.kind == Change::Kind::started) {
@@ -197,10 +199,17 @@ void Committer::note_changes(Batch& batch) {
     } else if (change.kind == Change::Kind::ended) {
       bodies_.take(row.id);
     }
-    if (!watched) continue;
-    const QueuePlace place = QueuePlace::of(row);
-    const bool queued = row.state == TaskState::queued;
-    batch.changed.emplace_back(row.id, queued ? std::optional(place) : std::nullopt);
+  }
+}
+
+// With the lock of what is published next: whoever begins to watch looks behind that lock, before or
+// after.
+void Committer::note_watched(Batch& batch) {
+  if (watches_.is_empty()) return;
+  for (const Change& change : state_.core.changes()) {
+    const QueuePlace place = QueuePlace::of(change.row);
+    const bool queued = change.row.state == TaskState::queued;
+    batch.changed.emplace_back(change.row.id, queued ? std::optional(place) : std::nullopt);
     if (moves_positions(change)) watches_.positions_changed(place);
   }
 }

@@ -70,8 +70,9 @@ Result<DataFolder> DataFolder::lock(const std::filesystem::path& path) {
   write_holder(file);
   // Inputs and results are private, whatever the process's mask says; SQLite gives its other files the
   // same permissions.
-  const int database = ::open(folder.database().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (database < 0) return cannot("open the store", folder.database(), errno);
+  const std::filesystem::path database_path = database_in(path);
+  const int database = ::open(database_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (database < 0) return cannot("open the store", database_path, errno);
   ::close(database);
   return folder;
 }

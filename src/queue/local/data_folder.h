@@ -8,6 +8,11 @@
 
 namespace quern {
 
+/// The file of the store's tables; beside it are SQLite's own log and the redo log.
+inline std::filesystem::path database_in(const std::filesystem::path& folder) {
+  return folder / "queue.sqlite";
+}
+
 /// Holds the folder until it goes; the operating system lets go of it when the process dies.
 class DataFolder {
  public:
@@ -24,7 +29,7 @@ class DataFolder {
   }
   ~DataFolder();
 
-  [[nodiscard]] std::filesystem::path database() const { return path_ / "queue.sqlite"; }
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
  private:
   DataFolder(std::filesystem::path path, int file) : path_(std::move(path)), file_(file) {}

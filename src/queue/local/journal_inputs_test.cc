@@ -10,7 +10,6 @@
 
 #include "queue/local/journal_fixture.h"
 #include "queue/local/schema.h"
-#include "queue/local/sqlite.h"
 
 namespace quern {
 namespace {
@@ -33,15 +32,13 @@ class JournalInputsTest : public JournalTest {
     return row;
   }
   void fill(std::size_t bytes) {
-    write([&] {
-      for (std::int64_t n = 1; n <= kTasks; ++n) {
-        journal().insert_task(nth_row(n), body_of(n, bytes));
-      }
-    });
+    for (std::int64_t n = 1; n <= kTasks; ++n) insert(n, bytes);
+    commit();
+    settle();
   }
-  void change(const char* sql) {
-    Connection connection = Connection::open(file(), Connection::Mode::read_write).value();
-    ASSERT_TRUE(connection.execute(sql));
+  /// In the open transaction.
+  void insert(std::int64_t n, std::size_t bytes) {
+    journal().add(InsertTask{nth_row(n), body_of(n, bytes)});
   }
   std::vector<Result<std::string>> inputs_of(const std::vector<std::int64_t>& numbers) {
     std::vector<TaskId> ids;
@@ -79,11 +76,9 @@ TEST_F(JournalInputsTest, ReadsInputsThatAreNotInTheirRow) {
   const auto size_of = [](std::int64_t n) {
     return n % 3 == 0 ? kInlineInputBytesMax + 1 : static_cast<std::size_t>(n);
   };
-  write([&] {
-    for (std::int64_t n = 4; n <= 50; ++n)
-      journal().insert_task(nth_row(n), body_of(n, size_of(n)));
-    journal().insert_task(nth_row(51), "");
-  });
+  for (std::int64_t n = 4; n <= 50; ++n) insert(n, size_of(n));
+  write(InsertTask{nth_row(51), ""});
+  settle();
 
   std::vector<std::int64_t> numbers;
   for (std::int64_t n = 4; n <= 51; ++n) numbers.push_back(n);
@@ -95,13 +90,41 @@ TEST_F(JournalInputsTest, ReadsInputsThatAreNotInTheirRow) {
   EXPECT_EQ(inputs.back(), "");
 }
 
+TEST_F(JournalInputsTest, ReadsThoseThatArePendingAmongThoseThatAreNot) {
+  gate_.install(file());
+  const auto size_of = [](std::int64_t n) {
+    return n % 4 == 0 ? kInlineInputBytesMax + 1 : std::size_t{50};
+  };
+  const auto insert_every_third = [&](std::int64_t first) {
+    for (std::int64_t n = first; n <= 60; n += 3) insert(n, size_of(n));
+    commit();
+  };
+  insert_every_third(1);
+  settle();
+  gate_.close();
+  insert_every_third(2);
+  gate_.await_arrival();
+  insert_every_third(3);
+  std::vector<std::int64_t> numbers;
+  for (std::int64_t n = 60; n >= 1; --n) numbers.push_back(n);
+  numbers.push_back(61);
+
+  const std::vector<Result<std::string>> inputs = inputs_of(numbers);
+
+  ASSERT_EQ(inputs.size(), numbers.size());
+  for (std::size_t i = 0; i + 1 < inputs.size(); ++i) {
+    EXPECT_EQ(inputs[i], body_of(numbers[i], size_of(numbers[i]))) << numbers[i];
+  }
+  EXPECT_EQ(inputs.back().error().code, ErrorCode::not_found);
+}
+
 TEST_F(JournalInputsTest, FailsForThoseAloneThatAreNotThere) {
-  write([&] {
-    for (std::int64_t n = 1; n <= 9; ++n) {
-      if (n != 3) journal().insert_task(nth_row(n), body_of(n, n == 6 ? 5'000 : 50));
-    }
-  });
-  change("DELETE FROM input");
+  for (std::int64_t n = 1; n <= 9; ++n) {
+    if (n != 3) insert(n, n == 6 ? 5'000 : 50);
+  }
+  commit();
+  settle();
+  execute("DELETE FROM input");
 
   const std::vector<Result<std::string>> inputs = inputs_of({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11});
 

@@ -10,7 +10,6 @@
 #include "queue/local/journal_fixture.h"
 #include "queue/local/output_json.h"
 #include "queue/local/schema.h"
-#include "queue/local/sqlite.h"
 
 namespace quern {
 namespace {
@@ -22,7 +21,7 @@ TEST_F(JournalTest, GivesBackEveryFieldOfALiveTask) {
   row.priority = Priority::low;
   row.no_retry = true;
   row.start_deadline = at(5'000'000);
-  write([&] { journal().insert_task(row, "{\"a\":\"\\u0000\"}"); });
+  write(InsertTask{row, "{\"a\":\"\\u0000\"}"});
   EXPECT_EQ(live().at(0).first.start_deadline, row.start_deadline);
   row.state = TaskState::running;
   row.cancel_requested = true;
@@ -30,12 +29,13 @@ TEST_F(JournalTest, GivesBackEveryFieldOfALiveTask) {
   row.lease_token = 99;
   row.start_deadline.reset();
   row.not_before = at(6'000'000);
-  write([&] { journal().update_task(row, at(7'000'000)); });
-  open();
+  write(UpdateTask{row, at(7'000'000)});
 
-  ASSERT_EQ(live().size(), 1U);
-  const auto [stored, started] = live().at(0);
-  EXPECT_EQ(stored.id, row.id);
+  const Live found = live();
+
+  ASSERT_EQ(found.size(), 1U);
+  const auto& [stored, started] = found.at(0);
+  EXPECT_EQ(stored, row);
   EXPECT_EQ(stored.key, row.key);
   EXPECT_EQ(stored.model, row.model);
   EXPECT_EQ(stored.state, TaskState::running);
@@ -43,25 +43,17 @@ TEST_F(JournalTest, GivesBackEveryFieldOfALiveTask) {
   EXPECT_TRUE(stored.no_retry);
   EXPECT_TRUE(stored.cancel_requested);
   EXPECT_FALSE(stored.start_timed_out);
-  EXPECT_EQ(stored.attempts_started, 2U);
-  EXPECT_EQ(stored.rank, row.rank);
-  EXPECT_EQ(stored.lease_token, 99U);
-  EXPECT_EQ(stored.submitted, row.submitted);
   EXPECT_FALSE(stored.start_deadline);
-  EXPECT_EQ(stored.not_before, row.not_before);
   EXPECT_EQ(started, at(7'000'000));
   EXPECT_EQ(journal().input(row.id), "{\"a\":\"\\u0000\"}");
   EXPECT_EQ(journal().last_sequence(), 77);
 }
 
 TEST_F(JournalTest, MovesATaskToTheEndedOnesAndBack) {
-  TaskRow row = make_row(5);
-  write([&] { journal().insert_task(row, "{}"); });
-  row.state = TaskState::failed;
-  row.ended = at(9'000);
+  write(InsertTask{make_row(5), "{}"});
+  TaskRow row = make_ended(5, at(9'000));
   row.error_type = ErrorType::content_blocked;
-  const TaskResult result{.run_time = std::chrono::microseconds{123}, .error = "not this"};
-  write([&] { journal().end_task(row, result, encode_outputs(result.outputs), nullptr); });
+  write(EndTask{.row = row, .run_time = std::chrono::microseconds{123}, .error = "not this"});
 
   EXPECT_TRUE(live().empty());
   const Result<std::optional<EndedTask>> ended = journal().find_ended(row.id);
@@ -75,75 +67,80 @@ TEST_F(JournalTest, MovesATaskToTheEndedOnesAndBack) {
   other.low ^= 1U;
   EXPECT_FALSE(journal().find_ended(other)->has_value());
 
-  row = make_row(5);
-  write([&] { journal().revive_task(row); });
+  write(ReviveTask{make_row(5)});
+  EXPECT_FALSE(journal().find_ended(row.id)->has_value());
   EXPECT_EQ(live().size(), 1U);
   EXPECT_FALSE(journal().find_ended(row.id)->has_value());
 }
 
-TEST_F(JournalTest, RollsBackAWholeTransaction) {
-  journal().begin();
-  journal().insert_task(make_row(1), "{}");
-  journal().rollback();
-  EXPECT_TRUE(live().empty());
+TEST_F(JournalTest, KeepsATransactionWholeWhateverIsInIt) {
+  journal().add(InsertTask{make_row(1), "{}"});
+  journal().add(InsertTask{make_row(2), "{}"});
+  EXPECT_EQ(journal().input(make_id(1)).error().code, ErrorCode::not_found) << "not committed yet";
+  EXPECT_FALSE(journal().find_ended(make_id(1))->has_value());
 
-  journal().begin();
-  journal().insert_task(make_row(1), "{}");
-  journal().insert_task(make_row(1), "{}");  // twice the same: refused
-  journal().insert_task(make_row(2), "{}");
-  const Result<void> done = journal().commit();
+  journal().set_disk_full(true);
+  EXPECT_FALSE(journal().commit());
+  journal().set_disk_full(false);
+  EXPECT_FALSE(journal().input(make_id(2)));
+  write(InsertTask{make_row(3), "{}"});
 
-  ASSERT_FALSE(done);
-  EXPECT_EQ(done.error().code, ErrorCode::internal);
-  EXPECT_TRUE(live().empty());
-  write([&] { journal().insert_task(make_row(3), "{}"); });
-  EXPECT_EQ(live().size(), 1U);
+  const Live found = live();
+  ASSERT_EQ(found.size(), 1U) << "nothing of the transaction that failed is in the next one";
+  EXPECT_EQ(found.at(0).first.id, make_id(3));
 }
 
 TEST_F(JournalTest, SaysThatTheDiskIsFullAndWorksAgainWhenItIsNot) {
-  ASSERT_TRUE(journal().set_pages_max(1));
-  Result<void> done;
   const std::string body(100'000, 'x');
-  journal().begin();
-  journal().insert_task(make_row(1), body);
+  journal().set_disk_full(true);
+  journal().add(InsertTask{make_row(1), body});
 
-  done = journal().commit();
+  const Result<void> done = journal().commit();
 
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, ErrorCode::unavailable);
   EXPECT_THAT(done.error().message, testing::HasSubstr("the disk is full"));
+  EXPECT_FALSE(journal().commit()) << "an empty transaction tells it too";
   EXPECT_TRUE(live().empty());
-  ASSERT_TRUE(journal().set_pages_max(0));
-  write([&] { journal().insert_task(make_row(1), body); });
+  journal().set_disk_full(false);
+  write(InsertTask{make_row(1), body});
   EXPECT_EQ(journal().input(make_id(1))->size(), body.size());
 }
 
+TEST_F(JournalTest, TakesAnEmptyTransaction) {
+  write();
+  write(InsertTask{make_row(1), "{}"});
+  write();
+  settle();
+  write();
+
+  EXPECT_EQ(live().size(), 1U);
+}
+
 TEST_F(JournalTest, KeepsAnInputOfAnySizeThroughAnEndAndARetry) {
-  const std::size_t sizes[] = {2, kInlineInputBytesMax, kInlineInputBytesMax + 1, 100'000};
+  const std::size_t sizes[] = {0, 2, kInlineInputBytesMax, kInlineInputBytesMax + 1, 100'000};
   for (const std::size_t size : sizes) {
-    TaskRow row = make_row(static_cast<std::int64_t>(size));
+    const auto sequence = static_cast<std::int64_t>(size + 1);
     const std::string input(size, 'x');
-    write([&] { journal().insert_task(row, input); });
-    EXPECT_EQ(journal().input(row.id), input);
-    row.state = TaskState::failed;
-    row.ended = at(9'000);
-    write([&] { journal().end_task(row, {}, {}, nullptr); });
+    write(InsertTask{make_row(sequence), input});
+    settle();
+    EXPECT_EQ(journal().input(make_id(sequence)), input);
+    write(EndTask{.row = make_ended(sequence, at(9'000))});
+    settle();
 
-    write([&] { journal().revive_task(make_row(static_cast<std::int64_t>(size))); });
+    write(ReviveTask{make_row(sequence)});
 
-    EXPECT_EQ(journal().input(row.id), input);
-    write([&] {
-      journal().end_task(row, {}, {}, nullptr);
-      journal().remove_ended(row.id);
-    });
-    EXPECT_FALSE(journal().input(row.id)) << size;
+    EXPECT_EQ(journal().input(make_id(sequence)), input);
+    settle();
+    EXPECT_EQ(journal().input(make_id(sequence)), input);
+    write(EndTask{.row = make_ended(sequence, at(9'000))}, RemoveEnded{make_id(sequence)});
+    settle();
+    EXPECT_FALSE(journal().input(make_id(sequence))) << size;
   }
-  Connection connection = Connection::open(file(), Connection::Mode::read_only).value();
-  EXPECT_EQ(connection.query_integer("SELECT count(*) FROM input"), 0);
+  EXPECT_EQ(query_integer("SELECT count(*) FROM input"), 0);
 }
 
 TEST_F(JournalTest, KeepsTheAttemptsOfATaskInTheirOrderThroughEndsAndARetry) {
-  TaskRow row = make_row(8);
   const AttemptRecord first{.sequence = 8,
                             .token = 11,
                             .number = 1,
@@ -153,25 +150,21 @@ TEST_F(JournalTest, KeepsTheAttemptsOfATaskInTheirOrderThroughEndsAndARetry) {
                             .retried = true};
   const auto end = [&](std::uint64_t token, std::uint32_t number, WallTime started,
                        WallTime ended) {
-    row.state = TaskState::failed;
-    row.ended = ended;
-    const AttemptRecord last{.sequence = 8,
-                             .token = token,
-                             .number = number,
-                             .started = started,
-                             .ended = ended,
-                             .result = "failed",
-                             .reason = "exit 1"};
-    write([&] { journal().end_task(row, {}, {}, &last); });
+    write(EndTask{.row = make_ended(8, ended),
+                  .last = AttemptRecord{.sequence = 8,
+                                        .token = token,
+                                        .number = number,
+                                        .started = started,
+                                        .ended = ended,
+                                        .result = "failed",
+                                        .reason = "exit 1"}});
   };
-  write([&] {
-    journal().insert_task(row, "{}");
-    journal().insert_attempt(first);
-  });
+  write(InsertTask{make_row(8), "{}"}, InsertAttempt{first}, UpdateTask{make_row(8), {}});
 
   end(12, 2, at(30), at(40));
 
-  const std::vector<StoredAttempt> ended = reader()->find_ended(row.id)->value().history.attempts;
+  const std::vector<StoredAttempt> ended =
+      reader()->find_ended(make_id(8))->value().history.attempts;
   ASSERT_EQ(ended.size(), 2U);
   EXPECT_EQ(ended[0].attempt.result, "lost");
   EXPECT_TRUE(ended[0].retried);
@@ -182,11 +175,12 @@ TEST_F(JournalTest, KeepsTheAttemptsOfATaskInTheirOrderThroughEndsAndARetry) {
   EXPECT_EQ(ended[1].attempt.reason, "exit 1");
   EXPECT_FALSE(ended[1].retried);
 
-  write([&] { journal().revive_task(make_row(8)); });
-  EXPECT_EQ(reader()->history(row.id)->attempts.size(), 2U);
+  write(ReviveTask{make_row(8)});
+  EXPECT_EQ(reader()->history(make_id(8))->attempts.size(), 2U);
 
   end(13, 1, at(50), at(60));
-  const std::vector<StoredAttempt> again = reader()->find_ended(row.id)->value().history.attempts;
+  const std::vector<StoredAttempt> again =
+      reader()->find_ended(make_id(8))->value().history.attempts;
   ASSERT_EQ(again.size(), 3U);
   EXPECT_EQ(again[1].attempt.ended, at(40));
   EXPECT_EQ(again[1].attempt.reason, "exit 1");
@@ -194,47 +188,69 @@ TEST_F(JournalTest, KeepsTheAttemptsOfATaskInTheirOrderThroughEndsAndARetry) {
 }
 
 TEST_F(JournalTest, KnowsOfNoLastAttemptWhereATaskEndedWithoutOne) {
-  TaskRow row = make_row(9);
-  write([&] {
-    journal().insert_task(row, "{}");
-    journal().insert_attempt({.sequence = 9, .token = 1, .number = 1, .result = "failed"});
-  });
-  row.state = TaskState::canceled;
-  row.ended = at(50);
-  write([&] { journal().end_task(row, {}, {}, nullptr); });
+  write(InsertTask{make_row(9), "{}"},
+        InsertAttempt{{.sequence = 9, .token = 1, .number = 1, .result = "failed"}},
+        UpdateTask{make_row(9), {}});
+  write(EndTask{.row = make_ended(9, at(50), TaskState::canceled)});
 
-  EXPECT_EQ(reader()->find_ended(row.id)->value().history.attempts.size(), 1U);
-  write([&] { journal().revive_task(make_row(9)); });
-  EXPECT_EQ(reader()->history(row.id)->attempts.size(), 1U);
+  EXPECT_EQ(reader()->find_ended(make_id(9))->value().history.attempts.size(), 1U);
+  write(ReviveTask{make_row(9)});
+  EXPECT_EQ(reader()->history(make_id(9))->attempts.size(), 1U);
 }
 
 TEST_F(JournalTest, ReplacesAnOlderIdempotencyRecord) {
   IdempotencyRecord record{.id = make_id(1), .created = at(10)};
   record.fingerprint.fill(7);
-  write([&] { journal().insert_idempotency(KeyIndex{2}, "k", record); });
-  EXPECT_EQ((*journal().find_idempotency(KeyIndex{2}, "k"))->id, make_id(1));
-  EXPECT_EQ((*journal().find_idempotency(KeyIndex{2}, "k"))->fingerprint, record.fingerprint);
-  EXPECT_FALSE(journal().find_idempotency(KeyIndex{1}, "k")->has_value());
+  write(InsertIdempotency{KeyIndex{2}, "k", record});
+  for ([[maybe_unused]] const char* where : {"pending", "settled"}) {
+    EXPECT_EQ((*journal().find_idempotency(KeyIndex{2}, "k"))->id, make_id(1)) << where;
+    EXPECT_EQ((*journal().find_idempotency(KeyIndex{2}, "k"))->fingerprint, record.fingerprint);
+    EXPECT_FALSE(journal().find_idempotency(KeyIndex{1}, "k")->has_value());
+    settle();
+  }
   record.id = make_id(2);
   record.created = at(20);
-  write([&] { journal().insert_idempotency(KeyIndex{2}, "k", record); });
+  write(InsertIdempotency{KeyIndex{2}, "k", record});
 
   EXPECT_EQ((*journal().find_idempotency(KeyIndex{2}, "k"))->id, make_id(2));
-  write([&] { journal().remove_idempotency(at(20), 10); });
+  settle();
+  EXPECT_EQ((*journal().find_idempotency(KeyIndex{2}, "k"))->id, make_id(2));
+  write(RemoveIdempotency{at(20), 10});
+  settle();
   EXPECT_EQ(journal().oldest_idempotency()->value(), at(20));
-  write([&] { journal().remove_idempotency(at(21), 10); });
+  write(RemoveIdempotency{at(21), 10});
+  settle();
   EXPECT_FALSE(journal().find_idempotency(KeyIndex{2}, "k")->has_value());
 }
 
+TEST_F(JournalTest, ForgetsTheOldestIdempotencyRecordsAtMostSoManyAtATime) {
+  const auto record = [](std::int64_t sequence) {
+    return IdempotencyRecord{.id = make_id(sequence), .created = at(sequence)};
+  };
+  write(InsertIdempotency{KeyIndex{0}, "a", record(1)},
+        InsertIdempotency{KeyIndex{0}, "b", record(2)},
+        InsertIdempotency{KeyIndex{0}, "c", record(3)},
+        InsertIdempotency{KeyIndex{0}, "d", record(4)});
+  settle();
+  EXPECT_EQ(journal().oldest_idempotency()->value(), at(1));
+  gate_.install(file());
+  hold();
+
+  write(RemoveIdempotency{at(10), 1});
+  write(RemoveIdempotency{at(10), 2});
+
+  EXPECT_FALSE(journal().oldest_idempotency()->has_value()) << "some are being forgotten";
+  release();
+  settle();
+  EXPECT_EQ(journal().oldest_idempotency()->value(), at(4));
+  EXPECT_FALSE(journal().find_idempotency(KeyIndex{0}, "c")->has_value());
+  EXPECT_TRUE(journal().find_idempotency(KeyIndex{0}, "d")->has_value());
+}
+
 TEST_F(JournalTest, KeepsNamesPausesAndTheReserveOfTokens) {
-  write([&] {
-    journal().insert_key(KeyIndex{0}, "ada");
-    journal().insert_key(KeyIndex{1}, "bob");
-    journal().insert_model(ModelIndex{0}, "echo");
-    journal().insert_model(ModelIndex{1}, "speech");
-    journal().set_paused(ModelIndex{1}, true);
-    journal().reserve_lease_tokens(1'000);
-  });
+  write(InsertKey{KeyIndex{0}, "ada"}, InsertKey{KeyIndex{1}, "bob"},
+        InsertModel{ModelIndex{0}, "echo"}, InsertModel{ModelIndex{1}, "speech"},
+        SetPaused{ModelIndex{1}, true}, ReserveLeaseTokens{1'000});
   open();
 
   EXPECT_THAT(*journal().key_names(), testing::ElementsAre("ada", "bob"));
@@ -245,28 +261,26 @@ TEST_F(JournalTest, KeepsNamesPausesAndTheReserveOfTokens) {
 }
 
 TEST_F(JournalTest, ForgetsATaskWithAllThatBelongsToIt) {
+  const std::string outputs = encode_outputs({{{.type = OutputType::image, .file_key = "f"}}});
   for (std::int64_t sequence : {1, 2}) {
-    write([&] {
-      TaskRow row = make_row(sequence);
-      journal().insert_task(row, "{}");
-      row.state = TaskState::succeeded;
-      row.ended = at(100 * sequence);
-      TaskResult result;
-      result.outputs.push_back({.type = OutputType::image, .file_key = "f"});
-      journal().insert_attempt({.sequence = sequence, .token = 1, .number = 1, .result = "failed"});
-      const AttemptRecord last{
-          .sequence = sequence, .token = 2, .number = 2, .result = "succeeded"};
-      journal().end_task(row, result, encode_outputs(result.outputs), &last);
-      journal().insert_log(row.id, 0, {at(1), LogSeverity::info, false, "line"});
-    });
+    write(InsertTask{make_row(sequence), "{}"},
+          InsertAttempt{{.sequence = sequence, .token = 1, .number = 1, .result = "failed"}},
+          EndTask{.row = make_ended(sequence, at(100 * sequence), TaskState::succeeded),
+                  .outputs = outputs,
+                  .last =
+                      AttemptRecord{
+                          .sequence = sequence, .token = 2, .number = 2, .result = "succeeded"}},
+          InsertLog{make_id(sequence), 0, at(1), LogSeverity::info, false, "line"});
   }
+  settle();
   EXPECT_EQ(journal().expired(at(100), 10)->size(), 0U);
   const Result<std::vector<ExpiredTask>> expired = journal().expired(at(101), 10);
   ASSERT_EQ(expired->size(), 1U);
   EXPECT_EQ(expired->at(0).id, make_id(1));
   EXPECT_EQ(expired->at(0).outputs.at(0).file_key, "f");
 
-  write([&] { journal().remove_ended(make_id(1)); });
+  write(RemoveEnded{make_id(1)});
+  settle();
 
   EXPECT_EQ(journal().oldest_ended()->value(), at(200));
   EXPECT_FALSE(journal().input(make_id(1)));

@@ -45,7 +45,6 @@ struct LocalQueue::Impl {
   DataFolder folder;
   Clock& clock;
   std::unique_ptr<Journal> journal;
-  std::unique_ptr<Checkpointer> checkpointer;
   QueueMetrics metrics;
   QueueState state;
   ResultCache results;
@@ -56,18 +55,15 @@ struct LocalQueue::Impl {
   CommitThread commits;
 
   Impl(DataFolder the_folder, std::unique_ptr<Journal> the_journal,
-       std::unique_ptr<Checkpointer> the_checkpointer,
        std::vector<std::unique_ptr<JournalReader>> the_readers, const LocalQueueOptions& options,
        Clock& the_clock, Random& random, Metrics& the_metrics)
       : folder(std::move(the_folder)),
         clock(the_clock),
         journal(std::move(the_journal)),
-        checkpointer(std::move(the_checkpointer)),
         metrics(the_metrics),
         results(options.result_cache_bytes),
-        committer(
-            {state, *journal, clock, random, results, running, watches, metrics, *checkpointer},
-            {options.retention, options.body_cache_bytes}),
+        committer({state, *journal, clock, random, results, running, watches, metrics},
+                  {options.retention, options.body_cache_bytes}),
         readers(std::move(the_readers)),
         commits(committer, clock) {}
 
@@ -103,24 +99,20 @@ Result<std::unique_ptr<LocalQueue>> LocalQueue::open(const LocalQueueOptions& op
                                                      Random& random, Metrics& metrics) {
   Result<DataFolder> folder = DataFolder::lock(options.folder);
   if (!folder) return fail(std::move(folder));
-  const std::filesystem::path file = folder->database();
-  Result<std::unique_ptr<Journal>> journal = Journal::open({.file = file});
+  Result<std::unique_ptr<Journal>> journal =
+      Journal::open({.folder = folder->path(), .checkpoint_pages = options.checkpoint_pages});
   if (!journal) return fail(std::move(journal));
-  Result<std::unique_ptr<Checkpointer>> checkpointer =
-      Checkpointer::open(file, **journal, options.checkpoint_pages);
-  if (!checkpointer) return fail(std::move(checkpointer));
-  Result<std::vector<std::unique_ptr<JournalReader>>> readers = open_readers(file, options.readers);
+  Result<std::vector<std::unique_ptr<JournalReader>>> readers =
+      open_readers(database_in(folder->path()), options.readers);
   if (!readers) return fail(std::move(readers));
 
-  auto impl =
-      std::make_unique<Impl>(*std::move(folder), *std::move(journal), *std::move(checkpointer),
-                             *std::move(readers), options, clock, random, metrics);
+  auto impl = std::make_unique<Impl>(*std::move(folder), *std::move(journal), *std::move(readers),
+                                     options, clock, random, metrics);
   if (Result<void> done = impl->committer.recover(); !done) return fail(std::move(done));
   return std::unique_ptr<LocalQueue>(new LocalQueue(std::move(impl)));
 }
 
 void LocalQueue::start() {
-  impl_->checkpointer->start();
   impl_->readers.start();
   impl_->commits.start();
 }
@@ -129,7 +121,6 @@ void LocalQueue::stop() {
   // Readers may still ask the commit thread, which then refuses; never the other way round.
   impl_->commits.stop();
   impl_->readers.stop();
-  impl_->checkpointer->stop();
 }
 
 void LocalQueue::wake() { impl_->commits.wake(); }
@@ -188,13 +179,7 @@ void LocalQueue::configure(QueuePolicy policy, Reply<bool> reply) {
   impl_->push(ConfigureCommand{std::move(policy), std::move(reply)});
 }
 
-void LocalQueue::limit_pages(std::int64_t pages, Reply<bool> reply) {
-  impl_->push(AfterCommand{[this, pages, reply = std::move(reply)]() mutable {
-    const Result<void> done = impl_->journal->set_pages_max(pages);
-    if (done) return reply(true);
-    reply(std::unexpected(done.error()));
-  }});
-}
+void LocalQueue::set_disk_full(bool full) { impl_->journal->set_disk_full(full); }
 
 // ---- looking
 // -------------------------------------------------------------------------------------
@@ -230,6 +215,8 @@ void LocalQueue::Impl::add_history(TaskQuery query, TaskView view, Reply<TaskVie
                 reply = std::move(reply)](Result<JournalReader*> reader) mutable {
     if (!reader) return reply(fail(std::move(reader)));
     const std::optional<RunningTasks::Snapshot> now = running.snapshot(query.ref.id);
+    // Where the tables cannot be written, what they have is more than nothing.
+    static_cast<void>(journal->settle(query.ref.id));
     Result<TaskHistory> history = (*reader)->history(query.ref.id);
     if (!history) return reply(fail(std::move(history)));
     if (query.attempts) view.attempts = attempts_of(*history, now);
@@ -248,6 +235,14 @@ void LocalQueue::Impl::find_stored(TaskQuery query, Reply<TaskView> reply) {
 
 void LocalQueue::Impl::read_stored(JournalReader& reader, TaskQuery query, Reply<TaskView> reply) {
   const ResultCache::Epoch epoch = results.epoch(query.ref.id);
+  if (Result<void> done = journal->settle(query.ref.id); !done) {
+    // The tables cannot be written. What it ended with may be in memory.
+    if (const std::shared_ptr<const EndedView> ended = results.find(query.ref.id)) {
+      if (!is_visible(ended->head, query.ref)) return reply(no_such_task());
+      return reply(ended->answer(query));
+    }
+    return reply(fail(std::move(done)));
+  }
   Result<std::optional<EndedRecord>> record = reader.find_ended(query.ref.id);
   if (!record) return reply(fail(std::move(record)));
   if (*record) {
@@ -303,6 +298,8 @@ void LocalQueue::list(const TaskFilter& filter, Reply<TaskPage> reply) {
 Result<TaskPage> LocalQueue::Impl::list(JournalReader& reader, const TaskFilter& filter) {
   std::optional<WallTime> submitted_before;
   if (filter.age_min) submitted_before = clock.now().wall - *filter.age_min;
+  // Where the tables cannot be written, what they have is more than nothing.
+  static_cast<void>(journal->settle());
   Result<ListedPage> listed = reader.list(filter, submitted_before);
   if (!listed) return fail(std::move(listed));
   TaskPage page;
@@ -323,13 +320,15 @@ Result<TaskPage> LocalQueue::Impl::list(JournalReader& reader, const TaskFilter&
 
 QueueStats LocalQueue::stats() {
   const WallTime now = impl_->clock.now().wall;
+  std::optional<Error> failure = impl_->journal->failure();
   const std::scoped_lock lock(impl_->state.mutex);
   const QueueState& state = impl_->state;
+  if (state.write_failure) failure = state.write_failure;
   QueueStats stats;
   stats.queued = state.core.queued();
   stats.running = state.core.running();
-  stats.writable = !state.write_failure;
-  if (state.write_failure) stats.unwritable_reason = state.write_failure->message;
+  stats.writable = !failure;
+  if (failure) stats.unwritable_reason = std::move(failure)->message;
   for (std::size_t i = 0; i < state.models.size(); ++i) {
     const auto index = static_cast<ModelIndex>(i);
     ModelStats model{.model = state.models.name(index),

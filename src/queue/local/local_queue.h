@@ -7,8 +7,7 @@
 //   (*queue)->configure(policy, …);                          // ends the recovery; submits and
 //   claims work from here on
 //
-// Durability: a reply that says success comes after the change is synced (SQLite, WAL,
-// synchronous=FULL). Threads: replies come on the caller's thread where no disk is needed (a task's
+// Durability: a reply that says success comes after the change is synced (journal.h). Threads: replies come on the caller's thread where no disk is needed (a task's
 // state, a result of late), else on the commit thread or a reader thread. A store that cannot be
 // written (disk full, read-only, I/O errors) refuses what would change it with `unavailable` and
 // keeps everything else going: polls, heartbeats and running tasks; a runner's finish is refused
@@ -36,8 +35,8 @@ struct LocalQueueOptions {
   std::chrono::milliseconds retention{std::chrono::hours{24}};  // of ended tasks, from their end
   std::size_t body_cache_bytes = 32 * 1024 * 1024;
   std::size_t result_cache_bytes = 64 * 1024 * 1024;
-  std::size_t readers = 2;               // threads for history, lists and old results
-  std::size_t checkpoint_pages = 2'500;  // of 4 KiB, in the write-ahead log
+  std::size_t readers = 2;             // threads for history, lists and old results
+  std::size_t checkpoint_pages = 500;  // of 4 KiB, in the write-ahead log
 };
 
 class LocalQueue final : public Queue {
@@ -72,9 +71,8 @@ class LocalQueue final : public Queue {
   QueueStats stats() override;
   void observe(QueueObserver* observer) override;
 
-  /// Tests only: the store's file may have so many pages, which stands for a full disk; 0 lifts it.
-  /// Answers when it is so.
-  void limit_pages(std::int64_t pages, Reply<bool> reply);
+  /// Tests only: the store takes no writes, as on a full disk.
+  void set_disk_full(bool full);
 
  private:
   struct Impl;

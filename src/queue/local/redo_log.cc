@@ -108,14 +108,18 @@ Result<void> give_records(RedoReader& reader, const RedoChain& chain, std::uint6
 
 // Writes once more what a sync that failed before a crash may have left in memory alone, where
 // reading finds it and no later sync writes it: the last record, and the zeros that cover one. What
-// replay has found is so what it finds after a power cut too. On a disk that still fails that is left
-// to chance.
-void settle(const RedoFile& file, RedoReader& reader, const RedoChain& chain) {
+// replay has found is so what it finds after a power cut too.
+Result<void> settle(const RedoFile& file, const RedoChain& chain) {
+  RedoReader reader(file);
   const std::uint64_t end = chain.next.at;
-  const Result<std::string_view> last = reader.read(chain.last_at, end - chain.last_at);
-  if (!last || write_all(file.fd, *last, chain.last_at) != 0) return;
+  Result<std::string_view> last = reader.read(chain.last_at, end - chain.last_at);
+  if (!last) return fail(std::move(last));
+  int error = write_all(file.fd, *last, chain.last_at);
   const std::size_t zeros = std::min<std::uint64_t>(sizeof(RedoHeader), file.size - end);
-  if (write_all(file.fd, bytes_of(RedoHeader{}).substr(0, zeros), end) == 0) sync_data(file.fd);
+  if (error == 0) error = write_all(file.fd, bytes_of(RedoHeader{}).substr(0, zeros), end);
+  if (error == 0) error = ::fsync(file.fd) == 0 ? 0 : errno;
+  if (error != 0) return cannot_write(error);
+  return {};
 }
 
 }  // namespace
@@ -124,19 +128,21 @@ void settle(const RedoFile& file, RedoReader& reader, const RedoChain& chain) {
 
 struct RedoLog::Impl {
   explicit Impl(const RedoLogOptions& options)
-      : seed(options.seed), file_bytes(options.file_bytes) {}
+      : folder(options.folder), seed(options.seed), file_bytes(options.file_bytes) {}
   ~Impl();
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
   int open(RedoFile& file, const std::filesystem::path& path);
   Result<void> replay(std::uint64_t after, const Record& record);
+  Result<void> settle_all();
   Result<std::uint64_t> append(std::string_view content);
   int write(const RedoHeader& header, std::string_view content);
   void cover();
   void begin(std::size_t file, std::uint64_t number);
   void note_full() { needed = next.at >= file_bytes ? other_last : 0; }
 
+  const std::filesystem::path folder;
   const std::uint64_t seed;
   const std::uint64_t file_bytes;
   std::array<RedoFile, 2> files;
@@ -145,6 +151,8 @@ struct RedoLog::Impl {
   std::uint64_t other_last = 0;  // number of the last record in the other file, 0: none
   bool is_replayed = false;
   bool must_stay = false;
+  bool is_settled = false;
+  std::array<RedoChain, 2> found_chains;  // by replay(), for settle_all()
   std::string buffer;
 
   std::atomic<std::uint64_t> released{0};
@@ -158,15 +166,12 @@ RedoLog::Impl::~Impl() {
   }
 }
 
-// An empty file may be one that a crash kept from being synced after it was made.
 int RedoLog::Impl::open(RedoFile& file, const std::filesystem::path& path) {
   file.fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   struct stat status{};
   if (file.fd < 0 || ::fstat(file.fd, &status) != 0) return errno;
   file.size = static_cast<std::uint64_t>(status.st_size);
-  if (file.size > 0) return 0;
-  if (::fsync(file.fd) != 0) return errno;
-  return sync_folder(path.parent_path());
+  return 0;
 }
 
 // A crash leaves one of these:
@@ -194,7 +199,9 @@ Result<void> RedoLog::Impl::replay(std::uint64_t after, const Record& record) {
       return given;
     }
   }
-  for (const std::size_t file : {0U, 1U}) settle(files[file], readers[file], chains[file]);
+  found_chains = chains;
+  // On a disk that fails, appends try it again.
+  static_cast<void>(settle_all());
 
   released = after;
   is_replayed = true;
@@ -209,6 +216,17 @@ Result<void> RedoLog::Impl::replay(std::uint64_t after, const Record& record) {
   return {};
 }
 
+// Before the first append. A file, or its name in the folder, may not have been synced either.
+Result<void> RedoLog::Impl::settle_all() {
+  if (is_settled) return {};
+  for (const std::size_t file : {0U, 1U}) {
+    if (Result<void> done = settle(files[file], found_chains[file]); !done) return done;
+  }
+  if (const int error = sync_folder(folder); error != 0) return cannot_write(error);
+  is_settled = true;
+  return {};
+}
+
 void RedoLog::Impl::begin(std::size_t file, std::uint64_t number) {
   RedoFile& begun = files[file];
   if (begun.size > 2 * file_bytes && cut(begun.fd, file_bytes) == 0) begun.size = file_bytes;
@@ -219,6 +237,7 @@ void RedoLog::Impl::begin(std::size_t file, std::uint64_t number) {
 Result<std::uint64_t> RedoLog::Impl::append(std::string_view content) {
   QUERN_ASSERT(is_replayed && content.size() <= std::numeric_limits<std::uint32_t>::max());
   if (disk_full) return cannot_write(ENOSPC);
+  if (Result<void> done = settle_all(); !done) return fail(std::move(done));
   if (next.at >= file_bytes && other_last <= released && !must_stay) {
     other_last = next.number - 1;
     begin(1 - in_use, next.number);

@@ -12,10 +12,8 @@
 
 namespace quern {
 
-/// Rows that one transaction forgets while nobody waits for it.
-inline constexpr std::size_t kExpireIdleMax = 500;
-/// And while somebody does, at least; at most twice as many as it has commands.
-inline constexpr std::size_t kExpireBusyMin = 16;
+/// Tasks that one transaction forgets, and idempotency records.
+inline constexpr std::size_t kExpireMax = 500;
 
 class Retention {
  public:
@@ -34,13 +32,13 @@ class Retention {
   /// Idempotency records made before this are to be forgotten, and count no longer.
   WallTime made_before(Now now, std::chrono::hours ttl) { return paced_.at(now) - ttl; }
 
-  /// Sets the next time: at once if there is more, else when the oldest task's time has come.
+  /// Sets the next time: soon if there is more, else when the oldest task's time has come.
   void plan(Now now, bool has_more, std::optional<WallTime> oldest_ended) {
     using std::chrono::microseconds;
     microseconds wait = kIntervalMax;
     if (oldest_ended) wait = *oldest_ended - ended_before(now) + microseconds{1};
     if (has_more) {
-      wait = microseconds{0};
+      wait = kIntervalMore;
     } else {
       wait = std::clamp(wait, kIntervalMin, std::clamp(results_, kIntervalMin, kIntervalMax));
     }
@@ -48,6 +46,8 @@ class Retention {
   }
 
  private:
+  // Looks cost more than what they find while the tables do not know yet what is forgotten.
+  static constexpr std::chrono::microseconds kIntervalMore{10'000};
   static constexpr std::chrono::microseconds kIntervalMin{100'000};
   static constexpr std::chrono::microseconds kIntervalMax{60'000'000};
 

@@ -53,9 +53,10 @@ std::vector<NumberedLog> LogBuffer::lines() const {
 }
 
 void LogBuffer::write(const TaskId& id, Journal& journal) const {
-  if (first_ > stored_first_) journal.drop_logs(id, first_);
+  if (first_ > stored_first_) journal.add(DropLogs{id, first_});
   for (std::uint64_t number = saved_; number < first_ + entries_.size(); ++number) {
-    journal.insert_log(id, number, entries_[number - first_]);
+    const LogEntry& entry = entries_[number - first_];
+    journal.add(InsertLog{id, number, entry.time, entry.severity, entry.from_quern, entry.message});
   }
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// The tables of the embedded store, version 3.
+// The tables of the embedded store, version 4.
 //
 // seq      TaskId::sequence(): ascending, so every table of tasks is appended to at its end
 // chance   the 60 random bits that make the rest of the id
@@ -12,12 +12,15 @@
 //          short row; their `body` is null.
 // last_…   the attempt that a task ended with, if one did: most tasks have no other. Earlier ones
 //          are in `attempt`, and so is the last one of a task that is queued again.
+// applied  the number of the redo log's last record that is in the tables.
+// log_seed random, of this store alone: the redo log's checksums begin with it.
 
+#include <array>
 #include <cstddef>
 
 namespace quern {
 
-inline constexpr int kSchemaVersion = 3;
+inline constexpr int kSchemaVersion = 4;
 inline constexpr std::size_t kInlineInputBytesMax = 1'024;
 
 inline constexpr const char* kSchema = R"sql(
@@ -55,24 +58,33 @@ CREATE TABLE idempotency (
   seq INTEGER PRIMARY KEY, chance INTEGER NOT NULL, key INTEGER NOT NULL, name TEXT NOT NULL,
   fingerprint BLOB NOT NULL, created INTEGER NOT NULL, UNIQUE (key, name));
 
-CREATE TABLE store (id INTEGER PRIMARY KEY CHECK (id = 0), probes INTEGER NOT NULL,
-                    lease_tokens INTEGER NOT NULL);
-INSERT INTO store VALUES (0, 0, 0);
+CREATE TABLE store (id INTEGER PRIMARY KEY CHECK (id = 0), lease_tokens INTEGER NOT NULL,
+                    applied INTEGER NOT NULL DEFAULT 0, log_seed INTEGER NOT NULL DEFAULT 0);
+INSERT INTO store (id, lease_tokens, log_seed) VALUES (0, 0, random());
 )sql";
 
-/// From version 1, which had every body in `input`.
-inline constexpr const char* kSchemaFrom1 = R"sql(
+/// The way from each older version to the next one, from version 1 on.
+inline constexpr std::array<const char*, kSchemaVersion - 1> kSchemaSteps{
+    // Version 1 had every body in `input`; those stay there.
+    R"sql(
 ALTER TABLE task ADD COLUMN body BLOB;
 ALTER TABLE ended ADD COLUMN body BLOB;
-)sql";
-
-/// From version 2, which had every attempt in `attempt`; those stay there.
-inline constexpr const char* kSchemaFrom2 = R"sql(
+)sql",
+    // Version 2 had every attempt in `attempt`; those stay there.
+    R"sql(
 ALTER TABLE ended ADD COLUMN last_token INTEGER;
 ALTER TABLE ended ADD COLUMN last_number INTEGER;
 ALTER TABLE ended ADD COLUMN last_started INTEGER;
 ALTER TABLE ended ADD COLUMN last_result TEXT;
 ALTER TABLE ended ADD COLUMN last_reason TEXT;
-)sql";
+)sql",
+    // Version 3 had no redo log: each transaction was one of the tables.
+    R"sql(
+ALTER TABLE store DROP COLUMN probes;
+ALTER TABLE store ADD COLUMN applied INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE store ADD COLUMN log_seed INTEGER NOT NULL DEFAULT 0;
+UPDATE store SET log_seed = random();
+)sql",
+};
 
 }  // namespace quern

@@ -167,13 +167,14 @@ Result<std::int64_t> Connection::query_integer(std::string_view sql) {
   return statement->integer(0);
 }
 
-Result<std::size_t> Connection::checkpoint() {
+Result<bool> Connection::checkpoint() {
   int pages = 0;
+  int copied = 0;
   const int code =
-      sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &pages, nullptr);
+      sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &pages, &copied);
   // Another connection is at it: then it is being done.
-  if ((code & 0xff) == SQLITE_BUSY) return 0;
-  if (code == SQLITE_OK && pages >= 0) return static_cast<std::size_t>(pages);
+  if ((code & 0xff) == SQLITE_BUSY) return false;
+  if (code == SQLITE_OK && pages >= 0) return copied == pages;
   if (code == SQLITE_OK) return fail(ErrorCode::internal, "the store has no write-ahead log here");
   return std::unexpected(sqlite_error(code, "the write-ahead log cannot be moved into the store"));
 }

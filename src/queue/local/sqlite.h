@@ -83,11 +83,12 @@ class Connection {
   Result<Statement> prepare(std::string_view sql);
   /// The first column of the first row; 0 when there is none or it is null.
   Result<std::int64_t> query_integer(std::string_view sql);
-  /// Copies what it can of the write-ahead log into the main file, without waiting for anybody. What
-  /// fails is left for the next time: nothing is lost, the log only grows longer. Answers how many
-  /// pages the log had; 0 if somebody else is copying. Errors: internal (this connection has not
-  /// read anything yet, so that it knows of no log), unavailable, data_loss.
-  Result<std::size_t> checkpoint();
+  /// Syncs the write-ahead log, and copies what it can of it into the main file, durably, without
+  /// waiting for anybody. What fails is left for the next time: nothing is lost, the log only grows
+  /// longer. Answers whether all of it is copied: a reader may still need the rest, or somebody else
+  /// be copying. Errors: internal (this connection has not read anything yet, so that it knows of no
+  /// log), unavailable, data_loss.
+  Result<bool> checkpoint();
   /// Copies all of the write-ahead log into the main file, durably, and empties the log: 0 or an
   /// extended error code. Waits for readers.
   int empty_log();

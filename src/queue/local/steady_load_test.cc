@@ -109,10 +109,13 @@ class SteadyLoad : public testing::Test {
   }
 
   Footprint footprint() {
+    // A list waits for the tables.
+    EXPECT_TRUE(
+        ask<TaskPage>([&](auto reply) { queue_->list({.count_max = 1}, std::move(reply)); }).get());
     auto store = Connection::open(folder_.path() / "queue.sqlite", Connection::Mode::read_only);
     EXPECT_TRUE(store);
-    EXPECT_TRUE(
-        store->execute("BEGIN"));  // one moment of the store, whatever is forgotten meanwhile
+    // One moment of the store, whatever is forgotten meanwhile.
+    EXPECT_TRUE(store->execute("BEGIN"));
     const auto number = [&](const char* sql) { return store->query_integer(sql).value_or(-1); };
     return {.ended = number("SELECT count(*) FROM ended"),
             .attempts = number("SELECT count(*) FROM attempt"),

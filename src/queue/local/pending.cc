@@ -1,0 +1,116 @@
+#include "queue/local/pending.h"
+
+#include <algorithm>
+
+#include "queue/local/change_codec.h"
+
+namespace quern {
+namespace {
+
+using Stored = PendingTask::Stored;
+
+std::string idempotency_name(KeyIndex key, std::string_view name) {
+  return std::to_string(static_cast<std::uint32_t>(key)).append(1, ' ').append(name);
+}
+
+}  // namespace
+
+Result<void> Pending::merge(std::string_view record) {
+  ++records_;
+  bytes_ += record.size();
+  auto* const kept = static_cast<char*>(memory_.allocate(record.size(), 1));
+  std::ranges::copy(record, kept);
+  ChangeReader reader({kept, record.size()});
+  while (!reader.is_at_end()) {
+    const Result<StoreChange> change = reader.next();
+    if (!change) return std::unexpected(change.error());
+    std::visit([this](const auto& one) { take(one); }, *change);
+    ++changes_;
+  }
+  return {};
+}
+
+const PendingTask* Pending::find(const TaskId& id) const {
+  const auto found = tasks_.find(id.sequence());
+  return found == tasks_.end() ? nullptr : &found->second;
+}
+
+const IdempotencyRecord* Pending::find_idempotency(KeyIndex key, std::string_view name) const {
+  if (idempotency_.empty()) return nullptr;
+  const auto found = idempotency_.find(idempotency_name(key, name));
+  return found == idempotency_.end() ? nullptr : &found->second.record;
+}
+
+PendingTask& Pending::task(std::int64_t sequence, Stored stored) {
+  const auto [entry, is_new] = tasks_.try_emplace(sequence, stored);
+  if (is_new && stored == Stored::ended) ++stored_ended_;
+  return entry->second;
+}
+
+void Pending::take(const InsertTask& change) {
+  PendingTask& entry = task(change.row.id.sequence(), Stored::no);
+  entry.row = change.row;
+  entry.input = change.input;
+}
+
+void Pending::take(const UpdateTask& change) {
+  PendingTask& entry = task(change.row.id.sequence(), Stored::live);
+  entry.row = change.row;
+  entry.started = change.started;
+}
+
+void Pending::take(const EndTask& change) {
+  PendingTask& entry = task(change.row.id.sequence(), Stored::live);
+  entry.row.reset();
+  entry.started.reset();
+  entry.end = change;
+  const WallTime ended = change.row.ended.value_or(change.row.submitted);
+  first_end_ = std::min(first_end_.value_or(ended), ended);
+}
+
+void Pending::take(const ReviveTask& change) {
+  PendingTask& entry = task(change.row.id.sequence(), Stored::ended);
+  entry.row = change.row;
+  // The ended row goes, and the attempt in it stays.
+  if (entry.end && entry.end->last) entry.attempts.push_back(*entry.end->last);
+  entry.end.reset();
+}
+
+void Pending::take(const InsertAttempt& change) {
+  task(change.attempt.sequence, Stored::live).attempts.push_back(change.attempt);
+}
+
+void Pending::take(const InsertLog& change) {
+  task(change.id.sequence(), Stored::live).logs.push_back(change);
+}
+
+void Pending::take(const DropLogs& change) {
+  PendingTask& entry = task(change.id.sequence(), Stored::live);
+  entry.first_log = change.first_kept;
+  std::erase_if(entry.logs, [&](const InsertLog& line) { return line.number < change.first_kept; });
+}
+
+void Pending::take(const InsertIdempotency& change) {
+  idempotency_.insert_or_assign(idempotency_name(change.key, change.name), change);
+}
+
+void Pending::take(const RemoveIdempotency& change) {
+  if (removed_idempotency_) {
+    removed_idempotency_->created_before =
+        std::max(removed_idempotency_->created_before, change.created_before);
+    removed_idempotency_->count_max += change.count_max;
+  } else {
+    removed_idempotency_ = change;
+  }
+}
+
+void Pending::take(const RemoveEnded& change) {
+  PendingTask& entry = task(change.id.sequence(), Stored::ended);
+  entry.is_removed = true;
+  entry.row.reset();
+  entry.end.reset();
+  entry.attempts.clear();
+  entry.logs.clear();
+}
+
+}  // namespace quern

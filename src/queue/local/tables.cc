@@ -1,0 +1,378 @@
+#include "queue/local/tables.h"
+
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/assert.h"
+#include "queue/local/row_codec.h"
+#include "queue/local/schema.h"
+#include "queue/local/sqlite.h"
+
+namespace quern {
+namespace {
+
+/// Every statement of the writing side, prepared once.
+enum class Sql : std::uint8_t {
+  begin,
+  commit,
+  insert_key,
+  insert_model,
+  set_paused,
+  insert_task,
+  update_task,
+  delete_task,
+  revive_task,
+  insert_ended,
+  end_task,
+  delete_ended,
+  keep_last_attempt,
+  insert_input,
+  delete_input,
+  insert_attempt,
+  delete_attempts,
+  insert_log,
+  drop_logs,
+  delete_logs,
+  insert_idempotency,
+  delete_idempotency,
+  reserve_tokens,
+  set_applied,
+  count,
+};
+
+#define QUERN_INSERT_ENDED                             \
+  "INSERT OR REPLACE INTO ended (" QUERN_ENDED_COLUMNS \
+  ", last_token, body) VALUES (?1, ?, ?, ?, ?, ?, "    \
+  "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+
+// OR REPLACE: the log has the last word.
+constexpr auto kSql = std::to_array<std::string_view>({
+    "BEGIN IMMEDIATE",
+    "COMMIT",
+    "INSERT OR REPLACE INTO key_name (id, name) VALUES (?, ?)",
+    "INSERT OR REPLACE INTO model_name (id, name) VALUES (?, ?)",
+    "UPDATE model_name SET paused = ?2 WHERE id = ?1",
+    "INSERT OR REPLACE INTO task (" QUERN_LIVE_COLUMNS
+    ", body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "UPDATE task SET state = ?2, flags = ?3, attempts = ?4, rank = ?5, token = ?6,"
+    " start_deadline = ?7, not_before = ?8, started = ?9 WHERE seq = ?1",
+    "DELETE FROM task WHERE seq = ?",
+    "INSERT OR REPLACE INTO task (" QUERN_LIVE_COLUMNS
+    ", body) VALUES (?1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+    " (SELECT body FROM ended WHERE seq = ?1))",
+    QUERN_INSERT_ENDED "?)",
+    QUERN_INSERT_ENDED "(SELECT body FROM task WHERE seq = ?1))",
+    "DELETE FROM ended WHERE seq = ?",
+    "INSERT OR REPLACE INTO attempt (seq, token, number, started, ended, result, reason, retried)"
+    " SELECT seq, last_token, last_number, last_started, ended, last_result, last_reason, 0"
+    " FROM ended WHERE seq = ? AND last_token IS NOT NULL",
+    "INSERT OR REPLACE INTO input (seq, body) VALUES (?, ?)",
+    "DELETE FROM input WHERE seq = ?",
+    "INSERT OR REPLACE INTO attempt (seq, token, number, started, ended, result, reason, retried, "
+    "retry_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "DELETE FROM attempt WHERE seq = ?",
+    "INSERT OR REPLACE INTO log (seq, " QUERN_LOG_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?)",
+    "DELETE FROM log WHERE seq = ? AND number < ?",
+    "DELETE FROM log WHERE seq = ?",
+    "INSERT OR REPLACE INTO idempotency (seq, chance, key, name, fingerprint, created)"
+    " VALUES (?, ?, ?, ?, ?, ?)",
+    "DELETE FROM idempotency WHERE created < ?1 AND"
+    " seq IN (SELECT seq FROM idempotency ORDER BY seq LIMIT ?2)",
+    "UPDATE store SET lease_tokens = ?",
+    "UPDATE store SET applied = ?",
+});
+static_assert(kSql.size() == static_cast<std::size_t>(Sql::count));
+
+Error write_error(int code) { return sqlite_error(code, "the store cannot be written"); }
+
+/// The parameters of QUERN_LIVE_COLUMNS.
+Statement& bind_live(Statement& sql, const TaskRow& row, std::optional<WallTime> started) {
+  sql.bind(1, row.id.sequence()).bind(2, chance_of(row.id));
+  sql.bind(3, static_cast<std::int64_t>(row.key)).bind(4, static_cast<std::int64_t>(row.model));
+  sql.bind(5, static_cast<std::int64_t>(row.state)).bind(6, flags_of(row));
+  sql.bind(7, std::int64_t{row.attempts_started}).bind(8, row.rank).bind(9, row.lease_token);
+  sql.bind(10, stored_time(row.submitted));
+  bind_time(sql, 11, row.start_deadline);
+  bind_time(sql, 12, row.not_before);
+  bind_time(sql, 13, started);
+  return sql;
+}
+
+/// The parameters of QUERN_ENDED_COLUMNS and the last attempt's token.
+Statement& bind_ended(Statement& sql, const EndTask& end) {
+  const TaskRow& row = end.row;
+  sql.bind(1, row.id.sequence()).bind(2, chance_of(row.id));
+  sql.bind(3, static_cast<std::int64_t>(row.key)).bind(4, static_cast<std::int64_t>(row.model));
+  sql.bind(5, static_cast<std::int64_t>(row.state)).bind(6, flags_of(row));
+  sql.bind(7, std::int64_t{row.attempts_started}).bind(8, stored_time(row.submitted));
+  sql.bind(9, stored_time(row.ended.value_or(row.submitted)));
+  sql.bind(10, std::int64_t{end.run_time.count()});
+  sql.bind(11, static_cast<std::int64_t>(row.error_type)).bind(12, end.error);
+  sql.bind(13, end.metadata_json).bind(14, end.outputs);
+  if (end.last) {
+    sql.bind(15, std::int64_t{end.last->number}).bind(16, stored_time(end.last->started));
+    sql.bind(17, end.last->result).bind(18, end.last->reason).bind(19, end.last->token);
+  } else {
+    for (int parameter = 15; parameter <= 19; ++parameter) sql.bind_null(parameter);
+  }
+  return sql;
+}
+
+/// Creates the tables of an empty file, or brings those of an older version up to date; refuses a
+/// file of a newer one.
+Result<void> prepare_schema(Connection& connection) {
+  const Result<std::int64_t> version = connection.query_integer("PRAGMA user_version");
+  if (!version) return std::unexpected(version.error());
+  if (*version == kSchemaVersion) return {};
+  if (*version < 0 || *version > kSchemaVersion) {
+    return fail(ErrorCode::invalid_argument, "the store has version " + std::to_string(*version) +
+                                                 ", this program knows up to " +
+                                                 std::to_string(kSchemaVersion) +
+                                                 "; use the newer program, or another data folder");
+  }
+  std::string script = "BEGIN;";
+  if (*version == 0) {
+    script += kSchema;
+  } else {
+    for (std::int64_t from = *version; from < kSchemaVersion; ++from) {
+      script += kSchemaSteps[static_cast<std::size_t>(from - 1)];
+    }
+  }
+  script += "PRAGMA user_version=" + std::to_string(kSchemaVersion) + ";COMMIT;";
+  return connection.execute(script.c_str());
+}
+
+/// Synchronous=NORMAL: checkpoints are synced, transactions are not. A cache of 8 MiB, no larger: a
+/// commit that has balanced a tree looks through all of it, and the system has the pages as well.
+constexpr const char* kPragmas =
+    "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;"
+    "PRAGMA cache_size=-8192; PRAGMA journal_size_limit=67108864";
+
+Result<void> set_up(Connection& connection) {
+  if (Result<void> done = connection.execute(kPragmas); !done) return done;
+  return prepare_schema(connection);
+}
+
+/// SQLite calls this after each commit. Its presence turns the checkpoints inside of commits off.
+int note_log_pages(void* pages, sqlite3* /*connection*/, const char* /*schema*/, int count) {
+  *static_cast<std::size_t*>(pages) = static_cast<std::size_t>(count);
+  return SQLITE_OK;
+}
+
+}  // namespace
+
+struct Tables::Impl {
+  Connection connection;
+  std::array<Statement, kSql.size()> statements;
+  std::size_t log_pages = 0;
+  int failure = 0;  // the first error of the transaction; 0: none
+
+  Statement& sql(Sql which) { return statements[static_cast<std::size_t>(which)]; }
+
+  Result<void> prepare() {
+    for (std::size_t i = 0; i < kSql.size(); ++i) {
+      Result<Statement> statement = connection.prepare(kSql[i]);
+      if (!statement) return fail(std::move(statement));
+      statements[i] = *std::move(statement);
+    }
+    return {};
+  }
+
+  /// Runs a bound statement of the transaction, unless an earlier one failed.
+  void run(Statement& statement) {
+    if (failure != 0) return;
+    const int code = statement.run();
+    if (code != kSqliteDone) failure = code;
+  }
+  void run_for(Sql which, std::int64_t sequence) { run(sql(which).bind(1, sequence)); }
+
+  void write_names(const Pending& pending);
+  void write_task(std::int64_t sequence, const PendingTask& task);
+  void remove(std::int64_t sequence, const PendingTask& task);
+  void insert(const PendingTask& task, std::int64_t sequence);
+  void change(const PendingTask& task, std::int64_t sequence);
+  void write_history(std::int64_t sequence, const PendingTask& task);
+  void write_idempotency(const Pending& pending);
+
+  void end_transaction() {
+    // After some errors SQLite has rolled back by itself. If ROLLBACK itself fails, the next BEGIN
+    // says so.
+    if (!connection.is_autocommit()) static_cast<void>(connection.execute("ROLLBACK"));
+    failure = 0;
+  }
+};
+
+Tables::Tables(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Tables::~Tables() = default;
+
+Result<std::unique_ptr<Tables>> Tables::open(const std::filesystem::path& file) {
+  Result<Connection> connection = Connection::open(file, Connection::Mode::read_write);
+  if (!connection) return fail(std::move(connection));
+  auto impl = std::make_unique<Impl>();
+  impl->connection = *std::move(connection);
+  if (Result<void> done = set_up(impl->connection); !done) return fail(std::move(done));
+  if (Result<void> done = impl->prepare(); !done) return fail(std::move(done));
+  sqlite3_wal_hook(impl->connection.handle(), note_log_pages, &impl->log_pages);
+  return std::unique_ptr<Tables>(new Tables(std::move(impl)));
+}
+
+std::size_t Tables::log_pages() const { return impl_->log_pages; }
+
+std::size_t Tables::cache_bytes() const { return impl_->connection.cache_bytes(); }
+
+Result<bool> Tables::checkpoint() { return impl_->connection.checkpoint(); }
+
+Result<void> Tables::settle() {
+  if (const int code = impl_->connection.empty_log(); code != 0) {
+    return std::unexpected(write_error(code));
+  }
+  return {};
+}
+
+// ---- writing
+// -------------------------------------------------------------------------------------
+
+Result<void> Tables::apply(const Pending& pending, std::uint64_t number) {
+  Impl& impl = *impl_;
+  impl.run(impl.sql(Sql::begin));
+  impl.write_names(pending);
+  // In the order of the trees, so that a page is changed once.
+  std::vector<std::pair<std::int64_t, const PendingTask*>> tasks;
+  tasks.reserve(pending.tasks().size());
+  for (const auto& [sequence, task] : pending.tasks()) tasks.emplace_back(sequence, &task);
+  std::ranges::sort(tasks);
+  for (const auto& [sequence, task] : tasks) impl.write_task(sequence, *task);
+  impl.write_idempotency(pending);
+  if (pending.lease_tokens()) {
+    impl.run(impl.sql(Sql::reserve_tokens).bind(1, *pending.lease_tokens()));
+  }
+  impl.run(impl.sql(Sql::set_applied).bind(1, number));
+  impl.run(impl.sql(Sql::commit));
+  const int failure = impl.failure;
+  impl.end_transaction();
+  if (failure != 0) return std::unexpected(write_error(failure));
+  return {};
+}
+
+void Tables::Impl::write_names(const Pending& pending) {
+  for (const InsertKey& key : pending.keys()) {
+    run(sql(Sql::insert_key).bind(1, static_cast<std::int64_t>(key.index)).bind(2, key.name));
+  }
+  for (const InsertModel& model : pending.models()) {
+    run(sql(Sql::insert_model).bind(1, static_cast<std::int64_t>(model.index)).bind(2, model.name));
+  }
+  for (const SetPaused& pause : pending.pauses()) {
+    Statement& statement = sql(Sql::set_paused).bind(1, static_cast<std::int64_t>(pause.model));
+    run(statement.bind(2, std::int64_t{pause.paused}));
+  }
+}
+
+void Tables::Impl::write_task(std::int64_t sequence, const PendingTask& task) {
+  if (task.is_removed) return remove(sequence, task);
+  if (task.stored == PendingTask::Stored::no) {
+    insert(task, sequence);
+  } else {
+    change(task, sequence);
+  }
+  write_history(sequence, task);
+}
+
+void Tables::Impl::remove(std::int64_t sequence, const PendingTask& task) {
+  if (task.stored == PendingTask::Stored::no) return;
+  run_for(task.stored == PendingTask::Stored::live ? Sql::delete_task : Sql::delete_ended,
+          sequence);
+  run_for(Sql::delete_input, sequence);
+  run_for(Sql::delete_attempts, sequence);
+  run_for(Sql::delete_logs, sequence);
+}
+
+void Tables::Impl::insert(const PendingTask& task, std::int64_t sequence) {
+  const bool is_apart = task.input.size() > kInlineInputBytesMax;
+  const auto bind_body = [&](Statement& statement, int parameter) {
+    if (is_apart) {
+      statement.bind_null(parameter);
+    } else {
+      statement.bind_blob(parameter, task.input);
+    }
+  };
+  if (task.end) {
+    Statement& statement = bind_ended(sql(Sql::insert_ended), *task.end);
+    bind_body(statement, 20);
+    run(statement);
+  } else {
+    QUERN_ASSERT(task.row);
+    Statement& statement = bind_live(sql(Sql::insert_task), *task.row, task.started);
+    bind_body(statement, 14);
+    run(statement);
+  }
+  if (is_apart) run(sql(Sql::insert_input).bind(1, sequence).bind_blob(2, task.input));
+}
+
+void Tables::Impl::change(const PendingTask& task, std::int64_t sequence) {
+  const bool was_ended = task.stored == PendingTask::Stored::ended;
+  if (was_ended) {
+    // Revived, so that the attempt that it had ended with is one of the earlier ones.
+    const TaskRow& row = task.end ? task.end->row : *task.row;
+    run(bind_live(sql(Sql::revive_task), row, task.started));
+    run_for(Sql::keep_last_attempt, sequence);
+    run_for(Sql::delete_ended, sequence);
+  }
+  if (task.end) {
+    run(bind_ended(sql(Sql::end_task), *task.end));
+    run_for(Sql::delete_task, sequence);
+  } else if (task.row && !was_ended) {
+    const TaskRow& row = *task.row;
+    Statement& statement = sql(Sql::update_task);
+    statement.bind(1, sequence).bind(2, static_cast<std::int64_t>(row.state));
+    statement.bind(3, flags_of(row)).bind(4, std::int64_t{row.attempts_started}).bind(5, row.rank);
+    statement.bind(6, row.lease_token);
+    bind_time(statement, 7, row.start_deadline);
+    bind_time(statement, 8, row.not_before);
+    bind_time(statement, 9, task.started);
+    run(statement);
+  }
+}
+
+void Tables::Impl::write_history(std::int64_t sequence, const PendingTask& task) {
+  for (const AttemptRecord& attempt : task.attempts) {
+    Statement& statement = sql(Sql::insert_attempt);
+    statement.bind(1, sequence).bind(2, attempt.token).bind(3, std::int64_t{attempt.number});
+    statement.bind(4, stored_time(attempt.started)).bind(5, stored_time(attempt.ended));
+    statement.bind(6, attempt.result).bind(7, attempt.reason);
+    statement.bind(8, std::int64_t{attempt.retried});
+    bind_time(statement, 9, attempt.retry_at);
+    run(statement);
+  }
+  if (task.first_log > 0) {
+    run(sql(Sql::drop_logs).bind(1, sequence).bind(2, task.first_log));
+  }
+  for (const InsertLog& line : task.logs) {
+    Statement& statement = sql(Sql::insert_log);
+    statement.bind(1, sequence).bind(2, line.number).bind(3, stored_time(line.time));
+    statement.bind(4, static_cast<std::int64_t>(line.severity));
+    statement.bind(5, std::int64_t{line.from_quern}).bind(6, line.message);
+    run(statement);
+  }
+}
+
+void Tables::Impl::write_idempotency(const Pending& pending) {
+  if (const auto& removed = pending.removed_idempotency()) {
+    Statement& statement = sql(Sql::delete_idempotency);
+    run(statement.bind(1, stored_time(removed->created_before)).bind(2, removed->count_max));
+  }
+  for (const auto& [name, change] : pending.idempotency()) {
+    const IdempotencyRecord& record = change.record;
+    const auto* bytes = reinterpret_cast<const char*>(record.fingerprint.data());
+    Statement& statement = sql(Sql::insert_idempotency);
+    statement.bind(1, record.id.sequence()).bind(2, chance_of(record.id));
+    statement.bind(3, static_cast<std::int64_t>(change.key)).bind(4, change.name);
+    statement.bind_blob(5, {bytes, record.fingerprint.size()});
+    run(statement.bind(6, stored_time(record.created)));
+  }
+}
+
+}  // namespace quern
