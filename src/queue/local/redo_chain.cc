@@ -79,7 +79,7 @@ Result<RedoFound> RedoReader::find(const RedoPlace& place) {
   RedoFound found;
   std::memcpy(&found.header, bytes->data(), sizeof(RedoHeader));
   const RedoHeader& header = found.header;
-  const bool belongs = place.number == 0 ? header.number != 0 : header.number == place.number;
+  const bool belongs = place.at == 0 ? header.number != 0 : header.number == place.number;
   const std::uint64_t room = file_.size - place.at - sizeof(RedoHeader);
   if (header.magic != RedoHeader::kMagic || !belongs || header.length > room) return found;
   bytes = read(place.at, sizeof(RedoHeader) + header.length);

@@ -27,7 +27,7 @@ std::string_view bytes_of(const RedoHeader& header);
 /// Where a record stands or will, and what it must be to go on from the one before it.
 struct RedoPlace {
   std::uint64_t at = 0;
-  std::uint64_t number = 0;  // 0: any, at the start of a file
+  std::uint64_t number = 0;  // where it is read at the start of a file: any
   std::uint64_t seed = 0;    // of the store
   std::uint64_t before = 0;  // the checksum of the record before it in the file, 0: none
 

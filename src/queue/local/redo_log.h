@@ -10,7 +10,9 @@
 // A file is records, one behind the other: a header (magic, length, number, a checksum of all that
 // and the content) and the content. Numbers ascend by one from record to record, across files too,
 // and each checksum is seeded by the one before it in the file; so what an earlier use of the file
-// left behind the last record is told from a record, whatever it is.
+// left behind the last record is told from a record, whatever it is. Damage to a content is told from
+// the log's end where a whole record follows; damage to a number or a length only where the other file
+// goes on behind it.
 //
 // Limits: a file grows past `file_bytes` while the other is still needed, and by a record that is
 // larger; on its next use it is cut back.
@@ -36,8 +38,8 @@ struct RedoLogOptions {
 
 class RedoLog {
  public:
-  /// Makes the files, readable by their owner only, and syncs the folder, if they are not there.
-  /// Errors: unavailable (cannot be opened, made or read).
+  /// Makes the files, readable by their owner only, if they are not there. Errors: unavailable
+  /// (cannot be opened or made).
   static Result<std::unique_ptr<RedoLog>> open(const RedoLogOptions& options);
   ~RedoLog();
   RedoLog(const RedoLog&) = delete;
@@ -46,10 +48,11 @@ class RedoLog {
   using Record = std::function<Result<void>(std::uint64_t number, std::string_view content)>;
   /// Once, before the first append: calls `record` for each whole record after number `after`, in
   /// their order, until the first that is missing or torn: that is the log's end, and appending goes
-  /// on from there (with number `after` + 1 where there is none). All up to `after` is released.
-  /// What it has given is synced when it returns. `after` is durable: that much may be overwritten.
-  /// Errors: unavailable (cannot be read or synced), data_loss (the first record after `after` is
-  /// missing or damaged though later ones are there, or ones in between are), what `record` answers.
+  /// on from there (with number `after` + 1 where there is none). All up to `after` is released: no
+  /// append may come before that much is durable. What the files have is synced before the first
+  /// append, which fails while that does. Errors: unavailable (cannot be read), data_loss (the first
+  /// record after `after` is missing or damaged though later ones are there, or ones in between are),
+  /// what `record` answers.
   Result<void> replay(std::uint64_t after, const Record& record);
 
   /// Appends a record, syncs it, and answers its number. One that fails is not there: no later

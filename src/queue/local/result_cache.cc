@@ -40,10 +40,15 @@ void ResultCache::Shard::remove(std::int64_t sequence) {
 void ResultCache::Shard::insert(std::shared_ptr<const EndedView> view, std::size_t bytes_max) {
   const std::int64_t sequence = view->head.id.sequence();
   const std::size_t size = view->bytes();
-  remove(sequence);
-  if (size > bytes_max / 8) return;  // one large result may not push out all the others
+  // One large result may not push out all the others.
+  if (size > bytes_max / 8) return remove(sequence);
+  const auto [place, is_new] = by_sequence.try_emplace(sequence);
+  if (!is_new) {
+    bytes -= place->second->bytes;
+    entries.erase(place->second);
+  }
   entries.push_front({std::move(view), size});
-  by_sequence.emplace(sequence, entries.begin());
+  place->second = entries.begin();
   bytes += size;
   while (bytes > bytes_max) remove(entries.back().view->head.id.sequence());
 }
