@@ -51,6 +51,33 @@ Result<EndedTask> ended_task(const EndTask& end) {
   return task;
 }
 
+/// What has changed of a task since the tables were written. The overlay outlives it.
+struct Versions {
+  const PendingTask* recent = nullptr;
+  const PendingTask* earlier = nullptr;
+
+  Versions(const TableWriter::Overlay& overlay, const TaskId& id)
+      : recent(overlay.recent->find(id)),
+        earlier(overlay.earlier ? overlay.earlier->find(id) : nullptr) {}
+
+  /// As it stands; null: as the tables have it.
+  [[nodiscard]] const PendingTask* latest() const { return recent != nullptr ? recent : earlier; }
+  /// The tables have nothing of it.
+  [[nodiscard]] bool is_new() const {
+    const PendingTask* const first = earlier != nullptr ? earlier : recent;
+    return first != nullptr && first->stored == PendingTask::Stored::no;
+  }
+};
+
+/// Nothing: the tables have it.
+std::optional<std::string> pending_input(const TableWriter::Overlay& overlay, const TaskId& id) {
+  const Versions found(overlay, id);
+  for (const PendingTask* task : {found.recent, found.earlier}) {
+    if (task != nullptr && task->stored == PendingTask::Stored::no) return std::string(task->input);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 struct Journal::Impl {
@@ -59,26 +86,6 @@ struct Journal::Impl {
   std::unique_ptr<TableWriter> writer;  // its connection ends last, and moves SQLite's log
   std::unique_ptr<TableLookups> tables;
   std::string record;  // of the open transaction
-
-  /// What has changed of a task since the tables were written, the latest first.
-  struct Versions {
-    TableWriter::Overlay overlay;  // keeps what they point to
-    const PendingTask* recent = nullptr;
-    const PendingTask* earlier = nullptr;
-
-    /// The tables have nothing of it.
-    [[nodiscard]] bool is_new() const {
-      const PendingTask* first = earlier != nullptr ? earlier : recent;
-      return first != nullptr && first->stored == PendingTask::Stored::no;
-    }
-  };
-  [[nodiscard]] Versions versions(const TaskId& id) const {
-    Versions found{writer->overlay()};
-    found.recent = found.overlay.recent->find(id);
-    if (found.overlay.earlier) found.earlier = found.overlay.earlier->find(id);
-    return found;
-  }
-  [[nodiscard]] std::optional<std::string> pending_input(const TaskId& id) const;
 
   Result<void> commit() {
     // What the tables cannot take would be refused too late.
@@ -222,25 +229,19 @@ Result<std::optional<IdempotencyRecord>> Journal::find_idempotency(KeyIndex key,
   return impl_->tables->find_idempotency(key, name);
 }
 
-std::optional<std::string> Journal::Impl::pending_input(const TaskId& id) const {
-  const Versions found = versions(id);
-  for (const PendingTask* task : {found.recent, found.earlier}) {
-    if (task != nullptr && task->stored == PendingTask::Stored::no) return std::string(task->input);
-  }
-  return std::nullopt;
-}
-
 Result<std::string> Journal::input(const TaskId& id) {
-  if (std::optional<std::string> input = impl_->pending_input(id)) return *std::move(input);
+  const TableWriter::Overlay overlay = impl_->writer->overlay();
+  if (std::optional<std::string> input = pending_input(overlay, id)) return *std::move(input);
   return impl_->tables->input(id);
 }
 
 std::vector<Result<std::string>> Journal::inputs(std::span<const TaskId> ids) {
+  const TableWriter::Overlay overlay = impl_->writer->overlay();
   std::vector<Result<std::string>> inputs(ids.size());
   std::vector<TaskId> stored;
   std::vector<std::size_t> places;
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (std::optional<std::string> input = impl_->pending_input(ids[i])) {
+    if (std::optional<std::string> input = pending_input(overlay, ids[i])) {
       inputs[i] = *std::move(input);
     } else {
       stored.push_back(ids[i]);
@@ -254,8 +255,8 @@ std::vector<Result<std::string>> Journal::inputs(std::span<const TaskId> ids) {
 }
 
 Result<std::optional<EndedTask>> Journal::find_ended(const TaskId& id) {
-  const Impl::Versions found = impl_->versions(id);
-  const PendingTask* const task = found.recent != nullptr ? found.recent : found.earlier;
+  const TableWriter::Overlay overlay = impl_->writer->overlay();
+  const PendingTask* const task = Versions(overlay, id).latest();
   if (task == nullptr) return impl_->tables->find_ended(id);
   if (task->is_removed || !task->end || task->end->row.id != id) return std::nullopt;
   Result<EndedTask> ended = ended_task(*task->end);
@@ -264,7 +265,8 @@ Result<std::optional<EndedTask>> Journal::find_ended(const TaskId& id) {
 }
 
 Result<std::vector<NumberedLog>> Journal::logs(const TaskId& id) {
-  const Impl::Versions found = impl_->versions(id);
+  const TableWriter::Overlay overlay = impl_->writer->overlay();
+  const Versions found(overlay, id);
   std::vector<NumberedLog> lines;
   if (!found.is_new()) {
     Result<std::vector<NumberedLog>> stored = impl_->tables->logs(id);
