@@ -4,9 +4,8 @@
 //
 // Each is a byte that says which it is, then its fields: numbers as variable-length integers (LEB128,
 // signed ones zigzag), ids and ranks as fixed eight or sixteen bytes (little-endian), texts with their
-// length before them, optional fields behind a byte. Most of a life fits on a page of a disk. The
-// bytes are read by this version of the store only: it is emptied into the tables by whoever changes
-// them.
+// length before them, optional fields behind a byte. Most of a life fits on a page of a disk. Each
+// value has one form. A later version may have to read them: a kind whose fields change is a new kind.
 
 #include <string>
 #include <string_view>

@@ -169,9 +169,11 @@ void TableWriter::write(std::unique_lock<std::mutex>& lock) {
   }
   cache_bytes_ = tables_->cache_bytes();
   ++writes_ended_;
-  written_.notify_all();
   lock.unlock();
-  pending.reset();  // much memory: not under the lock
+  // Not under the lock: whoever wakes may take this thread's place on its core; and freeing the memory
+  // takes a while.
+  written_.notify_all();
+  pending.reset();
   if (done) checkpoint(number);
   lock.lock();
 }
