@@ -136,6 +136,8 @@ void Committer::run_batch(std::span<Command> commands) {
         const std::scoped_lock lock(state_.mutex);
         state_.core.rollback();
       }
+      // Progress and lines need no disk: they are seen already.
+      for (const TaskId& id : batch.progressed) watches_.progress_changed(id);
       return refuse(commands, done.error());
     }
   }
@@ -309,14 +311,14 @@ void Committer::apply_one(PauseCommand& command, Batch& batch) {
 }
 
 void Committer::note_beats(std::span<Command> commands, Batch& batch) {
-  const bool watched = !watches_.is_empty();
   for (Command& command : commands) {
     auto* heartbeat = std::get_if<HeartbeatCommand>(&command);
     if (heartbeat == nullptr || !heartbeat->answer) continue;
     const TaskId& id = heartbeat->lease.task;
     const bool has_logs = !heartbeat->beat.logs.empty();
     if (has_logs) append_logs(id, std::move(heartbeat->beat.logs));
-    if (watched && (has_logs || heartbeat->beat.progress)) {
+    // Once the lines are there: who begins to watch looks at them under a lock, before or after.
+    if ((has_logs || heartbeat->beat.progress) && !watches_.is_empty()) {
       batch.progressed.push_back(id);
     }
   }
