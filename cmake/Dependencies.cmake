@@ -8,6 +8,7 @@ find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(tomlplusplus REQUIRED)
 find_package(CLI11 REQUIRED)
+find_path(QUERN_XXHASH xxhash.h REQUIRED)  # headers alone
 find_library(QUERN_MAGIC magic REQUIRED)
 find_library(QUERN_MEDIAINFO mediainfo REQUIRED)
 if(QUERN_TESTS)

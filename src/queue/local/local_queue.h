@@ -1,5 +1,5 @@
 #pragma once
-// The embedded queue: QueueCore in memory, SQLite beneath it, one process.
+// The embedded queue: QueueCore in memory, a redo log and SQLite's tables beneath it, one process.
 //
 //   auto queue = LocalQueue::open({.folder = "data", …});   // recovers what was live
 //   (*queue)->observe(&dispatcher);
@@ -7,13 +7,14 @@
 //   (*queue)->configure(policy, …);                          // ends the recovery; submits and
 //   claims work from here on
 //
-// Durability: a reply that says success comes after the change is synced (journal.h). Threads: replies come on the caller's thread where no disk is needed (a task's
-// state, a result of late), else on the commit thread or a reader thread. A store that cannot be
-// written (disk full, read-only, I/O errors) refuses what would change it with `unavailable` and
-// keeps everything else going: polls, heartbeats and running tasks; a runner's finish is refused
-// too and must be repeated until it is taken or the lease is lost. It recovers by itself. Memory:
-// about 200 bytes a queued task; bodies and results beyond the two caches are on disk only. The
-// file stops growing once as much is forgotten as comes in; pages are used again, never given back.
+// Durability: a reply that says success comes after the change is synced (journal.h). Threads:
+// replies come on the caller's thread where no disk is needed (a task's state, a result of late),
+// else on the commit thread or a reader thread. A store that cannot be written (disk full, read-only,
+// I/O errors) refuses what would change it with `unavailable` and keeps everything else going: polls,
+// heartbeats and running tasks; a runner's finish is refused too and must be repeated until it is
+// taken or the lease is lost. It recovers by itself. Memory: about 200 bytes a queued task; bodies and
+// results beyond the two caches are on disk only. The files stop growing once as much is forgotten as
+// comes in; pages are used again, never given back.
 
 #include <atomic>
 #include <chrono>
@@ -36,7 +37,7 @@ struct LocalQueueOptions {
   std::size_t body_cache_bytes = 32 * 1024 * 1024;
   std::size_t result_cache_bytes = 64 * 1024 * 1024;
   std::size_t readers = 2;             // threads for history, lists and old results
-  std::size_t checkpoint_pages = 500;  // of 4 KiB, in the write-ahead log
+  std::size_t checkpoint_pages = 500;  // of 4 KiB, in SQLite's write-ahead log
 };
 
 class LocalQueue final : public Queue {
