@@ -11,27 +11,6 @@
 
 namespace quern {
 
-inline constexpr std::size_t kRedoHeaderBytes = 24;
-
-/// Of a file of the redo log (queue/local/redo_log.h): up to the end of its last record, in bytes;
-/// 0: it has none.
-inline std::uintmax_t redo_content_bytes(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  const std::string bytes{std::istreambuf_iterator<char>(in), {}};
-  std::uint64_t last = 0;
-  std::size_t at = 0;
-  while (at + kRedoHeaderBytes <= bytes.size() && bytes.compare(at, 4, "REDO") == 0) {
-    std::uint32_t length = 0;
-    std::uint64_t number = 0;
-    std::memcpy(&length, bytes.data() + at + 4, sizeof(length));
-    std::memcpy(&number, bytes.data() + at + 8, sizeof(number));
-    if (last != 0 && number != last + 1) break;
-    last = number;
-    at += kRedoHeaderBytes + length;
-  }
-  return at;
-}
-
 /// Of SQLite's write-ahead log: up to the end of the last frame that holds something, in bytes. The
 /// log must hold one.
 inline std::uintmax_t log_content_bytes(const std::filesystem::path& log) {
@@ -75,6 +54,12 @@ inline std::vector<RedoRecordAt> redo_records(const std::filesystem::path& file)
     at = record.end();
   }
   return records;
+}
+
+/// Of a file of the redo log: up to the end of its last record, in bytes; 0: it has none.
+inline std::uintmax_t redo_content_bytes(const std::filesystem::path& file) {
+  const std::vector<RedoRecordAt> records = redo_records(file);
+  return records.empty() ? 0 : records.back().end();
 }
 
 }  // namespace quern

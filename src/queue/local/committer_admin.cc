@@ -216,7 +216,8 @@ void Committer::list_unserved() {
 
 void Committer::probe() {
   if (clock_.now().steady < next_probe_) return;
-  // An empty transaction. The outcome is noted where it matters: in whether the store counts as writable.
+  // An empty transaction. The outcome is noted where it matters: in whether the store counts as
+  // writable.
   static_cast<void>(commit_journal());
 }
 

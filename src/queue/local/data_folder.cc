@@ -19,14 +19,6 @@ std::unexpected<Error> cannot(const std::string& what, const std::filesystem::pa
               "cannot " + what + " " + path.string() + ": " + std::strerror(error));
 }
 
-/// A new entry of a folder survives power loss only when the folder itself is synced.
-void sync_folder(const std::filesystem::path& path) {
-  const int folder = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return;
-  ::fsync(folder);
-  ::close(folder);
-}
-
 Result<void> make_folder(const std::filesystem::path& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) return {};
@@ -35,7 +27,8 @@ Result<void> make_folder(const std::filesystem::path& path) {
   }
   std::filesystem::permissions(path, std::filesystem::perms::owner_all, error);
   const std::filesystem::path absolute = std::filesystem::absolute(path, error);
-  sync_folder(absolute.parent_path());
+  // Best effort: whoever may make entries there may not be allowed to read it.
+  static_cast<void>(sync_folder(absolute.parent_path()));
   return {};
 }
 
@@ -55,6 +48,14 @@ void write_holder(int file) {
 }
 
 }  // namespace
+
+int sync_folder(const std::filesystem::path& path) {
+  const int folder = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return errno;
+  const int error = ::fsync(folder) == 0 || errno == EINVAL ? 0 : errno;  // EINVAL: it has no such
+  ::close(folder);
+  return error;
+}
 
 Result<DataFolder> DataFolder::lock(const std::filesystem::path& path) {
   if (Result<void> made = make_folder(path); !made) return fail(std::move(made));

@@ -13,6 +13,10 @@ inline std::filesystem::path database_in(const std::filesystem::path& folder) {
   return folder / "queue.sqlite";
 }
 
+/// A new entry of a folder survives power loss only when the folder itself is synced. Answers an errno;
+/// 0: it is.
+int sync_folder(const std::filesystem::path& path);
+
 /// Holds the folder until it goes; the operating system lets go of it when the process dies.
 class DataFolder {
  public:

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "queue/local/journal_fixture.h"
+#include "queue/local/redo_chain.h"
 #include "testing/log_content.h"
 
 namespace quern {
@@ -175,7 +176,7 @@ TEST_F(JournalTest, RefusesALogThatLacksWhatTheTablesNeed) {
   copy_store(folder_->path(), crashed.path());
   {
     std::fstream damaged(log, std::ios::binary | std::ios::in | std::ios::out);
-    damaged.seekp(static_cast<std::streamoff>(kRedoHeaderBytes + 2));
+    damaged.seekp(static_cast<std::streamoff>(sizeof(RedoHeader) + 2));
     damaged << std::string(4, '\x5a');
   }
 

@@ -508,6 +508,32 @@ TEST_F(LocalQueueTest, TellsAWatcherWhoCameWhileTheLinesOfManyTasksWereBeingTake
   EXPECT_TRUE(told || saw);
 }
 
+TEST_F(LocalQueueTest, TellsAWatcherOfProgressThoughTheRestOfItsBatchCouldNotBeStored) {
+  const TaskId id = submit(queue())->id;
+  const Lease lease = claim(queue()).at(0).lease;
+  std::atomic<bool> told{false};
+  const Watch watch = queue().watch(id, WatchFor::everything, [&] { told = true; });
+  told = false;
+  harness_.local().set_disk_full(true);
+  std::latch answered(2);
+
+  // What is asked for by a reply is one batch.
+  queue().claim({.model = "no-such"}, [&](const Result<std::vector<Claim>>&) {
+    queue().submit(submission(), [&](Result<Submitted> made) {
+      EXPECT_FALSE(made);
+      answered.count_down();
+    });
+    queue().heartbeat(lease, {.progress = 0.5}, [&](Result<BeatAnswer> answer) {
+      EXPECT_TRUE(answer);
+      answered.count_down();
+    });
+  });
+  answered.wait();
+
+  EXPECT_TRUE(told);
+  harness_.local().set_disk_full(false);
+}
+
 // ---- growing and forgetting ----------------------------------------------------------------------
 
 TEST_F(LocalQueueTest, ReusesTheSpaceOfForgottenTasks) {

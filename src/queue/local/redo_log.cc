@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "queue/local/data_folder.h"
 #include "queue/local/redo_chain.h"
 
 namespace quern {
@@ -43,15 +44,6 @@ int cut(int fd, std::uint64_t size) {
 }
 
 int sync_data(int fd) { return ::fdatasync(fd) == 0 ? 0 : errno; }
-
-/// A new entry of a folder survives power loss only when the folder itself is synced.
-int sync_folder(const std::filesystem::path& path) {
-  const int folder = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return errno;
-  const int error = ::fsync(folder) == 0 || errno == EINVAL ? 0 : errno;  // EINVAL: it has no such
-  ::close(folder);
-  return error;
-}
 
 /// Zeros behind `used` bytes, all or nothing; answers the file's size. Without them, such as for want
 /// of room, records themselves make the file longer.

@@ -158,6 +158,15 @@ Result<Statement> Connection::prepare(std::string_view sql) {
   return statement;
 }
 
+Result<void> Connection::prepare(std::span<const std::string_view> sql, std::span<Statement> into) {
+  for (std::size_t i = 0; i < sql.size(); ++i) {
+    Result<Statement> statement = prepare(sql[i]);
+    if (!statement) return fail(std::move(statement));
+    into[i] = *std::move(statement);
+  }
+  return {};
+}
+
 Result<std::int64_t> Connection::query_integer(std::string_view sql) {
   Result<Statement> statement = prepare(sql);
   if (!statement) return fail(std::move(statement));

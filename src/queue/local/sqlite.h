@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -81,6 +82,8 @@ class Connection {
   /// Runs statements that answer nothing, or whose answer does not matter.
   Result<void> execute(const char* sql);
   Result<Statement> prepare(std::string_view sql);
+  /// As many statements, in the same order.
+  Result<void> prepare(std::span<const std::string_view> sql, std::span<Statement> into);
   /// The first column of the first row; 0 when there is none or it is null.
   Result<std::int64_t> query_integer(std::string_view sql);
   /// Syncs the write-ahead log, and copies what it can of it into the main file, durably, without

@@ -105,11 +105,8 @@ Result<std::unique_ptr<TableLookups>> TableLookups::open(const std::filesystem::
   if (Result<void> done = impl->connection.execute("PRAGMA cache_size=-8192"); !done) {
     return fail(std::move(done));
   }
-  for (std::size_t i = 0; i < kSql.size(); ++i) {
-    Result<Statement> statement = impl->connection.prepare(kSql[i]);
-    if (!statement) return fail(std::move(statement));
-    impl->statements[i] = *std::move(statement);
-  }
+  Result<void> prepared = impl->connection.prepare(kSql, impl->statements);
+  if (!prepared) return fail(std::move(prepared));
   return std::unique_ptr<TableLookups>(new TableLookups(std::move(impl)));
 }
 

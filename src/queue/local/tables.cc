@@ -173,15 +173,6 @@ struct Tables::Impl {
 
   Statement& sql(Sql which) { return statements[static_cast<std::size_t>(which)]; }
 
-  Result<void> prepare() {
-    for (std::size_t i = 0; i < kSql.size(); ++i) {
-      Result<Statement> statement = connection.prepare(kSql[i]);
-      if (!statement) return fail(std::move(statement));
-      statements[i] = *std::move(statement);
-    }
-    return {};
-  }
-
   /// Runs a bound statement of the transaction, unless an earlier one failed.
   void run(Statement& statement) {
     if (failure != 0) return;
@@ -215,7 +206,8 @@ Result<std::unique_ptr<Tables>> Tables::open(const std::filesystem::path& file) 
   auto impl = std::make_unique<Impl>();
   impl->connection = *std::move(connection);
   if (Result<void> done = set_up(impl->connection); !done) return fail(std::move(done));
-  if (Result<void> done = impl->prepare(); !done) return fail(std::move(done));
+  Result<void> prepared = impl->connection.prepare(kSql, impl->statements);
+  if (!prepared) return fail(std::move(prepared));
   sqlite3_wal_hook(impl->connection.handle(), note_log_pages, &impl->log_pages);
   return std::unique_ptr<Tables>(new Tables(std::move(impl)));
 }
