@@ -41,16 +41,18 @@ std::uint64_t Lane::hash_of(ModelIndex model, Priority priority, KeyIndex key) {
 
 // ---- models, keys and lanes --------------------------------------------------------------------
 
-Model& ClaimIndex::model(ModelIndex index) { return make_at(models_, std::to_underlying(index)); }
+ModelQueue& ClaimIndex::model(ModelIndex index) {
+  return make_at(models_, std::to_underlying(index));
+}
 
 Key& ClaimIndex::key(KeyIndex index) { return make_at(keys_, std::to_underlying(index)); }
 
-const Model* ClaimIndex::find_model(ModelIndex index) const {
+const ModelQueue* ClaimIndex::find_model(ModelIndex index) const {
   const std::size_t i = std::to_underlying(index);
   return i < models_.size() ? models_[i].get() : nullptr;
 }
 
-LaneIndex ClaimIndex::lane(Model& model, Priority priority, Key& key) {
+LaneIndex ClaimIndex::lane(ModelQueue& model, Priority priority, Key& key) {
   const LaneIndex found =
       lanes_by_name_.find(Lane::hash_of(model.index, priority, key.index), [&](const Lane& lane) {
         return lane.model == &model && lane.priority == priority && lane.key == &key;
@@ -58,7 +60,7 @@ LaneIndex ClaimIndex::lane(Model& model, Priority priority, Key& key) {
   return found != kNoIndex ? found : add_lane(model, priority, key);
 }
 
-LaneIndex ClaimIndex::add_lane(Model& model, Priority priority, Key& key) {
+LaneIndex ClaimIndex::add_lane(ModelQueue& model, Priority priority, Key& key) {
   Lane lane;
   lane.model = &model;
   lane.key = &key;
@@ -98,7 +100,7 @@ void ClaimIndex::retire(LaneIndex index) {
   std::ranges::push_heap(idle, is_later);
 }
 
-void ClaimIndex::forget_idle(Model& model) {
+void ClaimIndex::forget_idle(ModelQueue& model) {
   for (const std::size_t side : {kNormal, kLow}) {
     std::vector<IdleLane>& idle = model.idle[side];
     while (!idle.empty() && idle.front().finish <= model.state.clocks[side].now()) {
@@ -116,7 +118,7 @@ void ClaimIndex::set_key(Key& key, const KeyPolicy& policy) {
   update_limit(key);
 }
 
-void ClaimIndex::set_paused(Model& model, bool paused) {
+void ClaimIndex::set_paused(ModelQueue& model, bool paused) {
   model.paused = paused;
   if (first_claimable(model) != kNoIndex) list_claimable(model);
 }
@@ -135,7 +137,7 @@ void ClaimIndex::update_limit(Key& key) {
 
 void ClaimIndex::attach(TaskIndex task) {
   Lane& lane = lane_of(task);
-  Model& model = *lane.model;
+  ModelQueue& model = *lane.model;
   ++lane.tasks;
   tasks_[task].older = model.newest;
   if (model.newest == kNoIndex) {
@@ -149,7 +151,7 @@ void ClaimIndex::attach(TaskIndex task) {
 
 void ClaimIndex::detach(TaskIndex task) {
   Lane& lane = lane_of(task);
-  Model& model = *lane.model;
+  ModelQueue& model = *lane.model;
   const TaskRecord& record = tasks_[task];
   (record.older == kNoIndex ? model.oldest : tasks_[record.older].newer) = record.newer;
   (record.newer == kNoIndex ? model.newest : tasks_[record.newer].older) = record.older;
@@ -217,7 +219,7 @@ void ClaimIndex::show_head(LaneIndex index) {
 
 void ClaimIndex::sort_by_age() {
   std::vector<TaskIndex> order;
-  for (const std::unique_ptr<Model>& model : models_) {
+  for (const std::unique_ptr<ModelQueue>& model : models_) {
     if (!model || model->is_age_sorted) continue;
     order.clear();
     for (TaskIndex i = model->oldest; i != kNoIndex; i = tasks_[i].newer) order.push_back(i);
@@ -249,12 +251,12 @@ double ClaimIndex::next_rank(LaneIndex index) {
   return lane.model->state.clocks[side_of(lane.priority)].rank(finish);
 }
 
-bool ClaimIndex::is_idle(const Model& model, Priority priority) const {
+bool ClaimIndex::is_idle(const ModelQueue& model, Priority priority) const {
   const std::size_t side = side_of(priority);
   return model.running[side] == 0 && positions_.working_size(model.positions[side]) == 0;
 }
 
-TaskIndex ClaimIndex::first_claimable(Model& model) {
+TaskIndex ClaimIndex::first_claimable(ModelQueue& model) {
   const std::size_t preferred = side_of(first_served(model.state.claims));
   const std::size_t side = model.heads[preferred] != kNoIndex ? preferred : 1 - preferred;
   const LaneIndex first = heads_.first(model.heads[side]);
@@ -263,7 +265,7 @@ TaskIndex ClaimIndex::first_claimable(Model& model) {
 
 std::uint64_t ClaimIndex::committed_position(TaskIndex task) const {
   const TaskRecord& record = tasks_[task];
-  const Model& model = *lane_of(task).model;
+  const ModelQueue& model = *lane_of(task).model;
   const std::size_t side = side_of(record.priority);
   const std::uint64_t before = positions_.committed_before(model.positions[side], record);
   return side == kNormal ? before : before + positions_.committed_size(model.positions[kNormal]);
@@ -271,34 +273,34 @@ std::uint64_t ClaimIndex::committed_position(TaskIndex task) const {
 
 std::uint64_t ClaimIndex::working_position(TaskIndex task) const {
   const TaskRecord& record = tasks_[task];
-  const Model& model = *lane_of(task).model;
+  const ModelQueue& model = *lane_of(task).model;
   const std::size_t side = side_of(record.priority);
   const std::uint64_t before = positions_.working_before(model.positions[side], record);
   return side == kNormal ? before : before + positions_.working_size(model.positions[kNormal]);
 }
 
-std::uint64_t ClaimIndex::committed_queued(const Model& model) const {
+std::uint64_t ClaimIndex::committed_queued(const ModelQueue& model) const {
   return positions_.committed_size(model.positions[kNormal]) +
          positions_.committed_size(model.positions[kLow]);
 }
 
-std::uint64_t ClaimIndex::working_queued(const Model& model) const {
+std::uint64_t ClaimIndex::working_queued(const ModelQueue& model) const {
   return positions_.working_size(model.positions[kNormal]) +
          positions_.working_size(model.positions[kLow]);
 }
 
-TaskIndex ClaimIndex::first_queued(const Model& model, Priority priority) const {
+TaskIndex ClaimIndex::first_queued(const ModelQueue& model, Priority priority) const {
   return positions_.first_working(model.positions[side_of(priority)]);
 }
 
-TaskIndex ClaimIndex::first_queued(const Model& model) const {
+TaskIndex ClaimIndex::first_queued(const ModelQueue& model) const {
   const TaskIndex normal = first_queued(model, Priority::normal);
   return normal != kNoIndex ? normal : first_queued(model, Priority::low);
 }
 
 // ---- claimable models --------------------------------------------------------------------------
 
-void ClaimIndex::list_claimable(Model& model) {
+void ClaimIndex::list_claimable(ModelQueue& model) {
   if (model.paused || model.is_listed_claimable) return;
   model.is_listed_claimable = true;
   claimable_.push_back(model.index);

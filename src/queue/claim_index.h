@@ -37,7 +37,7 @@ struct IdleLane {
   LaneIndex lane = kNoIndex;
 };
 
-struct Model {
+struct ModelQueue {
   ModelIndex index{};
   ModelPolicy policy;
   bool paused = false;
@@ -66,7 +66,7 @@ struct Key {
 };
 
 struct Lane {
-  Model* model = nullptr;
+  ModelQueue* model = nullptr;
   Key* key = nullptr;
   Priority priority = Priority::normal;
   double last_finish = 0;  // the highest finish tag of its tasks that were claimed
@@ -94,17 +94,17 @@ class ClaimIndex {
   ClaimIndex(const ClaimIndex&) = delete;
 
   // -- models, keys and lanes; made with default policies when first named
-  Model& model(ModelIndex index);
+  ModelQueue& model(ModelIndex index);
   Key& key(KeyIndex index);
-  [[nodiscard]] const Model* find_model(ModelIndex index) const;
-  [[nodiscard]] std::span<const std::unique_ptr<Model>> models() const { return models_; }
+  [[nodiscard]] const ModelQueue* find_model(ModelIndex index) const;
+  [[nodiscard]] std::span<const std::unique_ptr<ModelQueue>> models() const { return models_; }
   [[nodiscard]] std::uint64_t lane_count() const { return lanes_by_name_.size(); }
-  LaneIndex lane(Model& model, Priority priority, Key& key);
+  LaneIndex lane(ModelQueue& model, Priority priority, Key& key);
   [[nodiscard]] Lane& lane_of(TaskIndex task) { return lanes_[tasks_[task].data.lane]; }
   [[nodiscard]] const Lane& lane_of(TaskIndex task) const { return lanes_[tasks_[task].data.lane]; }
   Lane& operator[](LaneIndex lane) { return lanes_[lane]; }
   void set_key(Key& key, const KeyPolicy& policy);
-  void set_paused(Model& model, bool paused);
+  void set_paused(ModelQueue& model, bool paused);
 
   // -- tasks
   /// A new record joins its lane and its model's tasks, as the youngest.
@@ -124,25 +124,25 @@ class ClaimIndex {
   /// key nothing, unless later ones of the key wait behind it.
   [[nodiscard]] double next_rank(LaneIndex lane);
   /// No task of this priority waits or runs.
-  [[nodiscard]] bool is_idle(const Model& model, Priority priority) const;
+  [[nodiscard]] bool is_idle(const ModelQueue& model, Priority priority) const;
   /// What the model's next claim takes, or kNoIndex. A pause is the caller's business.
-  [[nodiscard]] TaskIndex first_claimable(Model& model);
+  [[nodiscard]] TaskIndex first_claimable(ModelQueue& model);
   /// Queued tasks of the task's model that would be claimed before it.
   [[nodiscard]] std::uint64_t committed_position(TaskIndex task) const;
   [[nodiscard]] std::uint64_t working_position(TaskIndex task) const;
-  [[nodiscard]] std::uint64_t committed_queued(const Model& model) const;
-  [[nodiscard]] std::uint64_t working_queued(const Model& model) const;
+  [[nodiscard]] std::uint64_t committed_queued(const ModelQueue& model) const;
+  [[nodiscard]] std::uint64_t working_queued(const ModelQueue& model) const;
   /// Any queued task of the model, or kNoIndex: the first one, normal before low.
-  [[nodiscard]] TaskIndex first_queued(const Model& model) const;
-  [[nodiscard]] TaskIndex first_queued(const Model& model, Priority priority) const;
+  [[nodiscard]] TaskIndex first_queued(const ModelQueue& model) const;
+  [[nodiscard]] TaskIndex first_queued(const ModelQueue& model, Priority priority) const;
 
   // -- claimable models
-  void list_claimable(Model& model);
+  void list_claimable(ModelQueue& model);
   [[nodiscard]] std::span<const ModelIndex> claimable() const { return claimable_; }
   void clear_claimable();
 
   /// Forgets lanes without tasks whose finish tag the virtual time has come to.
-  void forget_idle(Model& model);
+  void forget_idle(ModelQueue& model);
 
  private:
   struct Heads {
@@ -171,7 +171,7 @@ class ClaimIndex {
   };
 
   [[nodiscard]] bool is_before(TaskIndex a, TaskIndex b) const;
-  LaneIndex add_lane(Model& model, Priority priority, Key& key);
+  LaneIndex add_lane(ModelQueue& model, Priority priority, Key& key);
   void remove_lane(LaneIndex index);
   void retire(LaneIndex index);
   void line_up(TaskIndex task);
@@ -181,8 +181,8 @@ class ClaimIndex {
 
   TaskTable& tasks_;
   PositionTree positions_;
-  std::vector<std::unique_ptr<Model>> models_;  // by index
-  std::vector<std::unique_ptr<Key>> keys_;      // by index
+  std::vector<std::unique_ptr<ModelQueue>> models_;  // by index
+  std::vector<std::unique_ptr<Key>> keys_;           // by index
   Pool<Lane> lanes_;
   LinearHash<Lane> lanes_by_name_{lanes_};
   Treap<LaneOrder> lane_order_{LaneOrder{*this}};

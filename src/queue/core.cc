@@ -12,7 +12,7 @@ QueueCore::~QueueCore() = default;
 // ---- policies ----------------------------------------------------------------------------------
 
 void QueueCore::set_model(ModelIndex model, const ModelPolicy& policy) {
-  Model& m = impl_->index.model(model);
+  ModelQueue& m = impl_->index.model(model);
   m.policy = policy;
   m.served = true;
 }
@@ -98,17 +98,17 @@ std::optional<LiveTask> QueueCore::find(const TaskId& id) const {
 }
 
 std::uint64_t QueueCore::queued(ModelIndex model) const {
-  const Model* m = impl_->index.find_model(model);
+  const ModelQueue* m = impl_->index.find_model(model);
   return m == nullptr ? 0 : impl_->index.committed_queued(*m);
 }
 
 std::uint64_t QueueCore::running(ModelIndex model) const {
-  const Model* m = impl_->index.find_model(model);
+  const ModelQueue* m = impl_->index.find_model(model);
   return m == nullptr ? 0 : m->running_committed;
 }
 
 std::optional<WallTime> QueueCore::oldest_queued(ModelIndex model) const {
-  const Model* m = impl_->index.find_model(model);
+  const ModelQueue* m = impl_->index.find_model(model);
   if (m == nullptr || impl_->index.committed_queued(*m) == 0) return std::nullopt;
   for (TaskIndex i = m->oldest; i != kNoIndex; i = impl_->tasks[i].newer) {
     const TaskData* data = impl_->committed(i);
@@ -151,7 +151,7 @@ const TaskData* QueueCore::Impl::committed(TaskIndex task) const {
 
 // The task starts when position + 1 slots have come free, beyond those that are free now; a slot
 // comes free every run_seconds / slots.
-std::optional<double> QueueCore::Impl::eta(const Model& model, std::uint64_t position) const {
+std::optional<double> QueueCore::Impl::eta(const ModelQueue& model, std::uint64_t position) const {
   const ModelState& state = model.is_open ? model.saved : model.state;
   if (!state.run_seconds) return std::nullopt;
   const std::uint64_t slots = std::max<std::uint64_t>(model.policy.slots, 1);

@@ -10,7 +10,8 @@
 namespace quern {
 
 /// Adds a queued task with a new fair rank.
-TaskIndex QueueCore::Impl::create(const TaskRecord& record, Model& model, Key& key, Cause cause) {
+TaskIndex QueueCore::Impl::create(const TaskRecord& record, ModelQueue& model, Key& key,
+                                  Cause cause) {
   QUERN_ASSERT(tasks.find(record.id) == kNoIndex);
   if (index.is_idle(model, record.priority)) {
     open(model).clocks[side_of(record.priority)].on_idle();
@@ -34,7 +35,7 @@ void QueueCore::Impl::touch(TaskIndex task) {
   befores.push_back({.task = task, .data = record.data, .timer = timers.due(task)});
 }
 
-ModelState& QueueCore::Impl::open(Model& model) {
+ModelState& QueueCore::Impl::open(ModelQueue& model) {
   if (!model.is_open) {
     model.is_open = true;
     model.saved = model.state;
@@ -88,7 +89,7 @@ void QueueCore::Impl::record_change(TaskIndex task, const Cause& cause) {
 void QueueCore::Impl::commit() {
   for (const LaneIndex lane : open_lanes) index[lane].is_open = false;
   for (const BeforeImage& before : befores) settle(before);
-  for (Model* model : open_models) {
+  for (ModelQueue* model : open_models) {
     model->is_open = false;
     index.forget_idle(*model);
   }
@@ -99,7 +100,7 @@ void QueueCore::Impl::commit() {
 
 void QueueCore::Impl::settle(const BeforeImage& before) {
   TaskRecord& record = tasks[before.task];
-  Model& model = *index.lane_of(before.task).model;
+  ModelQueue& model = *index.lane_of(before.task).model;
   if (!before.created) {
     queued_committed -= before.data.state == TaskState::queued ? 1U : 0U;
     running_committed -= before.data.state == TaskState::running ? 1U : 0U;
@@ -125,7 +126,7 @@ void QueueCore::Impl::rollback() {
     index[lane].is_open = false;
     index[lane].last_finish = index[lane].saved_last_finish;
   }
-  for (Model* model : open_models) {
+  for (ModelQueue* model : open_models) {
     model->is_open = false;
     model->state = model->saved;
   }

@@ -41,7 +41,7 @@ std::uint64_t mix(std::uint64_t chance, std::uint64_t n) {
 
 // ---- submit ------------------------------------------------------------------------------------
 
-Result<void> QueueCore::Impl::admit(const Model& model, const Key& key) const {
+Result<void> QueueCore::Impl::admit(const ModelQueue& model, const Key& key) const {
   if (!model.served) return unserved();
   const std::uint64_t waiting = index.working_queued(model);
   if (waiting >= model.policy.queued_max)
@@ -52,7 +52,8 @@ Result<void> QueueCore::Impl::admit(const Model& model, const Key& key) const {
 }
 
 /// Full: tells the caller to come back when about `too_many` tasks have started.
-std::unexpected<Error> QueueCore::Impl::refuse(const Model& model, std::uint64_t too_many) const {
+std::unexpected<Error> QueueCore::Impl::refuse(const ModelQueue& model,
+                                               std::uint64_t too_many) const {
   const double slots = std::max<std::uint32_t>(model.policy.slots, 1);
   const double seconds =
       model.state.run_seconds.value_or(0) * static_cast<double>(too_many) / slots;
@@ -62,7 +63,7 @@ std::unexpected<Error> QueueCore::Impl::refuse(const Model& model, std::uint64_t
 }
 
 Result<std::uint64_t> QueueCore::Impl::submit(const NewTask& task, Now now) {
-  Model& model = index.model(task.model);
+  ModelQueue& model = index.model(task.model);
   Key& key = index.key(task.key);
   if (Result<void> admitted = admit(model, key); !admitted) return fail(std::move(admitted));
   const std::uint64_t waiting = index.working_queued(model);
@@ -93,7 +94,7 @@ Result<void> QueueCore::Impl::requeue(const TaskRow& row) {
   if (live != kNoIndex || !has_ended) {
     return fail(ErrorCode::conflict, "Only a failed or canceled task can be retried");
   }
-  Model& model = index.model(row.model);
+  ModelQueue& model = index.model(row.model);
   Key& key = index.key(row.key);
   if (Result<void> admitted = admit(model, key); !admitted) return admitted;
   const TaskRecord record{
@@ -104,8 +105,8 @@ Result<void> QueueCore::Impl::requeue(const TaskRow& row) {
 
 // ---- claim -------------------------------------------------------------------------------------
 
-void QueueCore::Impl::claim(Model& model, std::uint32_t count_max, milliseconds lease_ttl, Now now,
-                            std::vector<Claimed>& out) {
+void QueueCore::Impl::claim(ModelQueue& model, std::uint32_t count_max, milliseconds lease_ttl,
+                            Now now, std::vector<Claimed>& out) {
   if (model.paused) return;
   std::uint32_t late = 0;
   for (std::uint32_t taken = 0; taken < count_max;) {
@@ -158,7 +159,7 @@ Result<bool> QueueCore::Impl::heartbeat(const Lease& lease, std::optional<double
   const TaskIndex task = tasks.find(lease.task);
   const TaskData* data = task == kNoIndex ? nullptr : committed(task);
   if (data == nullptr || data->state != TaskState::running) return lease_lost();
-  Run& run = runs[data->run];
+  TaskRun& run = runs[data->run];
   if (run.token != lease.token || run.crashed) return lease_lost();
 
   run.lease_end = now.steady + run.lease_ttl;
@@ -171,7 +172,7 @@ Result<TaskState> QueueCore::Impl::finish(const Lease& lease, const AttemptRepor
                                           std::uint64_t chance) {
   const TaskIndex task = tasks.find(lease.task);
   if (task == kNoIndex || tasks[task].data.state != TaskState::running) return lease_lost();
-  const Run& run = runs[tasks[task].data.run];
+  const TaskRun& run = runs[tasks[task].data.run];
   if (run.token != lease.token || run.crashed) return lease_lost();
   return end_attempt(task, report, fate_of(report.end), now, chance);
 }
@@ -179,7 +180,7 @@ Result<TaskState> QueueCore::Impl::finish(const Lease& lease, const AttemptRepor
 TaskState QueueCore::Impl::end_attempt(TaskIndex task, const AttemptReport& report,
                                        AttemptFate fate, Now now, std::uint64_t chance) {
   const TaskRecord& record = tasks[task];
-  const Model& model = *index.lane_of(task).model;
+  const ModelQueue& model = *index.lane_of(task).model;
   const RunIndex run = record.data.run;
   const Verdict verdict = judge_attempt({.fate = fate,
                                          .error_type = report.error_type,
@@ -264,7 +265,7 @@ Result<TaskState> QueueCore::Impl::cancel(const TaskId& id, Now now) {
   return data.state;
 }
 
-std::size_t QueueCore::Impl::end_unserved(Model& model, std::size_t count_max, Now now) {
+std::size_t QueueCore::Impl::end_unserved(ModelQueue& model, std::size_t count_max, Now now) {
   model.served = false;
   std::size_t ended = 0;
   for (; ended < count_max; ++ended) {
@@ -286,7 +287,7 @@ void QueueCore::Impl::tick(Now now, std::uint64_t chance, std::size_t count_max)
 void QueueCore::Impl::on_timer(TaskIndex task, Now now, std::uint64_t chance) {
   const TaskRecord& record = tasks[task];
   if (record.data.state == TaskState::running) {
-    const Run& run = runs[record.data.run];
+    const TaskRun& run = runs[record.data.run];
     if (!run.crashed) lost.push_back({.task = record.id, .token = run.token});
     end_attempt(task, {}, run.crashed ? AttemptFate::crashed : AttemptFate::lost, now, chance);
   } else if (record.data.due_kind == DueKind::start_deadline) {

@@ -22,7 +22,7 @@ inline constexpr KeyIndex kSecond{1};
 inline constexpr std::chrono::seconds kTtl{30};
 inline constexpr std::uint64_t kMost = ~0ULL;
 
-struct SubmitOptions {
+struct SubmitSpec {
   KeyIndex key = kKey;
   ModelIndex model = kModel;
   Priority priority = Priority::normal;
@@ -35,7 +35,7 @@ class QueueCoreTest : public testing::Test {
  protected:
   TaskId next_id() { return ids_.next(clock_.now().wall); }
 
-  Result<std::uint64_t> try_submit(const SubmitOptions& options = {}) {
+  Result<std::uint64_t> try_submit(const SubmitSpec& options = {}) {
     last_ = next_id();
     return core_->submit({.id = last_,
                           .key = options.key,
@@ -47,11 +47,11 @@ class QueueCoreTest : public testing::Test {
                          clock_.now());
   }
   /// Submits and leaves the batch open.
-  TaskId submit(const SubmitOptions& options = {}) {
+  TaskId submit(const SubmitSpec& options = {}) {
     EXPECT_TRUE(try_submit(options).has_value());
     return last_;
   }
-  TaskId committed(const SubmitOptions& options = {}) {
+  TaskId committed(const SubmitSpec& options = {}) {
     const TaskId id = submit(options);
     core_->commit();
     return id;
@@ -67,7 +67,7 @@ class QueueCoreTest : public testing::Test {
     return ids;
   }
   /// Submits, claims and commits: the lease of a running task.
-  Lease start_one(const SubmitOptions& options = {}) {
+  Lease start_one(const SubmitSpec& options = {}) {
     submit(options);
     const std::vector<Claimed> got = claim(1, options.model);
     core_->commit();

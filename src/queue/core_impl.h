@@ -38,18 +38,18 @@ struct QueueCore::Impl {
   };
 
   // -- core_commands.cc
-  Result<void> admit(const Model& model, const Key& key) const;
-  std::unexpected<Error> refuse(const Model& model, std::uint64_t too_many) const;
+  Result<void> admit(const ModelQueue& model, const Key& key) const;
+  std::unexpected<Error> refuse(const ModelQueue& model, std::uint64_t too_many) const;
   Result<std::uint64_t> submit(const NewTask& task, Now now);
   Result<void> requeue(const TaskRow& row);
-  void claim(Model& model, std::uint32_t count_max, std::chrono::milliseconds lease_ttl, Now now,
-             std::vector<Claimed>& out);
+  void claim(ModelQueue& model, std::uint32_t count_max, std::chrono::milliseconds lease_ttl,
+             Now now, std::vector<Claimed>& out);
   Claimed start(TaskIndex task, std::chrono::milliseconds lease_ttl, Now now);
   Result<bool> heartbeat(const Lease& lease, std::optional<double> progress, Now now);
   Result<TaskState> finish(const Lease& lease, const AttemptReport& report, Now now,
                            std::uint64_t chance);
   Result<TaskState> cancel(const TaskId& id, Now now);
-  std::size_t end_unserved(Model& model, std::size_t count_max, Now now);
+  std::size_t end_unserved(ModelQueue& model, std::size_t count_max, Now now);
   void tick(Now now, std::uint64_t chance, std::size_t count_max);
   void on_timer(TaskIndex task, Now now, std::uint64_t chance);
   TaskState end_attempt(TaskIndex task, const AttemptReport& report, AttemptFate fate, Now now,
@@ -60,9 +60,9 @@ struct QueueCore::Impl {
   void observe_run(TaskIndex task, AttemptFate fate, Now now);
 
   // -- core_batch.cc
-  TaskIndex create(const TaskRecord& record, Model& model, Key& key, Cause cause);
+  TaskIndex create(const TaskRecord& record, ModelQueue& model, Key& key, Cause cause);
   void touch(TaskIndex task);
-  ModelState& open(Model& model);
+  ModelState& open(ModelQueue& model);
   Lane& open(LaneIndex lane);
   /// The one way in which a task changes its state, its place in line, or its timer.
   void change(TaskIndex task, const TaskData& next, std::optional<SteadyTime> timer);
@@ -88,10 +88,10 @@ struct QueueCore::Impl {
   [[nodiscard]] TaskRow row_of(TaskIndex task, const TaskData& data) const;
   /// The task as readers may see it; nullptr if it is not yet committed.
   [[nodiscard]] const TaskData* committed(TaskIndex task) const;
-  [[nodiscard]] std::optional<double> eta(const Model& model, std::uint64_t position) const;
+  [[nodiscard]] std::optional<double> eta(const ModelQueue& model, std::uint64_t position) const;
 
   TaskTable tasks;
-  Pool<Run> runs;
+  Pool<TaskRun> runs;
   ClaimIndex index{tasks};
   TimerHeap timers{tasks};
   std::uint64_t last_token = 0;
@@ -106,7 +106,7 @@ struct QueueCore::Impl {
 
   // -- the open batch
   std::vector<BeforeImage> befores;
-  std::vector<Model*> open_models;
+  std::vector<ModelQueue*> open_models;
   std::vector<LaneIndex> open_lanes;
   std::vector<Change> changes;
   std::vector<Lease> lost;

@@ -145,7 +145,7 @@ class ClaimIndexTest : public testing::Test {
 
   TaskTable tasks_;
   ClaimIndex index_{tasks_};
-  Model& model_ = index_.model(ModelIndex{0});
+  ModelQueue& model_ = index_.model(ModelIndex{0});
   std::uint64_t made_ = 0;
 };
 

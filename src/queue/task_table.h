@@ -67,7 +67,7 @@ struct TaskRecord {
 static_assert(sizeof(TaskRecord) <= 104);
 
 /// The running attempt of a task.
-struct Run {
+struct TaskRun {
   std::uint64_t token = 0;
   SteadyTime started;
   SteadyTime lease_end;

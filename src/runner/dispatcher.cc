@@ -69,7 +69,7 @@ Counter& counter_of(const LaneMetrics& metrics, AttemptEnd end) {
   return metrics.released;
 }
 
-using LanePtr = std::shared_ptr<Lane>;
+using LanePtr = std::shared_ptr<ModelLane>;
 
 // An attempt with a thread of its own.
 struct Work {
@@ -214,7 +214,8 @@ Result<void> Dispatcher::Impl::configure(std::shared_ptr<const Catalog> catalog)
     for (const Model& model : catalog->models()) {
       LanePtr& lane = lanes_[model.id];
       if (!lane)
-        lane = std::make_shared<Lane>(Lane{.metrics = make_lane_metrics(metrics_, model.id)});
+        lane = std::make_shared<ModelLane>(
+            ModelLane{.metrics = make_lane_metrics(metrics_, model.id)});
       lane->service = std::make_shared<const Service>(
           Service{.model = std::shared_ptr<const Model>(catalog, &model),
                   .executor = options_.executors.find(model.executor.kind)->second});
@@ -412,7 +413,7 @@ void Dispatcher::Impl::send_finish(const WorkPtr& work, std::shared_ptr<const Ou
 }
 
 void Dispatcher::Impl::settle(const WorkPtr& work, const Outcome& outcome, bool accepted) {
-  Lane& lane = *work->lane;
+  ModelLane& lane = *work->lane;
   {
     const std::scoped_lock lock(mutex_);
     works_.erase(work->attempt.lease().token);

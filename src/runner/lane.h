@@ -31,7 +31,7 @@ struct Service {
 };
 
 /// Threads: the dispatcher's lock guards all that changes.
-struct Lane {
+struct ModelLane {
   std::shared_ptr<const Service> service;  // of the catalog of the moment
   LaneMetrics metrics;
 

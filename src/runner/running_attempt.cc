@@ -8,7 +8,7 @@
 
 namespace quern {
 
-void LogBuffer::add(LogEntry entry) {
+void RecentLogs::add(LogEntry entry) {
   bytes_ += entry.message.size();
   entries_.push_back(std::move(entry));
   while (entries_.size() > kLogEntriesMax || bytes_ > kLogBytesMax) {
@@ -18,7 +18,7 @@ void LogBuffer::add(LogEntry entry) {
   }
 }
 
-std::vector<LogEntry> LogBuffer::take() {
+std::vector<LogEntry> RecentLogs::take() {
   std::vector<LogEntry> taken;
   taken.reserve(entries_.size() + 1);
   if (dropped_ > 0) {

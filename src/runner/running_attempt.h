@@ -19,7 +19,7 @@ namespace quern {
 
 /// The newest log entries, in bounded memory. Dropped ones are counted, and told of in a line of
 /// their own. Threads: one at a time.
-class LogBuffer {
+class RecentLogs {
  public:
   void add(LogEntry entry);
   [[nodiscard]] std::vector<LogEntry> take();
@@ -78,7 +78,7 @@ class RunningAttempt final : public ProgressSink {
   std::mutex sending_;  // held while news are handed over; taken before mutex_
   std::mutex mutex_;    // guards progress_ and logs_
   std::optional<double> progress_;
-  LogBuffer logs_;
+  RecentLogs logs_;
 };
 
 }  // namespace quern

@@ -84,7 +84,7 @@ class Committer {
     std::unordered_map<std::string, Replay> replays;             // by replay_name()
     std::optional<Error> lookup_error;                           // replays are not known
     std::vector<std::pair<ModelIndex, bool>> pauses;             // and resumes (false)
-    std::vector<std::pair<TaskRow, TaskResult>> ended;
+    std::vector<std::pair<TaskRow, StoredResult>> ended;
     std::vector<ExpiredTask> expired;
     bool drop_records = false;       // idempotency records are due to be forgotten
     std::uint64_t lease_tokens = 0;  // to be reserved; 0: enough are
@@ -149,7 +149,7 @@ class Committer {
   void write_end(const Change& change, FinishCommand* finish, Batch& batch);
   [[nodiscard]] AttemptRecord attempt_of(const Change& change, const FinishCommand* finish,
                                          const Batch& batch) const;
-  TaskResult result_of(const Change& change, FinishCommand* finish, const Batch& batch);
+  StoredResult result_of(const Change& change, FinishCommand* finish, const Batch& batch);
   void find_expired(Batch& batch);
   void note_changes(Batch& batch);
   void note_watched(Batch& batch);

@@ -104,7 +104,7 @@ void Committer::write_submit(const TaskRow& row, const SubmitCommand& command, B
 void Committer::write_end(const Change& change, FinishCommand* finish, Batch& batch) {
   std::optional<AttemptRecord> last;
   if (!change.attempt_result.empty()) last = attempt_of(change, finish, batch);
-  const TaskResult& result =
+  const StoredResult& result =
       batch.ended.emplace_back(change.row, result_of(change, finish, batch)).second;
   journal_.add(EndTask{.row = change.row,
                        .run_time = result.run_time,
@@ -133,8 +133,8 @@ AttemptRecord Committer::attempt_of(const Change& change, const FinishCommand* f
   return attempt;
 }
 
-TaskResult Committer::result_of(const Change& change, FinishCommand* finish, const Batch& batch) {
-  TaskResult result;
+StoredResult Committer::result_of(const Change& change, FinishCommand* finish, const Batch& batch) {
+  StoredResult result;
   if (finish != nullptr) {
     result.run_time = finish->outcome.run_time;
   } else if (const std::optional<WallTime> started = running_.started(change.row.id)) {

@@ -32,7 +32,7 @@ struct EndedRecord {
 /// One row of a list; the live ones as they are stored.
 struct ListedTask {
   TaskRow row;
-  TaskResult result;  // without outputs and metadata
+  StoredResult result;  // without outputs and metadata
 };
 
 struct ListedPage {

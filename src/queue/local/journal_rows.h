@@ -15,7 +15,7 @@
 namespace quern {
 
 /// The result of an ended task.
-struct TaskResult {
+struct StoredResult {
   std::chrono::microseconds run_time{0};
   std::string error;
   std::vector<Output> outputs;
@@ -43,7 +43,7 @@ struct StoredAttempt {
 
 struct EndedTask {
   TaskRow row;
-  TaskResult result;
+  StoredResult result;
   std::optional<StoredAttempt> last_attempt{};  // which it ended with, if its row has it
 };
 

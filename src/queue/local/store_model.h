@@ -196,7 +196,7 @@ inline std::string text_of(const StoredAttempt& one) {
          "-" + text_of(one.attempt.ended) + " " + one.attempt.result + " (" + one.attempt.reason +
          ")" + (one.retried ? " retried at " + text_of(one.retry_at) : "");
 }
-inline std::string text_of(const TaskResult& result) {
+inline std::string text_of(const StoredResult& result) {
   return std::to_string(result.run_time.count()) + " " + result.error + " " + result.metadata_json +
          " " + encode_outputs(result.outputs);
 }

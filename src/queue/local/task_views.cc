@@ -90,7 +90,7 @@ TaskView view_of(const LiveTask& live, const QueueState& state) {
   return view;
 }
 
-EndedView view_of(const TaskRow& row, TaskResult result, const QueueState& state) {
+EndedView view_of(const TaskRow& row, StoredResult result, const QueueState& state) {
   EndedView view;
   view.head = view_of(row, state);
   view.head.run_time = result.run_time;

@@ -18,7 +18,7 @@ TaskView view_of(const LiveTask& live, const QueueState& state);
 /// The same, without what only the core knows.
 TaskView view_of(const TaskRow& row, const QueueState& state);
 /// The same. Without history.
-EndedView view_of(const TaskRow& row, TaskResult result, const QueueState& state);
+EndedView view_of(const TaskRow& row, StoredResult result, const QueueState& state);
 
 /// Attempts with the one that runs, if one does.
 std::vector<Attempt> attempts_of(const TaskHistory& history,
