@@ -137,6 +137,11 @@ TEST_F(DiskFaultTest, SitsOutTablesThatCannotBeWritten) {
   sit_out(board().tables_write_error, EIO);
 }
 
+// The writes go well, and only what waits for the disk hears of it.
+TEST_F(DiskFaultTest, SitsOutTablesThatDoNotReachTheDisk) {
+  sit_out(board().tables_portion_error, EIO);
+}
+
 TEST_F(DiskFaultTest, LosesNothingAcknowledgedInACrashWhileTheTablesCannotBeWritten) {
   serve(config());
   std::vector<TaskHandle> ended;
@@ -245,7 +250,7 @@ TEST_F(DiskFaultTest, SaysWhenTheLogCannotMoveIntoTheDatabase) {
   pause(caller);
   std::vector<TaskHandle> acknowledged;
   const auto submit_until_logged = [&](const char* words) {
-    // The log moves once it is 10 MB long, or the redo log has no room.
+    // The log moves once it is 6 MB long, or the redo log has no room.
     for (int i = 0; i < 200 && server_->log().find(words) == std::string::npos; ++i) {
       for (TaskHandle& task : submit(caller, 1, 1'000'000)) acknowledged.push_back(std::move(task));
     }

@@ -12,8 +12,10 @@ inline constexpr const char* kFaultBoardVariable = "QUERN_TEST_FAULT_BOARD";
 /// Errors are errno values; 0: no fault. "The store" is its tables, which are queue.sqlite and SQLite's
 /// log of it, and its redo log, which is redo-a and redo-b.
 struct FaultBoard {
-  std::atomic<int> write_error;          // of every write to the store
-  std::atomic<int> tables_write_error;   // of writes to the tables alone
+  std::atomic<int> write_error;         // of every write to the store
+  std::atomic<int> tables_write_error;  // of writes to the tables alone
+  std::atomic<int>
+      tables_portion_error;              // of what is to reach the disk before a sync of the tables
   std::atomic<int> sync_error;           // of every sync of the store, after a write that went well
   std::atomic<int> database_sync_error;  // of syncs of queue.sqlite alone
   std::atomic<int> redo_sync_error;      // of syncs of the redo log alone

@@ -130,6 +130,11 @@ int fdatasync(int fd) {
   return sync_fails(fd) ? -1 : real(fd);
 }
 
+int sync_file_range(int fd, off64_t offset, off64_t count, unsigned int flags) {
+  static auto* const real = next<int(int, off64_t, off64_t, unsigned int)>("sync_file_range");
+  return fails(board().tables_portion_error.load()) ? -1 : real(fd, offset, count, flags);
+}
+
 int pipe2(int* ends, int flags) noexcept {
   static auto* const real = next<int(int*, int)>("pipe2");
   return fails(board().descriptor_error.load()) ? -1 : real(ends, flags);

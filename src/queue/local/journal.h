@@ -28,7 +28,7 @@ namespace quern {
 
 struct JournalOptions {
   std::filesystem::path folder;             // exists, and holds a store or nothing
-  std::size_t checkpoint_pages = 500;       // of 4 KiB, in SQLite's write-ahead log
+  std::size_t checkpoint_pages = 1'500;     // of 4 KiB, in SQLite's write-ahead log
   std::size_t log_bytes = 8 * 1024 * 1024;  // of each of the redo log's two files
 };
 

@@ -36,8 +36,8 @@ struct LocalQueueOptions {
   std::chrono::milliseconds retention{std::chrono::hours{24}};  // of ended tasks, from their end
   std::size_t body_cache_bytes = 32 * 1024 * 1024;
   std::size_t result_cache_bytes = 64 * 1024 * 1024;
-  std::size_t readers = 2;             // threads for history, lists and old results
-  std::size_t checkpoint_pages = 500;  // of 4 KiB, in SQLite's write-ahead log
+  std::size_t readers = 2;               // threads for history, lists and old results
+  std::size_t checkpoint_pages = 1'500;  // of 4 KiB, in SQLite's write-ahead log
 };
 
 class LocalQueue final : public Queue {

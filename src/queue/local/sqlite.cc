@@ -2,6 +2,8 @@
 
 #include <sqlite3.h>
 
+#include "queue/local/paced_writes.h"
+
 namespace quern {
 
 static_assert(kSqliteRow == SQLITE_ROW && kSqliteDone == SQLITE_DONE);
@@ -30,6 +32,14 @@ ErrorCode code_of(int code) {
     default:
       return ErrorCode::internal;
   }
+}
+
+// Before the first connection.
+bool configure_sqlite() {
+  // Nobody asks how much memory SQLite uses in all, and counting takes a lock at each allocation.
+  sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  hook_paced_writes();
+  return true;
 }
 
 const char* meaning_of(int code) {
@@ -130,8 +140,7 @@ Result<Connection> Connection::open(const std::filesystem::path& file, Mode mode
   int flags = SQLITE_OPEN_NOMUTEX;
   flags |=
       mode == Mode::read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-  // Nobody asks how much memory SQLite uses in all, and counting takes a lock at each allocation.
-  [[maybe_unused]] static const int configured = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  [[maybe_unused]] static const bool configured = configure_sqlite();
   Connection connection;
   sqlite3* raw = nullptr;
   const int code = sqlite3_open_v2(file.c_str(), &raw, flags, nullptr);

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "queue/local/paced_writes.h"
 
 namespace quern {
 namespace {
@@ -109,6 +110,7 @@ std::size_t TableWriter::cache_bytes() const {
 void TableWriter::loop() {
   // Commits come first where cores are few. Without the right to it nothing is lost.
   ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNice);
+  const PacedWrites paced;
   std::unique_lock lock(mutex_);
   while (wait(lock)) {
     write(lock);
