@@ -212,7 +212,7 @@ function page(results) {
         "One core",
         `The server has core 0 to itself, wrk core 1: \`-t1 -c64\`, keep-alive, no pipelining, a body of ${Buffer.byteLength(body)} bytes. nginx answers the very same requests ` +
           "with `return 200` and does no work. Quern checks the key and its rate, validates the body against a JSON schema, ranks the task fairly, counts its position, " +
-          "and has it on the disk before it answers.",
+          "and has it on the disk before it answers. Each round is cut into slices of a second, nginx and Quern in turn.",
         one_core_table(one_core),
       ),
     );
@@ -256,7 +256,7 @@ function page(results) {
   if (latency)
     rest.push(
       `* **Latency**: one create at a time takes ${milliseconds(median(latency.create_p50_ms))} (p99 ${milliseconds(median(latency.create_p99_ms))}); ` +
-        `writing 4 KiB and one fdatasync takes ${milliseconds(median(latency.fdatasync_p50_ms))} (p99 ${milliseconds(median(latency.fdatasync_p99_ms))}) on the same disk.`,
+        `writing 4 KiB and one fdatasync takes ${milliseconds(median(latency.fdatasync_p50_ms))} (p99 ${milliseconds(median(latency.fdatasync_p99_ms))}) on the same disk, by the same core.`,
     );
   if (slots)
     rest.push(

@@ -31,9 +31,15 @@ export async function measure_queue_length(run) {
   for (let round = 1; round <= rounds; ++round) {
     say(`growth, round ${round} of ${rounds}: an empty queue and a full one`);
     const empty = await start_quern(folder, binary, { core: 0, threads: 1 });
-    await probe(empty, [{ model: "echo", key }], run, probes.empty);
+    const places = [{ model: "echo", key }];
+    await probe(
+      [
+        { server: empty, places, into: probes.empty },
+        { server: full, places, into: probes.full },
+      ],
+      run,
+    );
     await empty.stop();
-    await probe(full, [{ model: "echo", key }], run, probes.full);
   }
   return { queue_length, fill, empty_bytes, cache_bytes, bytes_per_task, ...probes, ...(await restart(quern, full, say)) };
 }
@@ -73,14 +79,15 @@ export async function measure_keys_and_models(run) {
   };
   const results = {};
   for (let round = 1; round <= rounds; ++round) {
+    say(`growth, round ${round} of ${rounds}: keys and models`);
+    const probed = [];
     for (const [name, { places, keys, models }] of Object.entries(cases)) {
-      say(`growth, round ${round} of ${rounds}: ${name}`);
       const server = await start_quern(folder, binary, { core: 0, threads: 1, keys, models });
-      const probes = (results[name] ??= { ...no_probes(), life: [] });
-      probes.life.push(await lives_a_second(server.url, places, run));
-      await probe(server, places, run, probes);
-      await server.stop();
+      probed.push({ server, places, into: (results[name] ??= { ...no_probes(), life: [] }) });
     }
+    for (const { server, places, into } of probed) into.life.push(await lives_a_second(server.url, places, run));
+    await probe(probed, run);
+    for (const { server } of probed) await server.stop();
   }
   return results;
 }
@@ -88,19 +95,31 @@ export async function measure_keys_and_models(run) {
 const no_probes = () => ({ create: [], poll: [], claim: [] });
 
 // Creates tasks while nothing runs, asks for some that wait, then lets them run: a task is claimed and
-// finished durably for each that ends.
-async function probe(server, places, { load, seconds }, into) {
-  const models = [...new Set(places.map(({ model }) => model))];
-  await set_paused(server.url, models, true);
-  const waiting = await create_tasks(server.url, Math.max(polled_count, places.length), places);
-  const requests = places.map(({ model, key }) => create_request(model, key));
-  const creates = await load.wrk(server.url, requests, { seconds, core: 1 });
-  const polls = await load.wrk(server.url, waiting.map(status_request), { seconds, core: 1 });
-  const release = () => set_paused(server.url, models, false);
-  into.claim.push(await claims_a_second(server.url, release, creates.requests, 2 * seconds));
-  await set_paused(server.url, models, true);
-  into.create.push(creates.rate);
-  into.poll.push(polls.rate);
+// finished durably for each that ends. Each of that on every server before the next, so that what is compared
+// was measured shortly after one another.
+async function probe(probed, { load, seconds }) {
+  const cases = [];
+  for (const { server, places, into } of probed) {
+    const { url } = server;
+    const models = [...new Set(places.map(({ model }) => model))];
+    await set_paused(url, models, true);
+    const waiting = await create_tasks(url, Math.max(polled_count, places.length), places);
+    cases.push({ url, places, models, waiting, into });
+  }
+  for (const it of cases) {
+    const requests = it.places.map(({ model, key }) => create_request(model, key));
+    const creates = await load.wrk(it.url, requests, { seconds, core: 1 });
+    it.created = creates.requests;
+    it.into.create.push(creates.rate);
+  }
+  for (const { url, waiting, into } of cases) {
+    into.poll.push((await load.wrk(url, waiting.map(status_request), { seconds, core: 1 })).rate);
+  }
+  for (const { url, models, created, into } of cases) {
+    const release = () => set_paused(url, models, false);
+    into.claim.push(await claims_a_second(url, release, created, 2 * seconds));
+    await set_paused(url, models, true);
+  }
 }
 
 // Tasks ended a second while callers make as many as they can and all of them are run at once.

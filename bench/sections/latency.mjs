@@ -1,4 +1,4 @@
-// One create at a time on an idle server, beside one fdatasync of the same disk.
+// One create at a time on an idle server, beside one fdatasync of the same disk by the same core.
 
 import { start_quern } from "../lib/servers.mjs";
 import { create_request } from "../lib/tasks.mjs";
@@ -9,7 +9,7 @@ export async function measure_latency({ folder, binary, load, rounds, seconds, s
   const server = await start_quern(folder, binary, { core: 0, threads: 1 });
   for (let round = 1; round <= rounds; ++round) {
     say(`latency, round ${round} of ${rounds}`);
-    const disk = await load.fdatasync(folder, seconds);
+    const disk = await load.fdatasync(folder, seconds, { core: 0 });
     const creates = await load.wrk(server.url, [create_request("hold")], { seconds, connections: 1, core: 1 });
     results.fdatasync_p50_ms.push(disk.p50_ms);
     results.fdatasync_p99_ms.push(disk.p99_ms);

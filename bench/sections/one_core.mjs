@@ -6,6 +6,7 @@ import { start_nginx, start_quern } from "../lib/servers.mjs";
 const waiting_count = 1000;
 const running_count = 64;
 const finished_count = 1000;
+const slices = 3; // of a round, since a machine that others use changes within seconds
 
 /** @returns {{[kind]: {nginx: number[], nginx_p99_ms: number[], quern: number[], quern_p50_ms: number[], quern_p99_ms: number[]}}} */
 export async function measure_one_core({ folder, binary, load, rounds, seconds, say }) {
@@ -15,14 +16,17 @@ export async function measure_one_core({ folder, binary, load, rounds, seconds, 
     const quern = await start_quern(folder, binary, { core: 0, threads: 1 });
     for (const [kind, requests] of Object.entries(await prepare(quern.url))) {
       say(`one core, round ${round} of ${rounds}: ${kind}`);
-      const base = await load.wrk(nginx.url, requests, { seconds, core: 1 });
-      const own = await load.wrk(quern.url, requests, { seconds, core: 1 });
       const row = (results[kind] ??= { nginx: [], nginx_p99_ms: [], quern: [], quern_p50_ms: [], quern_p99_ms: [] });
-      row.nginx.push(base.rate);
-      row.nginx_p99_ms.push(base.p99_ms);
-      row.quern.push(own.rate);
-      row.quern_p50_ms.push(own.p50_ms);
-      row.quern_p99_ms.push(own.p99_ms);
+      const length = { seconds: Math.max(1, Math.round(seconds / slices)), core: 1 };
+      for (let slice = 0; slice < slices; ++slice) {
+        const base = await load.wrk(nginx.url, requests, length);
+        const own = await load.wrk(quern.url, requests, length);
+        row.nginx.push(base.rate);
+        row.nginx_p99_ms.push(base.p99_ms);
+        row.quern.push(own.rate);
+        row.quern_p50_ms.push(own.p50_ms);
+        row.quern_p99_ms.push(own.p99_ms);
+      }
     }
     await quern.stop();
   }

@@ -8,12 +8,17 @@
 
 namespace quern {
 
-void BlockingPool::start(unsigned threads) {
+void BlockingPool::start(unsigned threads, const std::function<void()>& prepare) {
   {
     const std::scoped_lock lock(mutex_);
     running_ = true;
   }
-  for (unsigned i = 0; i < std::max(threads, 1U); ++i) threads_.emplace_back([this] { work(); });
+  for (unsigned i = 0; i < std::max(threads, 1U); ++i) {
+    threads_.emplace_back([this, prepare] {
+      prepare();
+      work();
+    });
+  }
 }
 
 bool BlockingPool::try_post(Job& job) {

@@ -27,8 +27,8 @@ class BlockingPool {
   BlockingPool(const BlockingPool&) = delete;
   BlockingPool& operator=(const BlockingPool&) = delete;
 
-  /// `threads`: at least one is started.
-  void start(unsigned threads);
+  /// `threads`: at least one is started. Each calls `prepare` before its first job.
+  void start(unsigned threads, const std::function<void()>& prepare = [] {});
   /// False, with `job` untouched, when too many wait, before start() and after stop().
   bool try_post(Job& job);
   /// A job that is not taken is destroyed unrun, on the caller's thread.

@@ -1,6 +1,7 @@
 #include "runner/dispatcher.h"
 
 #include <fmt/format.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <array>
@@ -67,6 +68,12 @@ Counter& counter_of(const LaneMetrics& metrics, AttemptEnd end) {
       break;
   }
   return metrics.released;
+}
+
+// Claims are handed on one by one, by the queue's thread. Whoever they wake is not to take its core before the last.
+void let_others_finish() {
+  const sched_param none{};
+  ::sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
 using LanePtr = std::shared_ptr<ModelLane>;
@@ -185,7 +192,7 @@ Dispatcher::Impl::Impl(Queue& queue, ArtifactStore& store, const Clock& clock, M
       options_(std::move(options)),
       runner_(store, clock, options_.input_files),
       beat_thread_([this] { beat_loop(); }) {
-  instant_pool_.start(kInstantThreads);
+  instant_pool_.start(kInstantThreads, let_others_finish);
 }
 
 Dispatcher::Impl::~Impl() {
