@@ -86,6 +86,10 @@ void IoThread::post(Work work) {
     inbox_.push_back(std::move(work));
     if (std::exchange(wakeup_posted_, true)) return;
   }
+  DelayedWakes::wake(shared_from_this());
+}
+
+void IoThread::wake() {
   boost::asio::post(context_, [this] { run_inbox(); });
 }
 

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/delayed_wakes.h"
 #include "http/asio.h"
 #include "http/deadlines.h"
 
@@ -18,11 +19,11 @@ namespace quern::http {
 
 class Connection;
 
-/// Operation: run() (or start(), on a thread of its own) until finish(), after which it returns
+/// Shared by its connections. Operation: run() (or start(), on a thread of its own) until finish(), after which it returns
 /// once no operation is under way. Concurrency: post(), is_current() and finish() from any thread;
 /// the rest on the loop's own thread. Limits: the sweep for deadlines is coarse, a quarter of the
 /// shortest duration and at most a second.
-class IoThread {
+class IoThread final : public Wakeable, public std::enable_shared_from_this<IoThread> {
  public:
   using Work = std::move_only_function<void()>;
   using Executor = boost::asio::io_context::executor_type;
@@ -30,7 +31,7 @@ class IoThread {
       std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
   explicit IoThread(const Deadlines::Durations& durations);
-  ~IoThread();
+  ~IoThread() override;
   IoThread(const IoThread&) = delete;
   IoThread& operator=(const IoThread&) = delete;
 
@@ -45,9 +46,11 @@ class IoThread {
   void join();
 
   [[nodiscard]] bool is_current() const;
-  /// Runs `work` on this thread, later, in order of posting. Destroyed unrun once run() has
-  /// returned.
+  /// Runs `work` on this thread, later, in order of posting; at the end of the caller's DelayedWakes
+  /// at the latest. Destroyed unrun once run() has returned.
   void post(Work work);
+  /// For post().
+  void wake() override;
   /// Whether run() has returned.
   [[nodiscard]] bool has_ended() const;
 

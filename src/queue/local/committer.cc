@@ -141,10 +141,11 @@ void Committer::run_batch(std::span<Command> commands) {
       return refuse(commands, done.error());
     }
   }
+  DelayedWakes wakes;
   publish(batch);
   // Observers first: who has an answer may rely on their having been told.
   tell(batch);
-  answer(commands);
+  answer(commands, wakes);
 }
 
 void Committer::look_up_replays(std::span<Command> commands, Batch& batch) {
@@ -368,8 +369,12 @@ void Committer::publish_pauses(Batch& batch) {
   }
 }
 
-void Committer::answer(std::span<Command> commands) {
+void Committer::answer(std::span<Command> commands, DelayedWakes& wakes) {
   for (Command& command : commands) {
+    // These may read from the tables.
+    const bool may_block = std::holds_alternative<ClaimCommand>(command) ||
+                           std::holds_alternative<CancelCommand>(command);
+    if (may_block) wakes.release();
     std::visit([&](auto& one) { answer_one(one); }, command);
   }
 }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/delayed_wakes.h"
 #include "base/random.h"
 #include "queue/local/body_cache.h"
 #include "queue/local/command.h"
@@ -122,7 +123,7 @@ class Committer {
   [[nodiscard]] bool is_worth_writing(const Batch& batch) const;
   void publish(Batch& batch);
   void publish_pauses(Batch& batch);
-  void answer(std::span<Command> commands);
+  void answer(std::span<Command> commands, DelayedWakes& wakes);
   void answer_one(SubmitCommand& command);
   void answer_one(ReplayCommand& command);
   void answer_one(ClaimCommand& command);

@@ -12,6 +12,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "base/delayed_wakes.h"
 #include "queue/local/journal_fixture.h"
 #include "queue/queue_contract.h"
 #include "testing/eventually.h"
@@ -146,6 +147,24 @@ TEST_F(LocalQueueTest, RefusesAFolderThatAnotherProcessUses) {
   EXPECT_EQ(second.error().code, ErrorCode::conflict);
   EXPECT_EQ(second.error().message, "data folder " + harness_.folder().string() +
                                         " is in use by process " + std::to_string(::getpid()));
+}
+
+TEST_F(LocalQueueTest, WakesWhomItAnswersOnlyWhenABatchIsAnswered) {
+  struct Sleeper final : Wakeable {
+    void wake() override { ++wakes; }
+    std::atomic<int> wakes{0};
+  };
+  const auto sleeper = std::make_shared<Sleeper>();
+  bool was_woken = true;
+
+  queue().submit(submission(), [&](Result<Submitted>) {
+    DelayedWakes::wake(sleeper);
+    was_woken = sleeper->wakes > 0;
+  });
+
+  ASSERT_TRUE(eventually([&] { return sleeper->wakes > 0; }));
+  EXPECT_FALSE(was_woken);
+  EXPECT_EQ(sleeper->wakes, 1);
 }
 
 TEST_F(LocalQueueTest, AnswersEverythingThatWasAskedBeforeAStopAndRefusesTheRest) {

@@ -1,0 +1,73 @@
+#include "http/io_thread.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "base/delayed_wakes.h"
+
+namespace quern::http {
+namespace {
+
+class IoThreadTest : public testing::Test {
+ protected:
+  static std::shared_ptr<IoThread> make() {
+    Deadlines::Durations durations;
+    durations.fill(std::chrono::hours(1));
+    return std::make_shared<IoThread>(durations);
+  }
+  void end() const {
+    io_->finish();
+    io_->join();
+  }
+
+  std::shared_ptr<IoThread> io_ = make();
+};
+
+TEST_F(IoThreadTest, RunsWhatIsPostedInItsOrder) {
+  std::vector<int> ran;
+  io_->start();
+
+  for (int i = 0; i < 100; ++i) io_->post([&ran, i] { ran.push_back(i); });
+  end();
+
+  ASSERT_EQ(ran.size(), 100U);
+  EXPECT_TRUE(std::ranges::is_sorted(ran));
+}
+
+TEST_F(IoThreadTest, IsWokenAtTheEndOfTheCallersDelayedWakes) {
+  std::atomic<int> ran = 0;
+  io_->start();
+  {
+    const DelayedWakes wakes;
+    for (int i = 0; i < 3; ++i) io_->post([&] { ++ran; });
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_EQ(ran, 0);
+  }
+  end();
+  EXPECT_EQ(ran, 3);
+}
+
+// The last that held it lets go between.
+TEST_F(IoThreadTest, LivesUntilItIsWoken) {
+  bool ran = false;
+  auto io = make();
+  const std::weak_ptr<IoThread> alive = io;
+  {
+    const DelayedWakes wakes;
+    io->post([&] { ran = true; });
+    io->poll();
+    EXPECT_FALSE(ran);
+    io.reset();
+    EXPECT_FALSE(alive.expired());
+  }
+  EXPECT_TRUE(alive.expired());
+}
+
+}  // namespace
+}  // namespace quern::http
