@@ -21,6 +21,18 @@ TEST(BlockingPool, BeginsJobsInOrderAndRunsAllThatItTookBeforeItStops) {
   for (int i = 0; i < 100; ++i) EXPECT_EQ(order[static_cast<std::size_t>(i)], i);
 }
 
+TEST(BlockingPool, PreparesEachThreadBeforeItsFirstJob) {
+  BlockingPool pool;
+  thread_local bool is_prepared = false;
+  std::promise<bool> first;
+  pool.start(1, [] { is_prepared = true; });
+
+  pool.post([&] { first.set_value(is_prepared); });
+
+  EXPECT_TRUE(first.get_future().get());
+  EXPECT_FALSE(is_prepared) << "only its own";
+}
+
 TEST(BlockingPool, RefusesOneTooManyAndLeavesItWithItsCaller) {
   BlockingPool pool(1);
   std::promise<void> gate;

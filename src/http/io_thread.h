@@ -19,10 +19,11 @@ namespace quern::http {
 
 class Connection;
 
-/// Shared by its connections. Operation: run() (or start(), on a thread of its own) until finish(), after which it returns
-/// once no operation is under way. Concurrency: post(), is_current() and finish() from any thread;
-/// the rest on the loop's own thread. Limits: the sweep for deadlines is coarse, a quarter of the
-/// shortest duration and at most a second.
+/// Shared by its connections.
+/// Operation: run() (or start(), on a thread of its own) until finish(), after which it returns once no
+/// operation is under way. Concurrency: post(), is_current() and finish() from any thread; the rest on
+/// the loop's own thread. Limits: the sweep for deadlines is coarse, a quarter of the shortest duration
+/// and at most a second.
 class IoThread final : public Wakeable, public std::enable_shared_from_this<IoThread> {
  public:
   using Work = std::move_only_function<void()>;
