@@ -13,9 +13,9 @@ class Wakeable {
   virtual void wake() = 0;
 };
 
-/// While one lives, the wakes of its thread wait for its end. Otherwise the first that is woken takes
-/// the core of whoever woke it, finds a single piece of work, and is woken for the next: two changes
-/// of thread for each piece. Between, its thread may not block.
+/// While one lives, the wakes of its thread wait for its end. Without it, whoever is woken first may
+/// take the core from the thread that woke it, find a single piece of work, and be woken again for the
+/// next. The thread may not block before release() or the end.
 ///
 /// Threads: that which makes it; one at a time on each.
 class DelayedWakes {

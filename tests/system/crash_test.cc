@@ -106,7 +106,7 @@ class CrashTest : public SystemTest {
       ASSERT_EQ(result->outputs.size(), 1U) << task.request_id;
       const std::string expected = task.model == "echo" ? R"({"n":")" + n + R"("})" : n;
       EXPECT_EQ(result->outputs[0].text, expected) << task.request_id;
-      const TaskFacts facts = look_up(after, task.request_id);
+      const TaskSeen facts = look_up(after, task.request_id);
       EXPECT_EQ(facts.count("succeeded"), 1) << task.request_id;
       EXPECT_EQ(facts.attempts.back().result, "succeeded") << task.request_id;
       crashed += facts.attempts.size() - 1;
@@ -213,7 +213,7 @@ TEST_F(CrashTest, EndsEveryTaskWhileRunnersAreKilledAtRandom) {
   Client after = client();
   int failed = 0;
   for (const auto& [task, n] : acknowledged_) {
-    const TaskFacts facts = look_up(after, task.request_id);
+    const TaskSeen facts = look_up(after, task.request_id);
     ASSERT_FALSE(facts.attempts.empty()) << task.request_id;
     if (facts.state == "succeeded") {
       EXPECT_EQ(facts.count("succeeded"), 1) << task.request_id;
@@ -246,10 +246,10 @@ TEST_F(CrashTest, FailsATaskThatKillsItsRunnerThreeTimesAndDoesNotRunItAgain) {
   serve(text);
 
   Client after = client();
-  const TaskFacts facts = look_up(after, task->request_id);
+  const TaskSeen facts = look_up(after, task->request_id);
   EXPECT_EQ(facts.state, "failed");
   ASSERT_EQ(facts.attempts.size(), 3U);
-  for (const AttemptFacts& attempt : facts.attempts) {
+  for (const AttemptSeen& attempt : facts.attempts) {
     EXPECT_EQ(attempt.result, "failed");
     EXPECT_NE(attempt.reason.find("signal 9"), std::string::npos) << attempt.reason;
     EXPECT_TRUE(attempt.has_ended);

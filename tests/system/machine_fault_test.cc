@@ -44,7 +44,7 @@ TEST_F(MachineFaultTest, RepeatsAnAttemptThatHasNoMemory) {
   const auto result = caller.wait(*task);
 
   ASSERT_TRUE(result) << result.error().message;
-  const TaskFacts facts = look_up(caller, task->request_id);
+  const TaskSeen facts = look_up(caller, task->request_id);
   ASSERT_EQ(facts.attempts.size(), 2U);
   EXPECT_EQ(facts.attempts[0].result, "failed");
   EXPECT_EQ(facts.attempts[0].reason, "exit 1");
@@ -71,7 +71,7 @@ TEST_F(MachineFaultTest, RepeatsAnAttemptThatTheMachineKilledForItsMemory) {
 
   const auto result = caller.wait(*task);
   ASSERT_TRUE(result) << result.error().message;
-  const TaskFacts facts = look_up(caller, task->request_id);
+  const TaskSeen facts = look_up(caller, task->request_id);
   ASSERT_EQ(facts.attempts.size(), 2U);
   EXPECT_EQ(facts.attempts[0].reason, "signal 9 (Killed)");
 }

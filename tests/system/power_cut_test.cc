@@ -75,7 +75,7 @@ class PowerCutTest : public SystemTest {
     Client after = client();
     for (const TaskHandle& task : ended_) {
       EXPECT_TRUE(after.result(task)) << task.request_id;
-      const TaskFacts facts = look_up(after, task.request_id);
+      const TaskSeen facts = look_up(after, task.request_id);
       EXPECT_EQ(facts.state, "succeeded") << task.request_id;
       EXPECT_EQ(facts.attempts.size(), 1U) << "it must not run again";
     }

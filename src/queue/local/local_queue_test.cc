@@ -6,67 +6,18 @@
 
 #include <atomic>
 #include <filesystem>
-#include <fstream>
 #include <latch>
 #include <string>
 #include <thread>
 #include <unordered_map>
 
 #include "base/delayed_wakes.h"
-#include "queue/local/journal_fixture.h"
+#include "queue/local/local_queue_fixture.h"
 #include "queue/queue_contract.h"
 #include "testing/eventually.h"
-#include "testing/log_content.h"
-#include "testing/manual_clock.h"
-#include "testing/temp_folder.h"
 
 namespace quern {
 namespace {
-
-class LocalHarness final : public QueueHarness {
- public:
-  explicit LocalHarness(LocalQueueOptions options = {}) : options_(std::move(options)) { open(); }
-
-  Queue& queue() override { return *queue_; }
-  LocalQueue& local() { return *queue_; }
-  void advance(std::chrono::microseconds time) override {
-    clock_.advance(time);
-    queue_->wake();
-    settle();
-  }
-  void reopen() override {
-    queue_.reset();
-    open();
-  }
-  ManualClock& clock() { return clock_; }
-  Metrics& metrics() { return metrics_; }
-  const std::filesystem::path& folder() { return folder_.path(); }
-  /// Every transaction does what is due; a few in a row let one thing lead to the next.
-  void settle() {
-    for (int i = 0; i < 3; ++i) {
-      static_cast<void>(ask<std::vector<Claim>>(
-          [&](auto reply) { queue_->claim({.model = "no-such"}, std::move(reply)); }));
-    }
-  }
-
- private:
-  void open() {
-    options_.folder = folder_.path();
-    options_.retention = kContractRetention;
-    Result<std::unique_ptr<LocalQueue>> opened =
-        LocalQueue::open(options_, clock_, random_, metrics_);
-    if (!opened) ADD_FAILURE() << opened.error().message;
-    queue_ = *std::move(opened);
-    queue_->start();
-  }
-
-  LocalQueueOptions options_;
-  TempFolder folder_;
-  ManualClock clock_;
-  SystemRandom random_;
-  Metrics metrics_;
-  std::unique_ptr<LocalQueue> queue_;
-};
 
 std::unique_ptr<QueueHarness> make_without_caches() {
   return std::make_unique<LocalHarness>(
@@ -81,58 +32,6 @@ INSTANTIATE_TEST_SUITE_P(Local, QueueContract,
                          [](const auto& named) {
                            return std::string(named.index == 0 ? "WithCaches" : "WithoutCaches");
                          });
-
-/// A queue and the few verbs that these tests need.
-class LocalQueueTest : public testing::Test {
- protected:
-  LocalQueueTest() { configure(harness_.queue()); }
-
-  static void configure(Queue& queue) {
-    QueuePolicy policy;
-    policy.models.push_back({.id = "echo"});
-    ASSERT_TRUE(ask<bool>([&](auto reply) { queue.configure(policy, std::move(reply)); }));
-  }
-  static Submission submission(std::string input = "{}") {
-    Submission submission;
-    submission.key = "ada";
-    submission.model = "echo";
-    submission.input = std::move(input);
-    return submission;
-  }
-  static Result<Submitted> submit(Queue& queue, std::string input = "{}") {
-    return ask<Submitted>(
-        [&](auto reply) { queue.submit(submission(std::move(input)), std::move(reply)); });
-  }
-  static Result<TaskView> find(Queue& queue, const TaskId& id) {
-    return ask<TaskView>([&](auto reply) {
-      queue.find({.ref = {.id = id}, .logs = true, .result = true}, std::move(reply));
-    });
-  }
-  static std::vector<Claim> claim(Queue& queue, std::uint32_t count = 1) {
-    return ask<std::vector<Claim>>([&](auto reply) {
-             queue.claim({.model = "echo", .count_max = count}, std::move(reply));
-           })
-        .value_or(std::vector<Claim>{});
-  }
-  static Result<TaskState> finish(Queue& queue, const Lease& lease, std::string text = "done") {
-    Outcome outcome{.end = AttemptEnd::succeeded};
-    outcome.outputs.push_back({.type = OutputType::text, .text = std::move(text)});
-    return ask<TaskState>(
-        [&](auto reply) { queue.finish(lease, std::move(outcome), std::move(reply)); });
-  }
-  static Result<TaskPage> list(Queue& queue, TaskFilter filter = {}) {
-    return ask<TaskPage>([&](auto reply) { queue.list(std::move(filter), std::move(reply)); });
-  }
-  Queue& queue() { return harness_.queue(); }
-  /// What is committed from here on stays out of the tables.
-  void hold_tables() {
-    gate_.install(database_in(harness_.folder()));
-    gate_.close();
-  }
-
-  TableGate gate_;  // outlives the queue
-  LocalHarness harness_;
-};
 
 // ---- opening and ending --------------------------------------------------------------------------
 
@@ -295,104 +194,6 @@ TEST_F(LocalQueueInputsTest, FailsTheAttemptsAloneWhoseInputCannotBeRead) {
   EXPECT_EQ(again[0].attempt, 2U);
 }
 
-// ---- crashes -------------------------------------------------------------------------------------
-
-TEST_F(LocalQueueTest, KeepsEveryAcknowledgedTaskAfterATornTail) {
-  struct Acknowledged {
-    TaskId id;
-    std::uintmax_t log_bytes;  // of the redo log when the answer came
-  };
-  std::vector<Acknowledged> tasks;
-  const std::filesystem::path log = harness_.folder() / "redo-a";
-  hold_tables();
-  for (int i = 0; i < 40; ++i) {
-    const TaskId id = submit(queue(), R"({"n":)" + std::to_string(i) + "}")->id;
-    tasks.push_back({id, redo_content_bytes(log)});
-  }
-  const TempFolder whole;
-  copy_store(harness_.folder(), whole.path());
-  gate_.open();
-  const std::uintmax_t end = tasks.back().log_bytes;
-  const std::uintmax_t begin = tasks.front().log_bytes;
-
-  for (std::uintmax_t cut = begin; cut <= end; cut += (end - begin) / 23 + 7) {
-    const TempFolder crashed;
-    copy_store(whole.path(), crashed.path());
-    std::filesystem::resize_file(crashed.path() / "redo-a", cut);
-    SystemRandom random;
-    Metrics metrics;
-    Result<std::unique_ptr<LocalQueue>> opened =
-        LocalQueue::open({.folder = crashed.path()}, harness_.clock(), random, metrics);
-    ASSERT_TRUE(opened) << "cut at " << cut << ": " << opened.error().message;
-    (*opened)->start();
-    configure(**opened);
-
-    std::size_t expected = 0;
-    for (const Acknowledged& task : tasks) {
-      if (task.log_bytes > cut) continue;
-      ++expected;
-      EXPECT_TRUE(find(**opened, task.id)) << "cut at " << cut;
-    }
-    const std::vector<Claim> claims = claim(**opened, 100);
-    EXPECT_GE(claims.size(), expected);
-    for (std::size_t i = 0; i < claims.size(); ++i) {
-      EXPECT_EQ(claims[i].input, R"({"n":)" + std::to_string(i) + "}");
-    }
-  }
-}
-
-TEST_F(LocalQueueTest, IgnoresGarbageAfterTheLastTransaction) {
-  hold_tables();
-  const TaskId id = submit(queue())->id;
-  const TempFolder crashed;
-  copy_store(harness_.folder(), crashed.path());
-  gate_.open();
-  const std::filesystem::path path = crashed.path() / "redo-a";
-  const std::uintmax_t end = redo_content_bytes(path);
-  {
-    std::fstream log(path, std::ios::binary | std::ios::in | std::ios::out);
-    log.seekp(static_cast<std::streamoff>(end));
-    log << std::string(10'000, '\x5a');
-  }
-  SystemRandom random;
-  Metrics metrics;
-
-  Result<std::unique_ptr<LocalQueue>> opened =
-      LocalQueue::open({.folder = crashed.path()}, harness_.clock(), random, metrics);
-
-  ASSERT_TRUE(opened);
-  (*opened)->start();
-  EXPECT_TRUE(find(**opened, id));
-}
-
-TEST_F(LocalQueueTest, NeverShowsAnEndThatACrashCouldTakeBack) {
-  // Whoever sees a task ended finds it ended in a copy of the files made after the look.
-  hold_tables();
-  const TaskId id = submit(queue())->id;
-  const Lease lease = claim(queue()).at(0).lease;
-  std::jthread runner([&] { EXPECT_EQ(finish(queue(), lease), TaskState::succeeded); });
-  const auto state = [&] {
-    return ask<TaskView>([&](auto reply) { queue().find({.ref = {.id = id}}, std::move(reply)); })
-        ->state;
-  };
-  while (state() != TaskState::succeeded) {
-  }
-  const TempFolder crashed;
-  copy_store(harness_.folder(), crashed.path());
-  gate_.open();
-  SystemRandom random;
-  Metrics metrics;
-
-  Result<std::unique_ptr<LocalQueue>> opened =
-      LocalQueue::open({.folder = crashed.path()}, harness_.clock(), random, metrics);
-
-  ASSERT_TRUE(opened);
-  (*opened)->start();
-  EXPECT_EQ(find(**opened, id)->state, TaskState::succeeded);
-}
-
-// ---- many at once --------------------------------------------------------------------------------
-
 TEST_F(LocalQueueTest, EndsEveryTaskOnceUnderManyThreads) {
   constexpr int kThreads = 6;
   constexpr int kTasksEach = 60;
@@ -448,109 +249,6 @@ TEST_F(LocalQueueTest, EndsEveryTaskOnceUnderManyThreads) {
     ASSERT_TRUE(view);
     EXPECT_TRUE(is_terminal(view->state));
   }
-}
-
-TEST_F(LocalQueueTest, TellsAWatcherWhoCameWhileTheEndOfItsTaskWasBeingPublished) {
-  // A transaction that ends many tasks counts them one by one between its commit and the moment
-  // when all are seen to have ended: whoever sees the first one counted comes right between.
-  constexpr int kRounds = 5;
-  constexpr int kTasks = 1'000;  // of one transaction
-  const Counter& ended = harness_.metrics().counter(
-      "quern_tasks_ended_total", "Tasks that ended, by state.", {{"state", "succeeded"}});
-  for (int round = 0; round < kRounds; ++round) {
-    std::latch created(kTasks - 1);
-    for (int i = 1; i < kTasks; ++i) {
-      queue().submit(submission(), [&](Result<Submitted>) { created.count_down(); });
-    }
-    created.wait();
-    const TaskId id = submit(queue())->id;
-    const std::uint64_t ended_before = ended.value();
-    std::latch finished(kTasks);
-    // What is asked for by a reply waits until the commit thread has given all replies.
-    queue().claim({.model = "echo", .count_max = kTasks}, [&](Result<std::vector<Claim>> claims) {
-      for (const Claim& claimed : claims.value()) {
-        queue().finish(claimed.lease, {.end = AttemptEnd::succeeded},
-                       [&](Result<TaskState>) { finished.count_down(); });
-      }
-    });
-    const auto is_publishing = [&] {
-      for (int i = 0; i < 1'000'000; ++i) {
-        if (ended.value() != ended_before) return true;
-      }
-      return false;
-    };
-    ASSERT_TRUE(eventually(is_publishing));
-
-    std::atomic<bool> told{false};
-    const Watch watch = queue().watch(id, WatchFor::state, [&] { told = true; });
-    const Result<TaskView> seen =
-        ask<TaskView>([&](auto reply) { queue().find({.ref = {.id = id}}, std::move(reply)); });
-
-    finished.wait();  // who watches is told before who finishes
-    ASSERT_TRUE(seen);
-    EXPECT_TRUE(told || is_terminal(seen->state)) << "in round " << round;
-  }
-}
-
-TEST_F(LocalQueueTest, TellsAWatcherWhoCameWhileTheLinesOfManyTasksWereBeingTakenIn) {
-  constexpr int kTasks = 1'000;
-  for (int i = 1; i < kTasks; ++i) {
-    queue().submit(submission(), [](Result<Submitted>) {});
-  }
-  ASSERT_TRUE(submit(queue()));
-  const std::vector<Claim> claims = claim(queue(), kTasks);
-  ASSERT_EQ(claims.size(), static_cast<std::size_t>(kTasks));
-  ASSERT_TRUE(list(queue()));  // the tables have them, which makes a look at the lines quick
-  std::latch beaten(kTasks);
-  // What is asked for by a reply waits until the commit thread has given all replies.
-  queue().claim({.model = "no-such"}, [&](Result<std::vector<Claim>>) {
-    for (const Claim& claimed : claims) {
-      Beat beat;
-      beat.logs.push_back({claimed.submitted, LogSeverity::info, false, "working"});
-      queue().heartbeat(claimed.lease, std::move(beat),
-                        [&](Result<BeatAnswer>) { beaten.count_down(); });
-    }
-  });
-  const auto has_line = [&](const Claim& claimed) {
-    const Result<TaskView> view = find(queue(), claimed.lease.task);
-    return view && std::ranges::any_of(
-                       view->logs, [](const LogEntry& line) { return line.message == "working"; });
-  };
-  ASSERT_TRUE(eventually([&] { return has_line(claims.front()); }));
-
-  std::atomic<bool> told{false};
-  const Watch watch =
-      queue().watch(claims.back().lease.task, WatchFor::everything, [&] { told = true; });
-  const bool saw = has_line(claims.back());
-
-  beaten.wait();  // who watches is told before who beats
-  EXPECT_TRUE(told || saw);
-}
-
-TEST_F(LocalQueueTest, TellsAWatcherOfProgressThoughTheRestOfItsBatchCouldNotBeStored) {
-  const TaskId id = submit(queue())->id;
-  const Lease lease = claim(queue()).at(0).lease;
-  std::atomic<bool> told{false};
-  const Watch watch = queue().watch(id, WatchFor::everything, [&] { told = true; });
-  told = false;
-  harness_.local().set_disk_full(true);
-  std::latch answered(2);
-
-  // What is asked for by a reply is one batch.
-  queue().claim({.model = "no-such"}, [&](const Result<std::vector<Claim>>&) {
-    queue().submit(submission(), [&](Result<Submitted> made) {
-      EXPECT_FALSE(made);
-      answered.count_down();
-    });
-    queue().heartbeat(lease, {.progress = 0.5}, [&](Result<BeatAnswer> answer) {
-      EXPECT_TRUE(answer);
-      answered.count_down();
-    });
-  });
-  answered.wait();
-
-  EXPECT_TRUE(told);
-  harness_.local().set_disk_full(false);
 }
 
 // ---- growing and forgetting ----------------------------------------------------------------------
