@@ -1,9 +1,13 @@
 #include "http/io_thread.h"
 
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <exception>
+#include <system_error>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -27,6 +31,12 @@ CoarseTime coarse_now() {
   return CoarseTime(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
 }
 
+int make_event() {
+  const int event = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (event < 0) throw std::system_error(errno, std::system_category(), "eventfd");
+  return event;
+}
+
 milliseconds choose_sweep_interval(const Deadlines::Durations& durations) {
   return std::clamp(*std::ranges::min_element(durations) / 4, kSweepIntervalMin, kSweepIntervalMax);
 }
@@ -35,10 +45,12 @@ milliseconds choose_sweep_interval(const Deadlines::Durations& durations) {
 
 IoThread::IoThread(const Deadlines::Durations& durations)
     : context_(kConcurrencyHint),
-      work_(boost::asio::make_work_guard(context_)),
+      bell_(context_, make_event()),
       deadlines_(durations),
       sweep_interval_(choose_sweep_interval(durations)),
-      sweep_timer_(context_) {}
+      sweep_timer_(context_) {
+  await_bell();
+}
 
 IoThread::~IoThread() { QUERN_ASSERT(!thread_.joinable()); }
 
@@ -66,8 +78,10 @@ void IoThread::poll() {
 
 void IoThread::finish() {
   post([this] {
-    work_.reset();
+    is_finishing_ = true;
+    bell_.cancel();
     sweep_timer_.cancel();
+    wake();  // for those who have rung and were not heard
   });
 }
 
@@ -89,8 +103,22 @@ void IoThread::post(Work work) {
   DelayedWakes::wake(shared_from_this());
 }
 
+/// Not by Asio's post(): it tells the loop while it holds the lock that the loop takes next. Where the
+/// loop is given the caller's core at once, it would find that lock taken and give the core away again.
 void IoThread::wake() {
-  boost::asio::post(context_, [this] { run_inbox(); });
+  if (is_finishing_) return boost::asio::post(context_, [this] { run_inbox(); });
+  const std::uint64_t once = 1;
+  // Fails only when it has rung 2^64 times unheard.
+  static_cast<void>(::write(bell_.native_handle(), &once, sizeof once));
+}
+
+void IoThread::await_bell() {
+  bell_.async_read_some(boost::asio::buffer(&rings_, sizeof rings_),
+                        [this](boost::system::error_code error, std::size_t /*bytes*/) {
+                          if (error || is_finishing_) return;
+                          await_bell();
+                          run_inbox();
+                        });
 }
 
 bool IoThread::has_ended() const {

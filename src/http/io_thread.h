@@ -3,6 +3,7 @@
 // files.
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -71,13 +72,16 @@ class IoThread final : public Wakeable, public std::enable_shared_from_this<IoTh
   [[nodiscard]] std::string_view common_headers();
 
  private:
+  void await_bell();
   void run_inbox();
   void end();
   void schedule_sweep();
   void sweep();
 
   boost::asio::io_context context_;
-  boost::asio::executor_work_guard<Executor> work_;
+  boost::asio::posix::basic_stream_descriptor<Executor> bell_;  // an eventfd
+  std::uint64_t rings_ = 0;                                     // read from it, and of no interest
+  std::atomic<bool> is_finishing_ = false;                      // bell_ is no longer heard
   std::thread thread_;
   std::atomic<std::thread::id> id_;
 

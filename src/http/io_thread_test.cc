@@ -53,6 +53,23 @@ TEST_F(IoThreadTest, IsWokenAtTheEndOfTheCallersDelayedWakes) {
   EXPECT_EQ(ran, 3);
 }
 
+TEST_F(IoThreadTest, RunsWhatIsPostedWhileItFinishes) {
+  static constexpr int kPosts = 20'000;
+  int ran = 0;
+  IoThread::Timer open_operation(io_->context(), std::chrono::hours(1));
+  open_operation.async_wait([](boost::system::error_code) {});
+  io_->start();
+
+  for (int i = 0; i < kPosts; ++i) {
+    if (i == kPosts / 2) io_->finish();
+    io_->post([&] { ++ran; });
+  }
+  io_->post([&] { open_operation.cancel(); });
+  io_->join();
+
+  EXPECT_EQ(ran, kPosts);
+}
+
 // The last that held it lets go between.
 TEST_F(IoThreadTest, LivesUntilItIsWoken) {
   bool ran = false;
