@@ -43,7 +43,8 @@ function goals({ one_core, peers, growth, spread_out, connections, streams, late
   if (one_core) {
     add_ratio("durable creates, to nginx", to_nginx("create"), 0.4);
     const p99 = median(one_core.create.quern_p99_ms);
-    add("their p99 at 64 connections", p99, milliseconds(p99), at_most(3 * prototype_cycle_ms, "1.0 ms"));
+    const of_disk = latency ? ` (of the disk alone ${milliseconds(median(latency.fdatasync_wait_p99_ms))}, see Latency)` : "";
+    add("their p99 at 64 connections", p99, milliseconds(p99) + of_disk, at_most(3 * prototype_cycle_ms, "1.0 ms"));
     add_ratio("polls of waiting tasks, to nginx", to_nginx("poll of a waiting task"), 0.85);
     add_ratio("polls of running tasks, to nginx", to_nginx("poll of a running task"), 0.85);
     add_ratio("results of finished tasks, to nginx", to_nginx("result of a finished task"), 0.7);
@@ -256,7 +257,9 @@ function page(results) {
   if (latency)
     rest.push(
       `* **Latency**: one create at a time takes ${milliseconds(median(latency.create_p50_ms))} (p99 ${milliseconds(median(latency.create_p99_ms))}); ` +
-        `writing 4 KiB and one fdatasync takes ${milliseconds(median(latency.fdatasync_p50_ms))} (p99 ${milliseconds(median(latency.fdatasync_p99_ms))}) on the same disk, by the same core.`,
+        `writing 4 KiB and one fdatasync takes ${milliseconds(median(latency.fdatasync_p50_ms))} (p99 ${milliseconds(median(latency.fdatasync_p99_ms))}) on the same disk, by the same core. ` +
+        "wrk counts a pause against each request that it held up. Counted so, that loop, which does nothing else, has pauses as well: who comes at any time waits " +
+        `${milliseconds(median(latency.fdatasync_wait_p99_ms))} at p99 for the sync that is under way. No p99 of durable creates can be much less.`,
     );
   if (slots)
     rest.push(

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace bench {
@@ -24,6 +25,25 @@ inline double percentile_ms(std::vector<std::int64_t>& nanoseconds, double share
   const auto at = nanoseconds.begin() + static_cast<std::ptrdiff_t>(share * last);
   std::nth_element(nanoseconds.begin(), at, nanoseconds.end());
   return static_cast<double>(*at) / 1e6;
+}
+
+/// Milliseconds for which one who comes at any moment waits, `share` of the time at most, for the end
+/// of what is then under way, when things that took so long follow each other. A pause counts for
+/// everyone whom it would have kept waiting.
+inline double wait_percentile_ms(std::vector<std::int64_t> nanoseconds, double share) {
+  std::ranges::sort(nanoseconds, std::greater());
+  double total = 0;
+  for (const std::int64_t took : nanoseconds) total += static_cast<double>(took);
+  // With a limit between two of them, the longer ones exceed it by their sum less the limit each.
+  const double exceeding = (1 - share) * total;
+  double longer = 0;
+  for (std::size_t count = 1; count <= nanoseconds.size(); ++count) {
+    longer += static_cast<double>(nanoseconds[count - 1]);
+    const double limit = (longer - exceeding) / static_cast<double>(count);
+    const bool is_last = count == nanoseconds.size();
+    if (is_last || limit >= static_cast<double>(nanoseconds[count])) return std::max(limit, 0.0) / 1e6;
+  }
+  return 0;
 }
 
 }  // namespace bench

@@ -3,9 +3,9 @@
 import { start_quern } from "../lib/servers.mjs";
 import { create_request } from "../lib/tasks.mjs";
 
-/** @returns {{fdatasync_p50_ms: number[], fdatasync_p99_ms: number[], create_p50_ms: number[], create_p99_ms: number[]}} */
+/** @returns {Record<"fdatasync_p50_ms" | "fdatasync_p99_ms" | "fdatasync_wait_p99_ms" | "create_p50_ms" | "create_p99_ms", number[]>} */
 export async function measure_latency({ folder, binary, load, rounds, seconds, say }) {
-  const results = { fdatasync_p50_ms: [], fdatasync_p99_ms: [], create_p50_ms: [], create_p99_ms: [] };
+  const results = { fdatasync_p50_ms: [], fdatasync_p99_ms: [], fdatasync_wait_p99_ms: [], create_p50_ms: [], create_p99_ms: [] };
   const server = await start_quern(folder, binary, { core: 0, threads: 1 });
   for (let round = 1; round <= rounds; ++round) {
     say(`latency, round ${round} of ${rounds}`);
@@ -13,6 +13,7 @@ export async function measure_latency({ folder, binary, load, rounds, seconds, s
     const creates = await load.wrk(server.url, [create_request("hold")], { seconds, connections: 1, core: 1 });
     results.fdatasync_p50_ms.push(disk.p50_ms);
     results.fdatasync_p99_ms.push(disk.p99_ms);
+    results.fdatasync_wait_p99_ms.push(disk.wait_p99_ms);
     results.create_p50_ms.push(creates.p50_ms);
     results.create_p99_ms.push(creates.p99_ms);
   }

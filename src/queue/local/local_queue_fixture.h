@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "queue/contract_fixture.h"
 #include "queue/local/journal_fixture.h"
 #include "queue/local/local_queue.h"
-#include "queue/contract_fixture.h"
 #include "testing/manual_clock.h"
 #include "testing/temp_folder.h"
 
