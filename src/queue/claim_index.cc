@@ -198,18 +198,23 @@ void ClaimIndex::settle(TaskIndex task) {
 void ClaimIndex::line_up(TaskIndex task) {
   Lane& lane = lane_of(task);
   lane_order_.insert(lane.root, task);
+  if (lane.first == kNoIndex || is_before(task, lane.first)) lane.first = task;
+  if (lane.last == kNoIndex || is_before(lane.last, task)) lane.last = task;
   show_head(tasks_[task].data.lane);
   if (!lane.key->at_limit) list_claimable(*lane.model);
 }
 
 void ClaimIndex::step_out(TaskIndex task) {
-  lane_order_.erase(lane_of(task).root, task);
+  Lane& lane = lane_of(task);
+  lane_order_.erase(lane.root, task);
+  if (task == lane.first) lane.first = lane_order_.first(lane.root);
+  if (task == lane.last) lane.last = lane_order_.last(lane.root);
   show_head(tasks_[task].data.lane);
 }
 
 void ClaimIndex::show_head(LaneIndex index) {
   Lane& lane = lanes_[index];
-  const TaskIndex head = lane.key->at_limit ? kNoIndex : lane_order_.first(lane.root);
+  const TaskIndex head = lane.key->at_limit ? kNoIndex : lane.first;
   if (head == lane.head) return;
   PoolIndex& heads = lane.model->heads[side_of(lane.priority)];
   if (lane.head != kNoIndex) heads_.erase(heads, index);
@@ -245,8 +250,8 @@ bool ClaimIndex::is_before(TaskIndex a, TaskIndex b) const {
 double ClaimIndex::next_rank(LaneIndex index) {
   const Lane& lane = lanes_[index];
   double finish = lane.last_finish;
-  if (const TaskIndex last = lane_order_.last(lane.root); last != kNoIndex) {
-    finish = std::max(finish, finish_tag(tasks_[last].rank, lane.key->policy.weight));
+  if (lane.last != kNoIndex) {
+    finish = std::max(finish, finish_tag(tasks_[lane.last].rank, lane.key->policy.weight));
   }
   return lane.model->state.clocks[side_of(lane.priority)].rank(finish);
 }

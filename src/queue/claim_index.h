@@ -77,8 +77,10 @@ struct Lane {
   LaneIndex previous = kNoIndex;  // of the key
   LaneIndex next = kNoIndex;
   PoolIndex chain = kNoIndex;
-  PoolIndex root = kNoIndex;  // its tasks that may start
-  TaskIndex head = kNoIndex;  // the one shown to the model, if any
+  PoolIndex root = kNoIndex;   // its tasks that may start,
+  TaskIndex first = kNoIndex;  // the ends of these,
+  TaskIndex last = kNoIndex;
+  TaskIndex head = kNoIndex;  // and the one shown to the model, if any
   PoolIndex left = kNoIndex;  // in the model's tree of heads
   PoolIndex right = kNoIndex;
 

@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <map>
+#include <memory>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -528,7 +530,11 @@ class Reader {
     const std::string section = fmt::format("{} schema", where);
     const auto name = node->value_exact<std::string>();
     if (!name) return complain(file, *node, section, "expected a file name");
-    const fs::path path = file.parent_path() / *name;
+    const fs::path path = (file.parent_path() / *name).lexically_normal();
+    if (const auto known = schemas_.find(path); known != schemas_.end()) {
+      known->second.give(model);
+      return {};
+    }
     std::ifstream stream(path, std::ios::binary);
     std::error_code failed;
     const std::uintmax_t bytes = fs::file_size(path, failed);
@@ -543,26 +549,36 @@ class Reader {
       return complain(file, *node, section, fmt::format("{}: {}", *name, document.error().message));
     if (!document->is_object())
       return complain(file, *node, section, fmt::format("{}: expected a JSON object", *name));
-    adopt_texts(document->get_object(), model);
-    auto schema = Schema::compile(std::move(document->get_object()));
-    if (!schema)
-      return complain(file, *node, section, fmt::format("{}: {}", *name, schema.error().message));
-    model.schema = *schema;
-    return {};
-  }
-
-  // The schema's title and description serve where the configuration gives none.
-  static void adopt_texts(const json::object& schema, Model& model) {
-    const auto text_of = [&](std::string_view name) -> std::string {
-      const json::value* value = schema.if_contains(name);
+    const auto text_of = [&](std::string_view member) -> std::string {
+      const json::value* value = document->get_object().if_contains(member);
       return value != nullptr && value->is_string() ? std::string(value->get_string())
                                                     : std::string();
     };
-    if (model.title.empty()) model.title = text_of("title");
-    if (model.description.empty()) model.description = text_of("description");
+    SchemaFile read{.title = text_of("title"), .description = text_of("description")};
+    auto schema = Schema::compile(std::move(document->get_object()));
+    if (!schema)
+      return complain(file, *node, section, fmt::format("{}: {}", *name, schema.error().message));
+    read.schema = *schema;
+    schemas_.emplace(path, std::move(read)).first->second.give(model);
+    return {};
   }
 
+  // One that several models name is read and compiled once.
+  struct SchemaFile {
+    std::shared_ptr<const Schema> schema;
+    std::string title;
+    std::string description;
+
+    /// Its title and description serve where the configuration gives none.
+    void give(Model& model) const {
+      model.schema = schema;
+      if (model.title.empty()) model.title = title;
+      if (model.description.empty()) model.description = description;
+    }
+  };
+
   Settings& settings_;
+  std::map<fs::path, SchemaFile> schemas_;
   std::vector<std::string> key_places_;    // "quern.toml:12", one for each of the settings' keys
   std::vector<std::string> model_places_;  // the same for the models
 };

@@ -80,6 +80,36 @@ aliases = ["acme/speech"]
   EXPECT_THAT(settings->warnings[0], HasSubstr("quern.toml:14: key demo"));
 }
 
+TEST_F(Config, CompilesASchemaOnceForAllModelsThatNameItsFile) {
+  fs::create_directories(folder_.path() / "speech");
+  std::ofstream(folder_.path() / "speech/schema.json") << R"({"title":"Say it","type":"object"})";
+  std::ofstream(folder_.path() / "other.json") << R"({"type":"object"})";
+
+  const auto settings = load(R"(
+[[model]]
+id = "one"
+executor = { kind = "echo" }
+schema = "speech/schema.json"
+[[model]]
+id = "two"
+title = "Its own"
+executor = { kind = "echo" }
+schema = "./speech/../speech/schema.json"
+[[model]]
+id = "three"
+executor = { kind = "echo" }
+schema = "other.json"
+)");
+
+  ASSERT_TRUE(settings) << settings.error().message;
+  ASSERT_THAT(settings->models, SizeIs(3));
+  EXPECT_NE(settings->models[0].schema, nullptr);
+  EXPECT_EQ(settings->models[0].schema, settings->models[1].schema);
+  EXPECT_NE(settings->models[0].schema, settings->models[2].schema);
+  EXPECT_EQ(settings->models[0].title, "Say it");
+  EXPECT_EQ(settings->models[1].title, "Its own");
+}
+
 TEST_F(Config, HasDefaultsForEverything) {
   const auto settings = load("");
 
