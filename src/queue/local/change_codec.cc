@@ -103,7 +103,8 @@ class Writer {
     fields(*this, record);
   }
   void put_fixed(std::uint64_t value) {
-    std::ranges::copy(std::bit_cast<std::array<char, 8>>(little_endian(value)), next(8));
+    const auto raw = std::bit_cast<std::array<char, 8>>(little_endian(value));
+    std::copy(raw.begin(), raw.end(), next(raw.size()));
   }
 
   static bool is_there(bool value) { return value; }
@@ -169,7 +170,7 @@ class Reader {
   }
   std::uint64_t take_fixed() {
     std::array<char, 8> raw{};
-    std::ranges::copy(take_bytes(raw.size()), raw.data());
+    take_bytes(raw.size()).copy(raw.data(), raw.size());
     return little_endian(std::bit_cast<std::uint64_t>(raw));
   }
   /// In the one form that a Writer makes.

@@ -140,6 +140,37 @@ TEST_F(JournalTest, KeepsAnInputOfAnySizeThroughAnEndAndARetry) {
   EXPECT_EQ(query_integer("SELECT count(*) FROM input"), 0);
 }
 
+// No record of the log comes twice; but nothing that a table has may ever hold the log up.
+TEST_F(JournalTest, LetsARowThatIsThereGiveWay) {
+  const auto insert_three = [&](char filler, WallTime ended) {
+    write(InsertTask{make_row(1), std::string(1, filler)},
+          InsertTask{make_row(2), std::string(kInlineInputBytesMax + 1, filler)},
+          InsertTask{make_row(3), "{}"}, EndTask{.row = make_ended(3, ended)});
+    settle();
+  };
+  const auto ended_at = [&] { return reader()->find_ended(make_id(3))->value().task.row.ended; };
+  insert_three('a', at(100));
+
+  insert_three('b', at(200));
+  EXPECT_EQ(journal().input(make_id(1)), "b");
+  EXPECT_EQ(journal().input(make_id(2)), std::string(kInlineInputBytesMax + 1, 'b'));
+  EXPECT_EQ(ended_at(), at(200));
+
+  write(InsertTask{make_row(3), "{}"});
+  settle();
+  write(EndTask{.row = make_ended(3, at(300))});
+  EXPECT_EQ(ended_at(), at(300));
+
+  write(InsertTask{make_row(3), "{}"});
+  settle();
+  write(ReviveTask{make_row(3)});
+  settle();
+  EXPECT_EQ(query_integer("SELECT count(*) FROM task"), 3);
+  EXPECT_EQ(query_integer("SELECT count(*) FROM ended"), 0);
+  EXPECT_EQ(query_integer("SELECT count(*) FROM ended INDEXED BY ended_by_time WHERE ended > 0"),
+            0);
+}
+
 TEST_F(JournalTest, KeepsTheAttemptsOfATaskInTheirOrderThroughEndsAndARetry) {
   const AttemptRecord first{.sequence = 8,
                             .token = 11,

@@ -19,7 +19,7 @@ Result<void> Pending::merge(std::string_view record) {
   ++records_;
   bytes_ += record.size();
   auto* const kept = static_cast<char*>(memory_.allocate(record.size(), 1));
-  std::ranges::copy(record, kept);
+  record.copy(kept, record.size());
   ChangeReader reader({kept, record.size()});
   while (!reader.is_at_end()) {
     const Result<StoreChange> change = reader.next();
