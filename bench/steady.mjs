@@ -15,6 +15,7 @@ import { parseArgs } from "node:util";
 
 import { resident_bytes, start_server, stop_all } from "./lib/child.mjs";
 import { body, key } from "./lib/servers.mjs";
+import { mean } from "./lib/stats.mjs";
 import { call, create_request } from "./lib/tasks.mjs";
 
 const growth_max = 1.1; // the last third against the middle third
@@ -172,8 +173,6 @@ async function sample_until(end, begun, every, take) {
   }
   return samples;
 }
-
-const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** One line a column; the names of those that grew. */
 function judge(samples) {

@@ -6,6 +6,8 @@ export function median(values) {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+export const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
 /**
  * How many times `base` the `values` are: the median over rounds, each of which measured both shortly one after the
  * other. The machine changes more from round to round than within one.

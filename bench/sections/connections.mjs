@@ -1,6 +1,7 @@
 // What 10,000 idle keep-alive connections cost the 64 that are busy, and the memory.
 
 import { hold, resident_bytes } from "../lib/child.mjs";
+import { both_ways } from "../lib/order.mjs";
 import { start_quern } from "../lib/servers.mjs";
 import { create_request } from "../lib/tasks.mjs";
 
@@ -14,14 +15,17 @@ export async function measure_connections({ folder, binary, load, rounds, second
   await load.wrk(server.url, requests, { seconds: 1, core: 1 }); // what the first load needs is not the connections'
   for (let round = 1; round <= rounds; ++round) {
     say(`connections, round ${round} of ${rounds}`);
-    results.alone.push((await load.wrk(server.url, requests, { seconds, core: 1 })).rate);
-    const before = resident_bytes(server.pid);
-    const idle = await hold(load.program("idle"), ["--url", server.url, "--connections", String(idle_count)]);
-    // Later rounds reuse memory that the first one's connections gave back.
-    if (round === 1) results.bytes_per_connection.push((resident_bytes(server.pid) - before) / idle_count);
-    results.beside_idle.push((await load.wrk(server.url, requests, { seconds, core: 1 })).rate);
-    const { open } = JSON.parse(await idle.finish());
-    if (open !== idle_count) throw new Error(`${idle_count - open} of ${idle_count} idle connections were closed`);
+    const busy = async (rates) => rates.push((await load.wrk(server.url, requests, { seconds, core: 1 })).rate);
+    const busy_beside_idle = async () => {
+      const before = resident_bytes(server.pid);
+      const idle = await hold(load.program("idle"), ["--url", server.url, "--connections", String(idle_count)]);
+      // Later rounds reuse memory that the first one's connections gave back.
+      if (round === 1) results.bytes_per_connection.push((resident_bytes(server.pid) - before) / idle_count);
+      await busy(results.beside_idle);
+      const { open } = JSON.parse(await idle.finish());
+      if (open !== idle_count) throw new Error(`${idle_count - open} of ${idle_count} idle connections were closed`);
+    };
+    await both_ways(round, () => busy(results.alone), busy_beside_idle);
   }
   await server.stop();
   return results;

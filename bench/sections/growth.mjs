@@ -4,7 +4,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { resident_bytes } from "../lib/child.mjs";
+import { rotated } from "../lib/order.mjs";
 import { body, key, key_of, make_quern, model_of, start_quern } from "../lib/servers.mjs";
+import { mean } from "../lib/stats.mjs";
 import { create_request, create_tasks, ended_tasks, set_paused, status_request, store_cache_bytes } from "../lib/tasks.mjs";
 
 const polled_count = 1000;
@@ -38,6 +40,7 @@ export async function measure_queue_length(run) {
         { server: full, places, into: probes.full },
       ],
       run,
+      round,
     );
     await empty.stop();
   }
@@ -85,8 +88,8 @@ export async function measure_keys_and_models(run) {
       const server = await start_quern(folder, binary, { core: 0, threads: 1, keys, models });
       probed.push({ server, places, into: (results[name] ??= { ...no_probes(), life: [] }) });
     }
-    for (const { server, places, into } of probed) into.life.push(await lives_a_second(server.url, places, run));
-    await probe(probed, run);
+    for (const { server, places, into } of rotated(probed, round)) into.life.push(await lives_a_second(server.url, places, run));
+    await probe(probed, run, round);
     for (const { server } of probed) await server.stop();
   }
   return results;
@@ -95,27 +98,32 @@ export async function measure_keys_and_models(run) {
 const no_probes = () => ({ create: [], poll: [], claim: [] });
 
 // Creates tasks while nothing runs, asks for some that wait, then lets them run: a task is claimed and
-// finished durably for each that ends. Each of that on every server before the next, so that what is compared
-// was measured shortly after one another.
-async function probe(probed, { load, seconds }) {
+// finished durably for each that ends. Each of that on every server before the next, second by second and
+// in an order that changes: the machine gives less to what comes last.
+async function probe(probed, { load, seconds }, round) {
   const cases = [];
   for (const { server, places, into } of probed) {
     const { url } = server;
     const models = [...new Set(places.map(({ model }) => model))];
     await set_paused(url, models, true);
     const waiting = await create_tasks(url, Math.max(polled_count, places.length), places);
-    cases.push({ url, places, models, waiting, into });
+    const creates = places.map(({ model, key }) => create_request(model, key));
+    cases.push({ url, models, into, creates, created: 0, polls: waiting.map(status_request) });
   }
-  for (const it of cases) {
-    const requests = it.places.map(({ model, key }) => create_request(model, key));
-    const creates = await load.wrk(it.url, requests, { seconds, core: 1 });
-    it.created = creates.requests;
-    it.into.create.push(creates.rate);
-  }
-  for (const { url, waiting, into } of cases) {
-    into.poll.push((await load.wrk(url, waiting.map(status_request), { seconds, core: 1 })).rate);
-  }
-  for (const { url, models, created, into } of cases) {
+  const in_slices = async (kind, requests_of) => {
+    const rates = new Map(cases.map((it) => [it, []]));
+    for (let slice = 0; slice < Math.max(1, seconds); ++slice) {
+      for (const it of rotated(cases, slice + round)) {
+        const loaded = await load.wrk(it.url, requests_of(it), { seconds: 1, core: 1 });
+        if (kind === "create") it.created += loaded.requests;
+        rates.get(it).push(loaded.rate);
+      }
+    }
+    for (const it of cases) it.into[kind].push(mean(rates.get(it)));
+  };
+  await in_slices("create", (it) => it.creates);
+  await in_slices("poll", (it) => it.polls);
+  for (const { url, models, created, into } of rotated(cases, round)) {
     const release = () => set_paused(url, models, false);
     into.claim.push(await claims_a_second(url, release, created, 2 * seconds));
     await set_paused(url, models, true);

@@ -1,7 +1,8 @@
 // Each kind of request on one core, beside nginx that answers the same requests without any work.
 
-import { create_tasks, create_request, result_request, status_request, until_all } from "../lib/tasks.mjs";
+import { both_ways } from "../lib/order.mjs";
 import { start_nginx, start_quern } from "../lib/servers.mjs";
+import { create_tasks, create_request, result_request, status_request, until_all } from "../lib/tasks.mjs";
 
 const waiting_count = 1000;
 const running_count = 64;
@@ -19,8 +20,8 @@ export async function measure_one_core({ folder, binary, load, rounds, seconds, 
       const row = (results[kind] ??= { nginx: [], nginx_p99_ms: [], quern: [], quern_p50_ms: [], quern_p99_ms: [] });
       const length = { seconds: Math.max(1, Math.round(seconds / slices)), core: 1 };
       for (let slice = 0; slice < slices; ++slice) {
-        const base = await load.wrk(nginx.url, requests, length);
-        const own = await load.wrk(quern.url, requests, length);
+        const load_of = (server) => load.wrk(server.url, requests, length);
+        const [base, own] = await both_ways(slice, () => load_of(nginx), () => load_of(quern));
         row.nginx.push(base.rate);
         row.nginx_p99_ms.push(base.p99_ms);
         row.quern.push(own.rate);

@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { cpu_seconds, hold, resident_bytes } from "../lib/child.mjs";
+import { both_ways } from "../lib/order.mjs";
 import { key, start_quern } from "../lib/servers.mjs";
 import { create_request, create_tasks, status_request, until_all } from "../lib/tasks.mjs";
 
@@ -40,12 +41,14 @@ export async function measure_streams({ folder, binary, load, rounds, seconds, s
     await load.wrk(server.url, [create_request("hold")], { seconds: 1, core: 1 }); // what the first load needs is not theirs
     for (let round = 1; round <= rounds; ++round) {
       say(`${kind}, round ${round} of ${rounds}`);
-      await busy(result.alone);
-      const before = resident_bytes(server.pid);
-      const held = await open(tasks);
-      result.bytes ??= (resident_bytes(server.pid) - before) / count; // later rounds reuse what this one gave back
-      await busy(result.beside);
-      check(await held.finish());
+      const busy_beside = async () => {
+        const before = resident_bytes(server.pid);
+        const held = await open(tasks);
+        result.bytes ??= (resident_bytes(server.pid) - before) / count; // later rounds reuse what this one gave back
+        await busy(result.beside);
+        check(await held.finish());
+      };
+      await both_ways(round, () => busy(result.alone), busy_beside);
     }
     say(`${kind}: quiet, changing, ending`);
     const quiet = await open(tasks);
