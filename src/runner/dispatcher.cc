@@ -143,6 +143,7 @@ class Dispatcher::Impl {
   void send_finish(const WorkPtr& work, std::shared_ptr<const Outcome> outcome, milliseconds wait);
   void settle(const WorkPtr& work, const Outcome& outcome, bool accepted);
   void send_beat(const WorkPtr& work);
+  void on_news(const Work& work);
 
   // Instant ones
   void run_instantly(const LanePtr& lane, const ServicePtr& service, Claim claim,
@@ -152,7 +153,7 @@ class Dispatcher::Impl {
   void beat_loop();
   SteadyTime collect_due(SteadyTime now, Due& due);
   void after(milliseconds wait, std::move_only_function<void()> call);
-  void wake();
+  void wake_by(SteadyTime when);
 
   void begin_call();
   void end_call();
@@ -174,7 +175,7 @@ class Dispatcher::Impl {
   std::vector<Timer> timers_;
   std::size_t calls_ = 0;  // of the queue's functions, whose reply has not come
   std::size_t busy_ = 0;   // works whose thread still runs them
-  bool woken_ = false;
+  SteadyTime looks_at_ = SteadyTime::min();  // the beat thread, by itself; min(): as soon as it can
   bool draining_ = false;
   bool ending_ = false;
 
@@ -350,22 +351,24 @@ void Dispatcher::Impl::start(const LanePtr& lane, const Service& service,
       hand_back(lane, claim);
     }
   }
-  wake();
 }
 
 // Null once the drain has begun, which waits for those that are enlisted and no others.
 WorkPtr Dispatcher::Impl::enlist(const LanePtr& lane, const Service& service, Claim& claim) {
   const Now now = clock_.now();
-  const std::scoped_lock lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (draining_) return nullptr;
   const auto work = std::make_shared<Work>(std::move(claim), lane, service, now);
   work->beat_at = now.steady + options_.lease_ttl / 3;
-  work->attempt.set_hooks({.on_news = [this] { wake(); },
+  work->attempt.set_hooks({.on_news = [this, raw = work.get()] { on_news(*raw); },
                            .on_work_ended = [this, raw = work.get()] { free_slot(*raw); }});
   works_.emplace(work->attempt.lease().token, work);
   ++busy_;
   ++lane->unfinished;
   lane->metrics.running.set(++lane->working);
+  const SteadyTime first_due = std::min(work->beat_at, work->attempt.deadline());
+  lock.unlock();
+  wake_by(first_due);
   return work;
 }
 
@@ -450,6 +453,13 @@ void Dispatcher::Impl::send_beat(const WorkPtr& work) {
   });
 }
 
+void Dispatcher::Impl::on_news(const Work& work) {
+  std::unique_lock lock(mutex_);
+  const SteadyTime when = work.news_at;
+  lock.unlock();
+  wake_by(when);
+}
+
 void Dispatcher::Impl::on_stop(const Lease& lease, bool canceled) {
   WorkPtr work;
   {
@@ -500,29 +510,35 @@ void Dispatcher::Impl::run_instantly(const LanePtr& lane, const ServicePtr& serv
 // ---- time
 // ------------------------------------------------------------------------------------------
 
-void Dispatcher::Impl::wake() {
-  const std::scoped_lock lock(mutex_);
-  woken_ = true;
+// Has the beat thread look at what is due by `when`; wakes it only if by itself it would look later.
+void Dispatcher::Impl::wake_by(SteadyTime when) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (when >= looks_at_) return;
+    looks_at_ = SteadyTime::min();
+  }
   wake_.notify_one();
 }
 
 void Dispatcher::Impl::after(milliseconds wait, std::move_only_function<void()> call) {
+  const SteadyTime when = clock_.now().steady + wait;
   {
     const std::scoped_lock lock(mutex_);
-    timers_.push_back({clock_.now().steady + wait, std::move(call)});
+    timers_.push_back({when, std::move(call)});
   }
-  wake();
+  wake_by(when);
 }
 
 void Dispatcher::Impl::beat_loop() {
   std::unique_lock lock(mutex_);
   while (!ending_) {
     Due due;
-    woken_ = false;
     const SteadyTime now = clock_.now().steady;
     const SteadyTime next = collect_due(now, due);
     if (due.empty()) {
-      wake_.wait_for(lock, next - now, [this] { return woken_ || ending_; });
+      looks_at_ = next;
+      wake_.wait_for(lock, next - now, [&] { return looks_at_ != next || ending_; });
+      looks_at_ = SteadyTime::min();
       continue;
     }
     lock.unlock();

@@ -21,9 +21,10 @@ WorkerPool::~WorkerPool() {
 }
 
 void WorkerPool::run(Job job) {
-  const std::scoped_lock lock(mutex_);
+  std::unique_lock lock(mutex_);
   jobs_.push_back(std::move(job));
   if (idle_ >= jobs_.size()) {
+    lock.unlock();  // else who wakes has to wait for it
     changed_.notify_one();
     return;
   }
