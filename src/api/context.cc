@@ -1,5 +1,7 @@
 #include "api/context.h"
 
+#include "base/thread_name.h"
+
 namespace quern::api {
 
 Context::Context(Options o, Deps d, BaseUrls urls)
@@ -10,7 +12,7 @@ Context::Context(Options o, Deps d, BaseUrls urls)
       upload_links(options.upload_secret, deps.random),
       metrics(deps.metrics),
       blocking(options.blocking_pending_max) {
-  blocking.start(options.blocking_threads);
+  blocking.start(options.blocking_threads, [] { name_this_thread("quern-api"); });
 }
 
 void Context::stop() {

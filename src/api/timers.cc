@@ -3,6 +3,7 @@
 #include <exception>
 
 #include "base/log.h"
+#include "base/thread_name.h"
 
 namespace quern::api {
 
@@ -43,6 +44,7 @@ void Timers::stop() {
 }
 
 void Timers::loop() {
+  name_this_thread("quern-timers");
   std::unique_lock lock(mutex_);
   while (!stopped_) {
     if (due_.empty()) {

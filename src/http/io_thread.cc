@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/thread_name.h"
 #include "http/answer_head.h"
 #include "http/connection.h"
 
@@ -55,7 +56,10 @@ IoThread::IoThread(const Deadlines::Durations& durations)
 IoThread::~IoThread() { QUERN_ASSERT(!thread_.joinable()); }
 
 void IoThread::start() {
-  thread_ = std::thread([this] { run(); });
+  thread_ = std::thread([this] {
+    name_this_thread("quern-io");
+    run();
+  });
 }
 
 void IoThread::run() {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/assert.h"
+#include "base/thread_name.h"
 #include "http/connection.h"
 #include "http/listener.h"
 
@@ -63,7 +64,7 @@ Result<void> Server::Impl::start() {
     return listening;
   }
   started = true;
-  state->pool.start(kBlockingThreads);
+  state->pool.start(kBlockingThreads, [] { name_this_thread("quern-files"); });
   for (Worker& worker : workers) {
     worker.listener->start();
     worker.io->start();

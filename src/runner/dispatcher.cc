@@ -14,6 +14,7 @@
 
 #include "base/blocking_pool.h"
 #include "base/log.h"
+#include "base/thread_name.h"
 #include "runner/attempt_runner.h"
 #include "runner/lane.h"
 #include "runner/running_attempt.h"
@@ -71,7 +72,8 @@ Counter& counter_of(const LaneMetrics& metrics, AttemptEnd end) {
 }
 
 // Claims are handed on one by one, by the queue's thread. Whoever they wake is not to take its core before the last.
-void let_others_finish() {
+void prepare_instant_thread() {
+  name_this_thread("quern-instant");
   const sched_param none{};
   ::sched_setscheduler(0, SCHED_BATCH, &none);
 }
@@ -173,8 +175,8 @@ class Dispatcher::Impl {
   std::unordered_map<std::uint64_t, WorkPtr>
       works_;  // by lease token, until their finish is accepted
   std::vector<Timer> timers_;
-  std::size_t calls_ = 0;  // of the queue's functions, whose reply has not come
-  std::size_t busy_ = 0;   // works whose thread still runs them
+  std::size_t calls_ = 0;                    // of the queue's functions, whose reply has not come
+  std::size_t busy_ = 0;                     // works whose thread still runs them
   SteadyTime looks_at_ = SteadyTime::min();  // the beat thread, by itself; min(): as soon as it can
   bool draining_ = false;
   bool ending_ = false;
@@ -193,7 +195,7 @@ Dispatcher::Impl::Impl(Queue& queue, ArtifactStore& store, const Clock& clock, M
       options_(std::move(options)),
       runner_(store, clock, options_.input_files),
       beat_thread_([this] { beat_loop(); }) {
-  instant_pool_.start(kInstantThreads, let_others_finish);
+  instant_pool_.start(kInstantThreads, prepare_instant_thread);
 }
 
 Dispatcher::Impl::~Impl() {
@@ -530,6 +532,7 @@ void Dispatcher::Impl::after(milliseconds wait, std::move_only_function<void()> 
 }
 
 void Dispatcher::Impl::beat_loop() {
+  name_this_thread("quern-beat");
   std::unique_lock lock(mutex_);
   while (!ending_) {
     Due due;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread_name.h"
 
 namespace quern {
 
@@ -36,6 +37,7 @@ void WorkerPool::run(Job job) {
 }
 
 void WorkerPool::work() {
+  name_this_thread("quern-run");
   std::unique_lock lock(mutex_);
   for (;;) {
     ++idle_;

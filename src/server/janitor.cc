@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/thread_name.h"
+
 namespace quern {
 namespace {
 // Between two steps of a long sweep, so that serving goes first.
@@ -15,7 +17,10 @@ Janitor::~Janitor() { stop(); }
 
 void Janitor::start() {
   if (thread_.joinable()) return;
-  thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+  thread_ = std::jthread([this](const std::stop_token& stop) {
+    name_this_thread("quern-janitor");
+    run(stop);
+  });
 }
 
 void Janitor::stop() {

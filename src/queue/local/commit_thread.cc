@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "base/thread_name.h"
+
 namespace quern {
 
 void CommitThread::start() {
@@ -53,6 +55,7 @@ void CommitThread::wake() {
 }
 
 void CommitThread::loop() {
+  name_this_thread("quern-commit");
   std::vector<Command> commands;
   commands.reserve(kBatchCommandsMax);
   while (take(commands)) {

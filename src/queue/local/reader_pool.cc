@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/thread_name.h"
+
 namespace quern {
 
 ReaderPool::ReaderPool(std::vector<std::unique_ptr<JournalReader>> readers)
@@ -50,6 +52,7 @@ void ReaderPool::post(Read read) {
 }
 
 void ReaderPool::loop(JournalReader& reader) {
+  name_this_thread("quern-reader");
   for (;;) {
     Read read;
     {

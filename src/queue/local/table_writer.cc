@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/thread_name.h"
 #include "queue/local/paced_writes.h"
 
 namespace quern {
@@ -108,6 +109,7 @@ std::size_t TableWriter::cache_bytes() const {
 // ----------------------------------------------------------------------------------
 
 void TableWriter::loop() {
+  name_this_thread("quern-tables");
   // Commits come first where cores are few. Without the right to it nothing is lost.
   ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNice);
   const PacedWrites paced;
