@@ -530,14 +530,15 @@ class Reader {
     const std::string section = fmt::format("{} schema", where);
     const auto name = node->value_exact<std::string>();
     if (!name) return complain(file, *node, section, "expected a file name");
-    const fs::path path = (file.parent_path() / *name).lexically_normal();
-    if (const auto known = schemas_.find(path); known != schemas_.end()) {
+    const fs::path path = file.parent_path() / *name;
+    std::error_code failed;
+    const fs::path real = fs::canonical(path, failed);
+    if (const auto known = schemas_.find(real); !failed && known != schemas_.end()) {
       known->second.give(model);
       return {};
     }
     std::ifstream stream(path, std::ios::binary);
-    std::error_code failed;
-    const std::uintmax_t bytes = fs::file_size(path, failed);
+    const std::uintmax_t bytes = failed ? 0 : fs::file_size(path, failed);
     if (!stream || failed)
       return complain(file, *node, section, fmt::format("{} cannot be read", path.string()));
     if (bytes > kSchemaBytesMax)
@@ -559,7 +560,7 @@ class Reader {
     if (!schema)
       return complain(file, *node, section, fmt::format("{}: {}", *name, schema.error().message));
     read.schema = *schema;
-    schemas_.emplace(path, std::move(read)).first->second.give(model);
+    schemas_.emplace(real, std::move(read)).first->second.give(model);
     return {};
   }
 

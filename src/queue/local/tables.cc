@@ -49,8 +49,8 @@ enum class Sql : std::uint8_t {
   ", last_token, body) VALUES (?1, ?, ?, ?, ?, ?, " \
   "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
 
-// The log has the last word: of what is there already, a row gives way to a new one. That is OR REPLACE;
-// where there is a row to a task or more it is put(), which costs less.
+// The log has the last word, so a row that is there gives way: by OR REPLACE, or, where every task has
+// such a row, by put(), which costs less.
 constexpr auto kSql = std::to_array<std::string_view>({
     "BEGIN IMMEDIATE",
     "COMMIT",
