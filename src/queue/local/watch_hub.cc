@@ -6,8 +6,20 @@
 
 namespace quern {
 
-void WatchHub::State::remove(const std::shared_ptr<Entry>& entry) {
+void WatchHub::State::move(const EntryPtr& entry, const std::optional<QueuePlace>& to) {
+  if (const auto from = std::exchange(entry->place, std::nullopt)) {
+    const auto found = places.find((*from)->first.model);
+    found->second.erase(*from);
+    if (found->second.empty()) places.erase(found);
+  }
+  if (to && entry->what == WatchFor::everything) {
+    entry->place = places[to->model].emplace(*to, entry);
+  }
+}
+
+void WatchHub::State::remove(const EntryPtr& entry) {
   const std::scoped_lock lock(mutex);
+  move(entry, std::nullopt);
   const auto found = by_task.find(entry->id);
   if (found == by_task.end()) return;
   count.fetch_sub(std::erase(found->second, entry), std::memory_order_relaxed);
@@ -19,11 +31,11 @@ Watch WatchHub::watch(const TaskId& id, const std::optional<QueuePlace>& place, 
   auto entry = std::make_shared<Entry>();
   entry->id = id;
   entry->what = what;
-  entry->place = place;
   entry->changed = std::move(changed);
   {
     const std::scoped_lock lock(state_->mutex);
     state_->by_task[id].push_back(entry);
+    state_->move(entry, place);
     state_->count.fetch_add(1, std::memory_order_relaxed);
   }
   Entry* const raw = entry.get();
@@ -34,7 +46,7 @@ Watch WatchHub::watch(const TaskId& id, const std::optional<QueuePlace>& place, 
 }
 
 void WatchHub::call(const Entries& entries) {
-  for (const std::shared_ptr<Entry>& entry : entries) {
+  for (const EntryPtr& entry : entries) {
     if (!entry->ended.load(std::memory_order_relaxed)) entry->changed();
   }
 }
@@ -45,7 +57,7 @@ void WatchHub::state_changed(const TaskId& id, const std::optional<QueuePlace>& 
     const std::scoped_lock lock(state_->mutex);
     const auto found = state_->by_task.find(id);
     if (found == state_->by_task.end()) return;
-    for (const std::shared_ptr<Entry>& entry : found->second) entry->place = place;
+    for (const EntryPtr& entry : found->second) state_->move(entry, place);
     entries = found->second;
   }
   call(entries);
@@ -71,12 +83,10 @@ void WatchHub::positions_changed(const QueuePlace& from) {
 WatchHub::Entries WatchHub::watchers_behind(const QueuePlace& from) const {
   Entries entries;
   const std::scoped_lock lock(state_->mutex);
-  for (const auto& [id, watchers] : state_->by_task) {
-    std::ranges::copy_if(watchers, std::back_inserter(entries), [&](const auto& entry) {
-      return entry->what == WatchFor::everything && entry->place &&
-             entry->place->model == from.model && from.comes_before(*entry->place);
-    });
-  }
+  const auto found = state_->places.find(from.model);
+  if (found == state_->places.end()) return entries;
+  const Places& places = found->second;
+  for (auto it = places.upper_bound(from); it != places.end(); ++it) entries.push_back(it->second);
   return entries;
 }
 

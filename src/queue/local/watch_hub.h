@@ -10,6 +10,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -61,24 +62,32 @@ class WatchHub {
   [[nodiscard]] std::optional<SteadyTime> next_due() const;
 
  private:
+  struct Entry;
+  using EntryPtr = std::shared_ptr<Entry>;
+  using Entries = std::vector<EntryPtr>;
+  struct ComesBefore {
+    bool operator()(const QueuePlace& a, const QueuePlace& b) const { return a.comes_before(b); }
+  };
+  using Places = std::multimap<QueuePlace, EntryPtr, ComesBefore>;  // of one model
   struct Entry {
     TaskId id;
     WatchFor what{};
-    std::optional<QueuePlace> place;
     std::function<void()> changed;
     std::atomic<bool> ended{false};
+    std::optional<Places::iterator> place{};  // of a queued task, where its position is wanted
   };
-  using Entries = std::vector<std::shared_ptr<Entry>>;
   struct State {
     std::atomic<std::size_t> count{0};
-    std::mutex mutex;  // guards by_task and the entries' places
+    std::mutex mutex;  // guards the rest and the entries' places
     std::unordered_map<TaskId, Entries> by_task;
+    std::unordered_map<ModelIndex, Places> places;
 
-    void remove(const std::shared_ptr<Entry>& entry);
+    void move(const EntryPtr& entry, const std::optional<QueuePlace>& to);
+    void remove(const EntryPtr& entry);
   };
 
   static void call(const Entries& entries);
-  /// Of everything, behind this place.
+  /// Who wants to know of positions, behind this place: a search, however many watch.
   [[nodiscard]] Entries watchers_behind(const QueuePlace& from) const;
 
   std::shared_ptr<State> state_;

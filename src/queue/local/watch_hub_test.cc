@@ -98,6 +98,35 @@ TEST(WatchHub, FollowsATaskOutOfTheQueueAndBack) {
   EXPECT_EQ(watcher.told, 3);
 }
 
+TEST(WatchHub, FollowsATaskToAnotherPlace) {
+  WatchHub hub;
+  const Watcher watcher(hub, make_place(5));
+  QueuePlace ahead = make_place(5);
+  ahead.rank = 2;
+
+  hub.state_changed(make_id(5), ahead);
+  hub.positions_changed(make_place(3));
+  hub.flush(kStart);
+  EXPECT_EQ(watcher.told, 1) << "of its state alone";
+  hub.positions_changed(make_place(1));
+  hub.flush(kStart + kPositionInterval);
+
+  EXPECT_EQ(watcher.told, 2);
+}
+
+TEST(WatchHub, TellsThoseWhoStayAtAPlaceThatAnotherHasLeft) {
+  WatchHub hub;
+  const Watcher stays(hub, make_place(5));
+  Watcher leaves(hub, make_place(5));
+
+  leaves.watch.reset();
+  hub.positions_changed(make_place(1));
+  hub.flush(kStart);
+
+  EXPECT_EQ(stays.told, 1);
+  EXPECT_EQ(leaves.told, 0);
+}
+
 TEST(WatchHub, TellsOfProgressWhoeverAsksForEverything) {
   WatchHub hub;
   const Watcher all(hub, make_place(1));
@@ -119,6 +148,8 @@ TEST(WatchHub, TellsNobodyWhoHasLeft) {
 
   watcher.watch.reset();
   hub.state_changed(make_id(1), std::nullopt);
+  hub.positions_changed(make_place(0));
+  hub.flush(kStart);
 
   EXPECT_TRUE(hub.is_empty());
   EXPECT_EQ(watcher.told, 0);
