@@ -1,4 +1,7 @@
-// Who comes first: not always the same, since the machine gives less to what comes last.
+// The machine changes from one second to the next, and gives less to what comes last. So what is compared is
+// measured a second at a time in turn, and who comes first changes.
+
+import { mean } from "./stats.mjs";
 
 /** The items from the `turn`-th on, then those before it. */
 export function rotated(items, turn) {
@@ -6,9 +9,11 @@ export function rotated(items, turn) {
   return [...items.slice(at), ...items.slice(0, at)];
 }
 
-/** Runs both, one after the other, and on even turns the second first. Answers what they gave: [first, second]. */
-export async function both_ways(turn, first, second) {
-  if (turn % 2 === 1) return [await first(), await second()];
-  const of_second = await second();
-  return [await first(), of_second];
+/** `measure(it)` measures one of `items` for a second. Each is, `seconds` times; answers their means, in the items' order. */
+export async function in_turn(items, seconds, turn, measure) {
+  const values = new Map(items.map((it) => [it, []]));
+  for (let slice = 0; slice < Math.max(1, seconds); ++slice) {
+    for (const it of rotated(items, slice + turn)) values.get(it).push(await measure(it));
+  }
+  return items.map((it) => mean(values.get(it)));
 }

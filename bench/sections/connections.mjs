@@ -1,7 +1,7 @@
 // What 10,000 idle keep-alive connections cost the 64 that are busy, and the memory.
 
 import { hold, resident_bytes } from "../lib/child.mjs";
-import { both_ways } from "../lib/order.mjs";
+import { in_turn } from "../lib/order.mjs";
 import { start_quern } from "../lib/servers.mjs";
 import { create_request } from "../lib/tasks.mjs";
 
@@ -10,23 +10,25 @@ const idle_count = 10_000;
 /** @returns {{alone: number[], beside_idle: number[], bytes_per_connection: number[]}} */
 export async function measure_connections({ folder, binary, load, rounds, seconds, say }) {
   const results = { idle_count, alone: [], beside_idle: [], bytes_per_connection: [] };
-  const server = await start_quern(folder, binary, { core: 0, threads: 1 });
   const requests = [create_request("hold")];
-  await load.wrk(server.url, requests, { seconds: 1, core: 1 }); // what the first load needs is not the connections'
+  const servers = [];
+  for (let i = 0; i < 2; ++i) {
+    servers.push(await start_quern(folder, binary, { core: 0, threads: 1 }));
+    await load.wrk(servers[i].url, requests, { seconds: 1, core: 1 }); // what the first load needs is not the connections'
+  }
+  const [, server] = servers;
   for (let round = 1; round <= rounds; ++round) {
     say(`connections, round ${round} of ${rounds}`);
-    const busy = async (rates) => rates.push((await load.wrk(server.url, requests, { seconds, core: 1 })).rate);
-    const busy_beside_idle = async () => {
-      const before = resident_bytes(server.pid);
-      const idle = await hold(load.program("idle"), ["--url", server.url, "--connections", String(idle_count)]);
-      // Later rounds reuse memory that the first one's connections gave back.
-      if (round === 1) results.bytes_per_connection.push((resident_bytes(server.pid) - before) / idle_count);
-      await busy(results.beside_idle);
-      const { open } = JSON.parse(await idle.finish());
-      if (open !== idle_count) throw new Error(`${idle_count - open} of ${idle_count} idle connections were closed`);
-    };
-    await both_ways(round, () => busy(results.alone), busy_beside_idle);
+    const before = resident_bytes(server.pid);
+    const idle = await hold(load.program("idle"), ["--url", server.url, "--connections", String(idle_count)]);
+    // Later rounds reuse memory that the first one's connections gave back.
+    if (round === 1) results.bytes_per_connection.push((resident_bytes(server.pid) - before) / idle_count);
+    const [alone, beside] = await in_turn(servers, seconds, round, async ({ url }) => (await load.wrk(url, requests, { seconds: 1, core: 1 })).rate);
+    results.alone.push(alone);
+    results.beside_idle.push(beside);
+    const { open } = JSON.parse(await idle.finish());
+    if (open !== idle_count) throw new Error(`${idle_count - open} of ${idle_count} idle connections were closed`);
   }
-  await server.stop();
+  for (const each of servers) await each.stop();
   return results;
 }

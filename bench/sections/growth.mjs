@@ -4,9 +4,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { resident_bytes } from "../lib/child.mjs";
-import { rotated } from "../lib/order.mjs";
+import { in_turn, rotated } from "../lib/order.mjs";
 import { body, key, key_of, make_quern, model_of, start_quern } from "../lib/servers.mjs";
-import { mean } from "../lib/stats.mjs";
 import { create_request, create_tasks, ended_tasks, set_paused, status_request, store_cache_bytes } from "../lib/tasks.mjs";
 
 const polled_count = 1000;
@@ -88,7 +87,7 @@ export async function measure_keys_and_models(run) {
       const server = await start_quern(folder, binary, { core: 0, threads: 1, keys, models });
       probed.push({ server, places, into: (results[name] ??= { ...no_probes(), life: [] }) });
     }
-    for (const { server, places, into } of rotated(probed, round)) into.life.push(await lives_a_second(server.url, places, run));
+    await probe_lives(probed, run, round);
     await probe(probed, run, round);
     for (const { server } of probed) await server.stop();
   }
@@ -98,8 +97,7 @@ export async function measure_keys_and_models(run) {
 const no_probes = () => ({ create: [], poll: [], claim: [] });
 
 // Creates tasks while nothing runs, asks for some that wait, then lets them run: a task is claimed and
-// finished durably for each that ends. Each of that on every server before the next, second by second and
-// in an order that changes: the machine gives less to what comes last.
+// finished durably for each that ends. Each of that on every server before the next.
 async function probe(probed, { load, seconds }, round) {
   const cases = [];
   for (const { server, places, into } of probed) {
@@ -110,19 +108,16 @@ async function probe(probed, { load, seconds }, round) {
     const creates = places.map(({ model, key }) => create_request(model, key));
     cases.push({ url, models, into, creates, created: 0, polls: waiting.map(status_request) });
   }
-  const in_slices = async (kind, requests_of) => {
-    const rates = new Map(cases.map((it) => [it, []]));
-    for (let slice = 0; slice < Math.max(1, seconds); ++slice) {
-      for (const it of rotated(cases, slice + round)) {
-        const loaded = await load.wrk(it.url, requests_of(it), { seconds: 1, core: 1 });
-        if (kind === "create") it.created += loaded.requests;
-        rates.get(it).push(loaded.rate);
-      }
-    }
-    for (const it of cases) it.into[kind].push(mean(rates.get(it)));
-  };
-  await in_slices("create", (it) => it.creates);
-  await in_slices("poll", (it) => it.polls);
+  const creates = await in_turn(cases, seconds, round, async (it) => {
+    const { requests, rate } = await load.wrk(it.url, it.creates, { seconds: 1, core: 1 });
+    it.created += requests;
+    return rate;
+  });
+  const polls = await in_turn(cases, seconds, round, async (it) => (await load.wrk(it.url, it.polls, { seconds: 1, core: 1 })).rate);
+  for (const [i, { into }] of cases.entries()) {
+    into.create.push(creates[i]);
+    into.poll.push(polls[i]);
+  }
   for (const { url, models, created, into } of rotated(cases, round)) {
     const release = () => set_paused(url, models, false);
     into.claim.push(await claims_a_second(url, release, created, 2 * seconds));
@@ -131,13 +126,17 @@ async function probe(probed, { load, seconds }, round) {
 }
 
 // Tasks ended a second while callers make as many as they can and all of them are run at once.
-async function lives_a_second(url, places, { load, seconds }) {
-  const requests = places.map(({ model, key }) => create_request(model, key));
-  await load.wrk(url, requests, { seconds: 1, core: 1 });
-  const begun = await count_ended(url);
-  await load.wrk(url, requests, { seconds, core: 1 });
-  const last = await count_ended(url);
-  return ((last.ended - begun.ended) * 1000) / (last.at - begun.at);
+async function probe_lives(probed, { load, seconds }, round) {
+  const cases = probed.map(({ server: { url }, places, into }) => ({ url, into, creates: places.map(({ model, key }) => create_request(model, key)) }));
+  const load_of = ({ url, creates }) => load.wrk(url, creates, { seconds: 1, core: 1 });
+  for (const it of cases) await load_of(it); // what the first load needs is not counted
+  const lives = await in_turn(cases, seconds, round, async (it) => {
+    const begun = await count_ended(it.url);
+    await load_of(it);
+    const last = await count_ended(it.url);
+    return ((last.ended - begun.ended) * 1000) / (last.at - begun.at);
+  });
+  for (const [i, { into }] of cases.entries()) into.life.push(lives[i]);
 }
 
 const count_ended = async (url) => ({ at: performance.now(), ended: await ended_tasks(url) });

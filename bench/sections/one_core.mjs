@@ -1,6 +1,6 @@
 // Each kind of request on one core, beside nginx that answers the same requests without any work.
 
-import { both_ways } from "../lib/order.mjs";
+import { rotated } from "../lib/order.mjs";
 import { start_nginx, start_quern } from "../lib/servers.mjs";
 import { create_tasks, create_request, result_request, status_request, until_all } from "../lib/tasks.mjs";
 
@@ -9,7 +9,7 @@ const running_count = 64;
 const finished_count = 1000;
 const slices = 3; // of a round, since a machine that others use changes within seconds
 
-/** @returns {{[kind]: {nginx: number[], nginx_p99_ms: number[], quern: number[], quern_p50_ms: number[], quern_p99_ms: number[]}}} */
+/** @returns {{[kind]: {nginx: number[], nginx_p50_ms: number[], nginx_p99_ms: number[], quern: number[], quern_p50_ms: number[], quern_p99_ms: number[]}}} */
 export async function measure_one_core({ folder, binary, load, rounds, seconds, say }) {
   const results = {};
   const nginx = await start_nginx(folder, { core: 0 });
@@ -17,16 +17,16 @@ export async function measure_one_core({ folder, binary, load, rounds, seconds, 
     const quern = await start_quern(folder, binary, { core: 0, threads: 1 });
     for (const [kind, requests] of Object.entries(await prepare(quern.url))) {
       say(`one core, round ${round} of ${rounds}: ${kind}`);
-      const row = (results[kind] ??= { nginx: [], nginx_p99_ms: [], quern: [], quern_p50_ms: [], quern_p99_ms: [] });
+      const row = (results[kind] ??= { nginx: [], nginx_p50_ms: [], nginx_p99_ms: [], quern: [], quern_p50_ms: [], quern_p99_ms: [] });
       const length = { seconds: Math.max(1, Math.round(seconds / slices)), core: 1 };
       for (let slice = 0; slice < slices; ++slice) {
-        const load_of = (server) => load.wrk(server.url, requests, length);
-        const [base, own] = await both_ways(slice, () => load_of(nginx), () => load_of(quern));
-        row.nginx.push(base.rate);
-        row.nginx_p99_ms.push(base.p99_ms);
-        row.quern.push(own.rate);
-        row.quern_p50_ms.push(own.p50_ms);
-        row.quern_p99_ms.push(own.p99_ms);
+        for (const server of rotated([nginx, quern], slice)) {
+          const { rate, p50_ms, p99_ms } = await load.wrk(server.url, requests, length);
+          const name = server === nginx ? "nginx" : "quern";
+          row[name].push(rate);
+          row[`${name}_p50_ms`].push(p50_ms);
+          row[`${name}_p99_ms`].push(p99_ms);
+        }
       }
     }
     await quern.stop();

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { cpu_seconds, hold, resident_bytes } from "../lib/child.mjs";
-import { both_ways } from "../lib/order.mjs";
+import { in_turn } from "../lib/order.mjs";
 import { key, start_quern } from "../lib/servers.mjs";
 import { create_request, create_tasks, status_request, until_all } from "../lib/tasks.mjs";
 
@@ -23,33 +23,30 @@ const held_poll_of = ({ model, id }) => ({ method: "GET", path: `/v1/queue/${mod
 export async function measure_streams({ folder, binary, load, rounds, seconds, say }) {
   const results = { count, changing_tasks };
   for (const [kind, request_of] of Object.entries({ streams: stream_of, "held polls": held_poll_of })) {
-    const server = await start_quern(folder, binary, { core: 0, threads: 1 });
-    const tasks = await create_tasks(server.url, count, [{ model: "hold" }]);
-    const told = await create_tasks(server.url, changing_tasks, [{ model: "tell" }]);
-    await until_all(server.url, told, "IN_PROGRESS");
+    const alone = await prepare(folder, binary, load);
+    const beside = await prepare(folder, binary, load);
+    const { server, tasks, told } = beside;
     const open = async (watched) => {
       const list = load.list_of(watched.map(request_of));
       const held = await hold(load.program("held"), ["--url", server.url, "--requests", list, "--connections", String(count)]);
       await sleep(settle_ms);
       return held;
     };
-    const busy = async (rates) => {
-      rates.create.push((await load.wrk(server.url, [create_request("hold")], { seconds, core: 1 })).rate);
-      rates.poll.push((await load.wrk(server.url, tasks.slice(0, 1000).map(status_request), { seconds, core: 1 })).rate);
-    };
     const result = { alone: { create: [], poll: [] }, beside: { create: [], poll: [] } };
-    await load.wrk(server.url, [create_request("hold")], { seconds: 1, core: 1 }); // what the first load needs is not theirs
     for (let round = 1; round <= rounds; ++round) {
       say(`${kind}, round ${round} of ${rounds}`);
-      const busy_beside = async () => {
-        const before = resident_bytes(server.pid);
-        const held = await open(tasks);
-        result.bytes ??= (resident_bytes(server.pid) - before) / count; // later rounds reuse what this one gave back
-        await busy(result.beside);
-        check(await held.finish());
-      };
-      await both_ways(round, () => busy(result.alone), busy_beside);
+      const before = resident_bytes(server.pid);
+      const held = await open(tasks);
+      result.bytes ??= (resident_bytes(server.pid) - before) / count; // later rounds reuse what this one gave back
+      for (const call of ["create", "poll"]) {
+        const busy = async ({ server, requests }) => (await load.wrk(server.url, requests[call], { seconds: 1, core: 1 })).rate;
+        const rates = await in_turn([alone, beside], seconds, round, busy);
+        result.alone[call].push(rates[0]);
+        result.beside[call].push(rates[1]);
+      }
+      check(await held.finish());
     }
+    await alone.server.stop();
     say(`${kind}: quiet, changing, ending`);
     const quiet = await open(tasks);
     result.quiet_cpu = await cpu_share(server.pid, seconds);
@@ -68,6 +65,17 @@ export async function measure_streams({ folder, binary, load, rounds, seconds, s
     results[kind] = result;
   }
   return results;
+}
+
+// A server with the tasks that are watched, and some load behind it: what the first one needs is not the watchers'.
+async function prepare(folder, binary, load) {
+  const server = await start_quern(folder, binary, { core: 0, threads: 1 });
+  const tasks = await create_tasks(server.url, count, [{ model: "hold" }]);
+  const told = await create_tasks(server.url, changing_tasks, [{ model: "tell" }]);
+  await until_all(server.url, told, "IN_PROGRESS");
+  const requests = { create: [create_request("hold")], poll: tasks.slice(0, 1000).map(status_request) };
+  await load.wrk(server.url, requests.create, { seconds: 1, core: 1 });
+  return { server, tasks, told, requests };
 }
 
 /** The share of one core that the process uses over the next `seconds`. */
