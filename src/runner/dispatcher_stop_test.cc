@@ -61,6 +61,20 @@ TEST_F(DispatcherTest, EndsATaskWhoseTimeIsUp) {
   EXPECT_EQ(outcome->reason, "timed out after 20ms");
 }
 
+TEST_F(DispatcherTest, EndsATaskWhoseTimeIsUpBesideOneThatHasMore) {
+  Model brief = make_model("brief");
+  brief.timeout = milliseconds(20);
+  options_.lease_ttl = minutes(10);  // no lease is renewed meanwhile
+  start({make_model("long"), brief}, wait_for_stop);
+  const TaskId other = queue_->add("long");
+  EXPECT_TRUE(wait_until_running(other));
+
+  const auto outcome = queue_->wait_for_end(queue_->add("brief"));
+
+  ASSERT_TRUE(outcome);
+  EXPECT_EQ(outcome->error_type, ErrorType::inference_timeout);
+}
+
 TEST_F(DispatcherTest, CallsATaskCanceledThoughItsTimeRanOutFirst) {
   Model model = make_model("m");
   model.timeout = milliseconds(500);  // long enough for the program to begin, on any machine

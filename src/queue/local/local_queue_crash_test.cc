@@ -12,6 +12,27 @@
 namespace quern {
 namespace {
 
+/// A copy of a store's files, as a crash would have left them, and the queue that opens it.
+class AfterCrash {
+ public:
+  explicit AfterCrash(const std::filesystem::path& files) { copy_store(files, folder_.path()); }
+
+  [[nodiscard]] std::filesystem::path log() const { return folder_.path() / "redo-a"; }
+  LocalQueue& open(Clock& clock) {
+    auto opened = LocalQueue::open({.folder = folder_.path()}, clock, random_, metrics_);
+    EXPECT_TRUE(opened) << opened.error().message;
+    queue_ = std::move(opened).value();
+    queue_->start();
+    return *queue_;
+  }
+
+ private:
+  TempFolder folder_;
+  SystemRandom random_;
+  Metrics metrics_;
+  std::unique_ptr<LocalQueue> queue_;
+};
+
 TEST_F(LocalQueueTest, KeepsEveryAcknowledgedTaskAfterATornTail) {
   struct Acknowledged {
     TaskId id;
@@ -31,24 +52,19 @@ TEST_F(LocalQueueTest, KeepsEveryAcknowledgedTaskAfterATornTail) {
   const std::uintmax_t begin = tasks.front().log_bytes;
 
   for (std::uintmax_t cut = begin; cut <= end; cut += (end - begin) / 23 + 7) {
-    const TempFolder crashed;
-    copy_store(whole.path(), crashed.path());
-    std::filesystem::resize_file(crashed.path() / "redo-a", cut);
-    SystemRandom random;
-    Metrics metrics;
-    Result<std::unique_ptr<LocalQueue>> opened =
-        LocalQueue::open({.folder = crashed.path()}, harness_.clock(), random, metrics);
-    ASSERT_TRUE(opened) << "cut at " << cut << ": " << opened.error().message;
-    (*opened)->start();
-    configure(**opened);
+    SCOPED_TRACE(cut);
+    AfterCrash crashed(whole.path());
+    std::filesystem::resize_file(crashed.log(), cut);
+    LocalQueue& again = crashed.open(harness_.clock());
+    configure(again);
 
     std::size_t expected = 0;
     for (const Acknowledged& task : tasks) {
       if (task.log_bytes > cut) continue;
       ++expected;
-      EXPECT_TRUE(find(**opened, task.id)) << "cut at " << cut;
+      EXPECT_TRUE(find(again, task.id));
     }
-    const std::vector<Claim> claims = claim(**opened, 100);
+    const std::vector<Claim> claims = claim(again, 100);
     EXPECT_GE(claims.size(), expected);
     for (std::size_t i = 0; i < claims.size(); ++i) {
       EXPECT_EQ(claims[i].input, R"({"n":)" + std::to_string(i) + "}");
@@ -59,25 +75,18 @@ TEST_F(LocalQueueTest, KeepsEveryAcknowledgedTaskAfterATornTail) {
 TEST_F(LocalQueueTest, IgnoresGarbageAfterTheLastTransaction) {
   hold_tables();
   const TaskId id = submit(queue())->id;
-  const TempFolder crashed;
-  copy_store(harness_.folder(), crashed.path());
+  AfterCrash crashed(harness_.folder());
   gate_.open();
-  const std::filesystem::path path = crashed.path() / "redo-a";
-  const std::uintmax_t end = redo_content_bytes(path);
+  const std::uintmax_t end = redo_content_bytes(crashed.log());
   {
-    std::fstream log(path, std::ios::binary | std::ios::in | std::ios::out);
+    std::fstream log(crashed.log(), std::ios::binary | std::ios::in | std::ios::out);
     log.seekp(static_cast<std::streamoff>(end));
     log << std::string(10'000, '\x5a');
   }
-  SystemRandom random;
-  Metrics metrics;
 
-  Result<std::unique_ptr<LocalQueue>> opened =
-      LocalQueue::open({.folder = crashed.path()}, harness_.clock(), random, metrics);
+  LocalQueue& again = crashed.open(harness_.clock());
 
-  ASSERT_TRUE(opened);
-  (*opened)->start();
-  EXPECT_TRUE(find(**opened, id));
+  EXPECT_TRUE(find(again, id));
 }
 
 TEST_F(LocalQueueTest, NeverShowsAnEndThatACrashCouldTakeBack) {
@@ -92,21 +101,13 @@ TEST_F(LocalQueueTest, NeverShowsAnEndThatACrashCouldTakeBack) {
   };
   while (state() != TaskState::succeeded) {
   }
-  const TempFolder crashed;
-  copy_store(harness_.folder(), crashed.path());
+  AfterCrash crashed(harness_.folder());
   gate_.open();
-  SystemRandom random;
-  Metrics metrics;
 
-  Result<std::unique_ptr<LocalQueue>> opened =
-      LocalQueue::open({.folder = crashed.path()}, harness_.clock(), random, metrics);
+  LocalQueue& again = crashed.open(harness_.clock());
 
-  ASSERT_TRUE(opened);
-  (*opened)->start();
-  EXPECT_EQ(find(**opened, id)->state, TaskState::succeeded);
+  EXPECT_EQ(find(again, id)->state, TaskState::succeeded);
 }
-
-// ---- many at once --------------------------------------------------------------------------------
 
 }  // namespace
 }  // namespace quern
