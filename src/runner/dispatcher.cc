@@ -380,6 +380,8 @@ void Dispatcher::Impl::work(const WorkPtr& work) {
   if (work->attempt.has_news()) send_beat(work);
   finish(work, std::move(ran.outcome));
   work->attempt.work_ended();
+  // The queue's thread, just woken for the finish and the next claim, may have been given this very core.
+  std::this_thread::yield();
   runner_.clean_up(ran);
   const std::scoped_lock lock(mutex_);
   if (!ran.not_started) work->lane->hold = {};

@@ -1,6 +1,7 @@
 #include "runner/guard_process.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -138,6 +139,9 @@ void leave_the_server(int& pipe, int& state_fd) {
     ::signal(signal, SIG_IGN);
   }
   ::prctl(PR_SET_NAME, "quern-guard");
+  // Its news can wait until whoever wrote them, a program that starts or a slot that comes free, gives up the core.
+  const sched_param none{};
+  ::sched_setscheduler(0, SCHED_BATCH, &none);
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   // Out of the way of the numbers to be used, then onto them.
   const int pipe_copy = ::fcntl(pipe, F_DUPFD_CLOEXEC, 64);

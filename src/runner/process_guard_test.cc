@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -182,6 +183,13 @@ TEST_F(ProcessGuardTest, OutlivesTheSignalsThatEndAServer) {
 
   EXPECT_TRUE(is_alive(guard->pid()));
   EXPECT_NE(find_process(guard->pid())->session, ::getsid(0));
+}
+
+TEST_F(ProcessGuardTest, TakesTheCoreFromNobodyWhenItIsTold) {
+  const auto guard = start_guard();
+
+  // It says so itself, soon after its start.
+  EXPECT_TRUE(eventually([&] { return ::sched_getscheduler(guard->pid()) == SCHED_BATCH; }));
 }
 
 TEST_F(ProcessGuardTest, TakesNothingFromAnEarlierBootOrADamagedFile) {
