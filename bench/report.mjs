@@ -50,7 +50,8 @@ function goals({ one_core, peers, growth, spread_out, connections, streams, late
     add_ratio("results of finished tasks, to nginx", to_nginx("result of a finished task"), 0.7);
   }
   if (peers) {
-    const value = ratio_to(peers.quern.life, peers.quern.nginx);
+    const { life, nginx } = peers.quern.beside_nginx;
+    const value = ratio_to(life, nginx);
     add_ratio("tasks created, run by `echo` and seen finished on two cores, to nginx on one", value, 0.3);
   }
   if (peers?.["bullmq-everysec"]) {
@@ -202,8 +203,8 @@ function page(results) {
   const { run, machine, one_core, peers, growth, spread_out, connections, streams, latency, slots } = results;
   const parts = [
     "# Benchmarks\n\nWritten by `make bench`; change nothing here by hand. " +
-      `Each figure is the median of ${run.rounds} round${run.rounds === 1 ? "" : "s"} of ${run.seconds} s, in brackets the lowest and the highest. ` +
-      "What is compared was measured in turn in the same run, so read the ratios, which are medians of what each round gave: the figures themselves move with the machine.",
+      `Measured in ${run.rounds} round${run.rounds === 1 ? "" : "s"} of ${run.seconds} s; what is compared, a second at a time in turn where it can be. A figure is the median, in brackets the lowest and the highest. ` +
+      "Read the ratios, which are medians over pairs measured one after the other: the figures themselves move with the machine.",
     machine_table(machine),
     section("Goals", goals(results)),
   ];

@@ -1,4 +1,4 @@
-// Medians of rounds, and figures as people read them.
+// Medians of what was measured again and again, and figures as people read them.
 
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
@@ -9,20 +9,19 @@ export function median(values) {
 export const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /**
- * How many times `base` the `values` are: the median over rounds, each of which measured both shortly one after the
- * other. The machine changes more from round to round than within one.
+ * How many times `base` the `values` are: the median over pairs that were measured shortly one after the other. The
+ * machine changes more from pair to pair than within one.
  */
 export function ratio_to(values, base) {
-  if (values.length !== base.length) throw new Error(`${values.length} rounds cannot be compared with ${base.length}`);
-  return median(values.map((value, round) => value / base[round]));
+  if (values.length !== base.length) throw new Error(`${values.length} values cannot be compared with ${base.length}`);
+  return median(values.map((value, i) => value / base[i]));
 }
 
-/** The whole of the rounds in one value: {median, low, high, rounds}. */
+/** What was measured again and again, in one value: {median, low, high}. */
 export const summary = (values) => ({
   median: median(values),
   low: Math.min(...values),
   high: Math.max(...values),
-  rounds: values.length,
 });
 
 /** 83412 -> "83,400": three digits that count, the rest is noise. */

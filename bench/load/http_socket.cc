@@ -83,10 +83,13 @@ bool HttpSocket::flush() {
 
 void HttpSocket::fill() {
   char buffer[kReadBytes];
-  const ssize_t got = ::recv(fd_, buffer, sizeof(buffer), MSG_DONTWAIT);
-  if (got == 0) errno = ECONNRESET;
-  if (got == 0 || (got < 0 && errno != EAGAIN)) fail("receive");
-  if (got > 0) in_.append(buffer, static_cast<std::size_t>(got));
+  ssize_t got = 0;
+  do {
+    got = ::recv(fd_, buffer, sizeof(buffer), MSG_DONTWAIT);
+    if (got == 0) errno = ECONNRESET;
+    if (got == 0 || (got < 0 && errno != EAGAIN)) fail("receive");
+    if (got > 0) in_.append(buffer, static_cast<std::size_t>(got));
+  } while (got == static_cast<ssize_t>(sizeof(buffer)));
 }
 
 std::optional<Answer> HttpSocket::receive() {

@@ -30,7 +30,8 @@ class HttpSocket {
   /// yet: call flush() once the socket is writable.
   bool send(std::string_view request);
   bool flush();
-  /// nullopt: not complete yet. Ends the program if the peer closed or made no sense.
+  /// Takes in all that has arrived, so that readiness may be told by the edge. nullopt: not complete
+  /// yet. Ends the program if the peer closed or made no sense.
   std::optional<Answer> receive();
   /// Whether the peer has closed this idle connection.
   [[nodiscard]] bool is_closed() const;

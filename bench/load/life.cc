@@ -177,16 +177,13 @@ class Load {
 
   void on_ready(Caller& caller) {
     if (caller.doing == Caller::Doing::nothing || !caller.socket.flush()) return;
-    // The readiness is told once: take everything that has arrived.
-    while (caller.doing != Caller::Doing::nothing) {
-      const auto answer = caller.socket.receive();
-      if (!answer) return;
-      const std::int64_t now = bench::now_ns();
-      caller.doing == Caller::Doing::creating ? on_created(caller, *answer, now)
-                                              : on_looked(caller, *answer, now);
-      caller.doing = Caller::Doing::nothing;
-      next(caller, now);
-    }
+    const auto answer = caller.socket.receive();
+    if (!answer) return;
+    const std::int64_t now = bench::now_ns();
+    caller.doing == Caller::Doing::creating ? on_created(caller, *answer, now)
+                                            : on_looked(caller, *answer, now);
+    caller.doing = Caller::Doing::nothing;
+    next(caller, now);
   }
 
   void on_created(Caller& caller, const bench::Answer& answer, std::int64_t now) {

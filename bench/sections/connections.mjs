@@ -26,8 +26,8 @@ export async function measure_connections({ folder, binary, load, rounds, second
     if (round === 1) results.bytes_per_connection.push((resident_bytes(server.pid) - before) / idle_count);
     const busy = async ({ url }) => (await load.wrk(url, requests, { seconds: 1, core: 1 })).rate;
     const rates = await in_turn([alone, server], seconds, round, busy);
-    results.alone.push(rates[0]);
-    results.beside_idle.push(rates[1]);
+    results.alone.push(...rates[0]);
+    results.beside_idle.push(...rates[1]);
     const { open } = JSON.parse(await idle.finish());
     if (open !== idle_count) throw new Error(`${idle_count - open} of ${idle_count} idle connections were closed`);
   }

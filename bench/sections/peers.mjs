@@ -1,5 +1,6 @@
 // Quern and what teams use today, each with all cores, one after the other, again and again.
 
+import { in_turn } from "../lib/order.mjs";
 import { body, key, start_beanstalkd, start_bullmq, start_nginx, start_pg_boss, start_quern } from "../lib/servers.mjs";
 import { create_request, create_tasks, status_request } from "../lib/tasks.mjs";
 import { cpus } from "node:os";
@@ -20,31 +21,38 @@ export const peer_names = Object.keys(systems).filter((name) => name !== "quern"
 
 /**
  * @returns {{[system]: {durable, create: number[], create_p99_ms: number[], poll: number[], life: number[], life_p50_ms: number[]}}}
- *          a list stays empty where a system has no such thing; Quern has `nginx` too, the creates of nginx on one core
+ *          a list stays empty where a system has no such thing; Quern has `beside_nginx` too: its lives, and in turn
+ *          with them the creates that nginx answers on one core
  */
 export async function measure_peers({ wanted, ...run }) {
   const results = {};
-  const nginx = [];
+  const beside_nginx = { life: [], nginx: [] };
+  const nginx = await start_nginx(run.folder, { core: 0 });
   for (let round = 1; round <= run.rounds; ++round) {
-    nginx.push(await nginx_rate(run));
     for (const name of ["quern", ...wanted]) {
       run.say(`all cores, round ${round} of ${run.rounds}: ${name}`);
       const { durable, start } = systems[name];
       const row = (results[name] ??= { durable, create: [], create_p99_ms: [], poll: [], life: [], life_p50_ms: [] });
       const server = await start(run);
       await (server.url ? measure_service(server, row, run) : measure_beanstalkd(server, row, run));
+      if (name === "quern") await measure_lives_beside(nginx, server, beside_nginx, run, round);
       await server.stop();
     }
   }
-  results.quern.nginx = nginx;
+  await nginx.stop();
+  results.quern.beside_nginx = beside_nginx;
   return results;
 }
 
-async function nginx_rate({ folder, load, seconds }) {
-  const server = await start_nginx(folder, { core: 0 });
-  const { rate } = await load.wrk(server.url, [create_request("hold")], { seconds, core: 1 });
-  await server.stop();
-  return rate;
+async function measure_lives_beside(nginx, quern, into, { load, seconds }, round) {
+  const creates = [create_request("hold")];
+  const life = { model: "echo", key, body, seconds: 1 };
+  const rates = await in_turn([quern, nginx], seconds, round, async (server) => {
+    const { rate } = await (server === nginx ? load.wrk(nginx.url, creates, { seconds: 1, core: 1 }) : load.life(quern.url, life));
+    return rate;
+  });
+  into.life.push(...rates[0]);
+  into.nginx.push(...rates[1]);
 }
 
 async function measure_service(server, row, { load, seconds }) {

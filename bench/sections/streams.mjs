@@ -41,8 +41,8 @@ export async function measure_streams({ folder, binary, load, rounds, seconds, s
       for (const call of ["create", "poll"]) {
         const busy = async ({ server, requests }) => (await load.wrk(server.url, requests[call], { seconds: 1, core: 1 })).rate;
         const rates = await in_turn([alone, beside], seconds, round, busy);
-        result.alone[call].push(rates[0]);
-        result.beside[call].push(rates[1]);
+        result.alone[call].push(...rates[0]);
+        result.beside[call].push(...rates[1]);
       }
       check(await held.finish());
     }
