@@ -123,8 +123,9 @@ Result<std::unique_ptr<Journal>> Journal::open(const JournalOptions& options) {
   auto impl = std::make_unique<Impl>();
   impl->log = *std::move(log);
   impl->tables = *std::move(lookups);
-  impl->writer = std::make_unique<TableWriter>(
-      *std::move(tables), *impl->log, options.checkpoint_pages, std::move(replayed), number);
+  impl->writer =
+      std::make_unique<TableWriter>(*std::move(tables), *impl->log, options.checkpoint_pages,
+                                    std::move(replayed), number, options.times);
   return std::unique_ptr<Journal>(new Journal(std::move(impl)));
 }
 

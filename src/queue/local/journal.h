@@ -22,6 +22,7 @@
 #include "base/result.h"
 #include "queue/core.h"
 #include "queue/local/journal_rows.h"
+#include "queue/local/queue_metrics.h"
 #include "queue/local/store_change.h"
 
 namespace quern {
@@ -30,6 +31,7 @@ struct JournalOptions {
   std::filesystem::path folder;             // exists, and holds a store or nothing
   std::size_t checkpoint_pages = 1'500;     // of 4 KiB, in SQLite's write-ahead log
   std::size_t log_bytes = 8 * 1024 * 1024;  // of each of the redo log's two files
+  TableTimes times{};
 };
 
 class Journal {

@@ -100,7 +100,9 @@ Result<std::unique_ptr<LocalQueue>> LocalQueue::open(const LocalQueueOptions& op
   Result<DataFolder> folder = DataFolder::lock(options.folder);
   if (!folder) return fail(std::move(folder));
   Result<std::unique_ptr<Journal>> journal =
-      Journal::open({.folder = folder->path(), .checkpoint_pages = options.checkpoint_pages});
+      Journal::open({.folder = folder->path(),
+                     .checkpoint_pages = options.checkpoint_pages,
+                     .times = QueueMetrics(metrics).table_times});
   if (!journal) return fail(std::move(journal));
   Result<std::vector<std::unique_ptr<JournalReader>>> readers =
       open_readers(database_in(folder->path()), options.readers);

@@ -12,12 +12,24 @@
 
 namespace quern {
 
+/// Of the table writer, in seconds, those that fail too; null: counted nowhere.
+struct TableTimes {
+  Histogram* apply = nullptr;
+  Histogram* checkpoint = nullptr;
+};
+
 struct QueueMetrics {
   explicit QueueMetrics(Metrics& metrics)
       : batch_commands(metrics.histogram("quern_queue_batch_commands",
                                          "Commands that share one transaction.", size_bounds())),
         commit_seconds(metrics.histogram("quern_queue_commit_seconds",
                                          "Time to make a transaction durable.", latency_bounds())),
+        table_times{
+            &metrics.histogram("quern_store_apply_seconds",
+                               "Time to write what has gathered into the tables.",
+                               latency_bounds()),
+            &metrics.histogram("quern_store_checkpoint_seconds",
+                               "Time to move SQLite's log into the database.", latency_bounds())},
         commit_failures(metrics.counter("quern_queue_commit_failures_total",
                                         "Transactions that the store refused.")),
         cache_bytes(metrics.gauge("quern_store_cache_bytes",
@@ -51,6 +63,7 @@ struct QueueMetrics {
 
   Histogram& batch_commands;
   Histogram& commit_seconds;
+  TableTimes table_times;
   Counter& commit_failures;
   Gauge& cache_bytes;
   Counter& submitted;

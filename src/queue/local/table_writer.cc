@@ -16,13 +16,32 @@ namespace {
 
 constexpr int kNice = 10;
 
+/// While it lives, a time goes by that is counted at its end.
+class Timed {
+ public:
+  explicit Timed(Histogram* into) : into_(into) {}
+  ~Timed() {
+    if (into_ == nullptr) return;
+    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begun_;
+    into_->observe(time.count());
+  }
+  Timed(const Timed&) = delete;
+  Timed& operator=(const Timed&) = delete;
+
+ private:
+  Histogram* const into_;
+  const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
+};
+
 }  // namespace
 
 TableWriter::TableWriter(std::unique_ptr<Tables> tables, RedoLog& log, std::size_t checkpoint_pages,
-                         std::shared_ptr<const Pending> replayed, std::uint64_t number)
+                         std::shared_ptr<const Pending> replayed, std::uint64_t number,
+                         const TableTimes& times)
     : tables_(std::move(tables)),
       log_(log),
       checkpoint_pages_(checkpoint_pages),
+      times_(times),
       recent_(std::make_shared<Pending>()),
       earlier_(replayed->is_empty() ? nullptr : std::move(replayed)),
       added_(number),
@@ -153,7 +172,10 @@ void TableWriter::write(std::unique_lock<std::mutex>& lock) {
   const std::uint64_t number = earlier_number_;
   lock.unlock();
   Result<void> done;
-  if (pending) done = tables_->apply(*pending, number);
+  if (pending) {
+    const Timed timed(times_.apply);
+    done = tables_->apply(*pending, number);
+  }
   const bool is_applied = done.has_value();
   if (is_applied && !is_settled_) {
     done = tables_->settle();
@@ -184,7 +206,10 @@ void TableWriter::write(std::unique_lock<std::mutex>& lock) {
 
 void TableWriter::checkpoint(std::uint64_t number) {
   if (tables_->log_pages() < checkpoint_pages_ && !log_.is_full()) return;
-  const Result<bool> all = tables_->checkpoint();
+  const Result<bool> all = [this] {
+    const Timed timed(times_.checkpoint);
+    return tables_->checkpoint();
+  }();
   if (all && *all) log_.release(number);
   if (std::exchange(is_checkpoint_failing_, !all) == !all) return;
   if (all) {

@@ -23,6 +23,7 @@
 
 #include "base/result.h"
 #include "queue/local/pending.h"
+#include "queue/local/queue_metrics.h"
 #include "queue/local/redo_log.h"
 #include "queue/local/tables.h"
 
@@ -41,7 +42,8 @@ class TableWriter {
   /// `replayed`: what the log has beyond the tables, up to record `number`. It is written at once,
   /// and all that an earlier run left is made durable anew. The log outlives the writer.
   TableWriter(std::unique_ptr<Tables> tables, RedoLog& log, std::size_t checkpoint_pages,
-              std::shared_ptr<const Pending> replayed, std::uint64_t number);
+              std::shared_ptr<const Pending> replayed, std::uint64_t number,
+              const TableTimes& times = {});
   /// Writes what is left.
   ~TableWriter();
   TableWriter(const TableWriter&) = delete;
@@ -91,7 +93,8 @@ class TableWriter {
 
   std::unique_ptr<Tables> tables_;  // of the thread
   RedoLog& log_;
-  std::size_t checkpoint_pages_;
+  const std::size_t checkpoint_pages_;
+  const TableTimes times_;
   bool is_checkpoint_failing_ = false;  // of the thread
 
   mutable std::mutex mutex_;  // guards what follows

@@ -128,6 +128,50 @@ TEST_F(TableWriterTest, ReleasesAThreadThatWaitsForTheLastOfManyTransactions) {
   EXPECT_EQ(applied, last);
 }
 
+// ---- times
+// ----------------------------------------------------------------------------------------
+
+class TimedTablesTest : public JournalTest {
+ protected:
+  TimedTablesTest() {
+    options_.times = {.apply = &apply_, .checkpoint = &checkpoint_};
+    options_.checkpoint_pages = 1;
+    open();
+    gate_.install(file());
+  }
+  ~TimedTablesTest() override { journal_.reset(); }
+
+  static std::uint64_t count_of(const Histogram& times) {
+    std::uint64_t count = 0;
+    for (std::size_t i = 0; i <= times.bounds().size(); ++i) count += times.bucket(i);
+    return count;
+  }
+
+  Histogram apply_{latency_bounds()};
+  Histogram checkpoint_{latency_bounds()};
+};
+
+TEST_F(TimedTablesTest, AreCountedOnceATransactionAndACheckpoint) {
+  write(InsertTask{make_row(1), "one"});
+  settle();
+
+  EXPECT_EQ(count_of(apply_), 1U);
+  EXPECT_GT(apply_.sum(), 0.0);
+  EXPECT_TRUE(eventually([&] { return count_of(checkpoint_) == 1; }));
+  EXPECT_GT(checkpoint_.sum(), 0.0);
+}
+
+TEST_F(TimedTablesTest, AreCountedOfATransactionThatFails) {
+  gate_.refuse();
+  write(InsertTask{make_row(1), "one"});
+
+  ASSERT_FALSE(journal().settle());
+
+  EXPECT_GE(count_of(apply_), 1U);
+  EXPECT_EQ(count_of(checkpoint_), 0U);
+  gate_.open();
+}
+
 // ---- tables that cannot be written
 // ---------------------------------------------------------------
 
