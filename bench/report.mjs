@@ -1,6 +1,7 @@
-// node bench/report.mjs RESULTS.json DOCS_FOLDER: writes BENCHMARKS.md and its two plots. Nothing here measures.
+// node bench/report.mjs RESULTS.json DOCS_FOLDER: writes BENCHMARKS.md and its two plots, or the page of ten million
+// waiting tasks and its plot. Nothing here measures.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -19,6 +20,17 @@ const names = {
 
 // The time of a commit cycle that the prototype of this design needed: about 3,000 batches a second.
 const prototype_cycle_ms = 1000 / 3000;
+
+/** What a run writes, by its `page`. */
+const files = {
+  whole: { title: "Benchmarks", command: "make bench", page: "BENCHMARKS.md", growth: "bench_growth.svg" },
+  ten_million: {
+    title: "Benchmarks: ten million tasks",
+    command: "scripts/bench --ten_million",
+    page: "BENCHMARKS_TEN_MILLION.md",
+    growth: "bench_growth_ten_million.svg",
+  },
+};
 
 const table = (head, rows) =>
   [head, head.map((_, i) => (i === 0 ? "---" : "---:")), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
@@ -197,12 +209,17 @@ function streams_line({ count, changing_tasks, ...kinds }, kind) {
   );
 }
 
+// The page of ten million is measured apart, since it takes too long for the whole.
+const ten_million_link = ({ page }, docs) =>
+  page === "whole" && existsSync(join(docs, files.ten_million.page)) ? ` Ten million: [${files.ten_million.page}](${files.ten_million.page}).` : "";
+
 const section = (title, ...paragraphs) => [`## ${title}`, ...paragraphs].join("\n\n");
 
-function page(results) {
+function page(results, docs) {
+  const { title, command, growth: growth_file } = files[results.run.page];
   const { run, machine, one_core, peers, growth, spread_out, connections, streams, latency, slots } = results;
   const parts = [
-    "# Benchmarks\n\nWritten by `make bench`; change nothing here by hand. " +
+    `# ${title}\n\nWritten by \`${command}\`; change nothing here by hand. ` +
       `Measured in ${run.rounds} round${run.rounds === 1 ? "" : "s"} of ${run.seconds} s; what is compared, a second at a time in turn where it can be. A figure is the median, in brackets the lowest and the highest. ` +
       "Read the ratios, which are medians over pairs measured one after the other: the figures themselves move with the machine.",
     machine_table(machine),
@@ -234,7 +251,7 @@ function page(results) {
     parts.push(
       section(
         "Growth",
-        "![Throughput and memory against queue length](bench_growth.svg)",
+        `![Throughput and memory against queue length](${growth_file})`,
         "One core. Claims are measured in two ways. A model of `echo` that was held back is let go: each of its tasks is claimed, run and finished durably. " +
           "Or nothing is held back, and callers create as many as they can. 1,000 models are let go by 1,000 requests one after the other, and the tasks of each lie all " +
           "over the store, so that row tells of pauses more than of claims.",
@@ -245,7 +262,8 @@ function page(results) {
         ]),
         `The server took ${mebibytes(growth.empty_bytes)} when empty and ${growth.bytes_per_task.toFixed(0)} bytes more for each waiting task, ` +
           `besides ${mebibytes(growth.cache_bytes)} of the store's cache of pages; ` +
-          `killed with all of them waiting, it served again after ${growth.restart_seconds.toFixed(2)} s.`,
+          `killed with all of them waiting, it served again after ${growth.restart_seconds.toFixed(2)} s.` +
+          ten_million_link(run, docs),
       ),
     );
   const rest = [];
@@ -272,24 +290,33 @@ function page(results) {
   return parts.join("\n\n") + "\n";
 }
 
-const commands = ({ command, seconds }, { cores }) =>
-  [
+function commands({ command, page, queue_length }, { cores }) {
+  const server = "taskset -c 0 quern serve --config quern.toml        # threads = 1; schema, key, rate and queue limits set";
+  const load = "taskset -c 1 wrk -t1 -c64 -d1s -s bench/load/requests.lua URL -- REQUESTS";
+  const fill = `taskset -c 1 quern_bench_life --connections 64 --count ${queue_length} --url URL …`;
+  if (page === "ten_million") return [command, "", server, fill, load].join("\n");
+  return [
     command,
     "",
     "taskset -c 0 nginx -c nginx.conf                    # worker_processes 1; location / { return 200; }",
-    "taskset -c 0 quern serve --config quern.toml        # threads = 1; schema, key, rate and queue limits set",
-    `taskset -c 1 wrk -t1 -c64 -d${seconds}s -s bench/load/requests.lua URL -- REQUESTS`,
+    server,
+    load,
+    fill,
     "redis-server --appendonly yes --appendfsync everysec|always --save '' --maxmemory-policy noeviction",
     "beanstalkd -b FOLDER -f 50|0",
     `node bench/peers/service.mjs bullmq redis://127.0.0.1:PORT ${cores} ${cores}`,
-    `quern_bench_life --connections 64 --window 32 --look_ms 20 --warm_seconds 1 --seconds ${seconds + 1} --url URL …`,
+    "quern_bench_life --connections 64 --window 32 --look_ms 20 --warm_seconds 1 --seconds 1 --url URL …",
   ].join("\n");
+}
 
-/** Writes what `results` has; a part that was not measured is left out. */
+/** Writes what `results` has; a part that was not measured is left out. @returns {string} the page's path */
 export function write_report(results, docs) {
-  writeFileSync(join(docs, "BENCHMARKS.md"), page(results));
+  const { page: page_file, growth: growth_file } = files[results.run.page];
+  const path = join(docs, page_file);
+  writeFileSync(path, page(results, docs));
   if (results.peers) writeFileSync(join(docs, "bench_throughput.svg"), throughput_plot(results.peers));
-  if (results.growth) writeFileSync(join(docs, "bench_growth.svg"), growth_plot(results.growth));
+  if (results.growth) writeFileSync(join(docs, growth_file), growth_plot(results.growth));
+  return path;
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
