@@ -253,8 +253,10 @@ function page(results, docs) {
         "Growth",
         `![Throughput and memory against queue length](${growth_file})`,
         "One core. Claims are measured in two ways. A model of `echo` that was held back is let go: each of its tasks is claimed, run and finished durably. " +
-          "Or nothing is held back, and callers create as many as they can. 1,000 models are let go by 1,000 requests one after the other, and the tasks of each lie all " +
-          "over the store, so that row tells of pauses more than of claims.",
+          "Or nothing is held back, and callers create as many as they can." +
+          (spread_out
+            ? " 1,000 models are let go by 1,000 requests one after the other, and the tasks of each lie all over the store, so that row tells of pauses more than of claims."
+            : ""),
         probes_table([
           ["empty queue", growth.empty],
           [`${growth.queue_length.toLocaleString("en-US")} waiting`, growth.full],
@@ -290,7 +292,7 @@ function page(results, docs) {
   return parts.join("\n\n") + "\n";
 }
 
-function commands({ command, page, queue_length }, { cores }) {
+function commands({ command, page, seconds, queue_length }, { cores }) {
   const server = "taskset -c 0 quern serve --config quern.toml        # threads = 1; schema, key, rate and queue limits set";
   const load = "taskset -c 1 wrk -t1 -c64 -d1s -s bench/load/requests.lua URL -- REQUESTS";
   const fill = `taskset -c 1 quern_bench_life --connections 64 --count ${queue_length} --url URL …`;
@@ -305,7 +307,7 @@ function commands({ command, page, queue_length }, { cores }) {
     "redis-server --appendonly yes --appendfsync everysec|always --save '' --maxmemory-policy noeviction",
     "beanstalkd -b FOLDER -f 50|0",
     `node bench/peers/service.mjs bullmq redis://127.0.0.1:PORT ${cores} ${cores}`,
-    "quern_bench_life --connections 64 --window 32 --look_ms 20 --warm_seconds 1 --seconds 1 --url URL …",
+    `quern_bench_life --connections 64 --window 32 --look_ms 20 --warm_seconds 1 --seconds ${seconds + 1} --url URL …`,
   ].join("\n");
 }
 
