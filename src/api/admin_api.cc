@@ -1,6 +1,8 @@
 // /admin: tasks of every key, for holders of an administrator's key. All others see an unknown
 // route.
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 
 #include "api/admin_filter.h"
@@ -8,6 +10,8 @@
 #include "api/handlers.h"
 #include "api/query_params.h"
 #include "api/task_json.h"
+#include "base/assert.h"
+#include "catalog/schema.h"
 
 namespace quern::api {
 namespace {
@@ -139,23 +143,52 @@ void cancel_all(CallPtr call, const TaskPage& page) {
   cancels->leave();
 }
 
+// What is misspelt or empty must not stand for every task of everybody. Numbers may come as strings, as in a query.
+const Schema& cancel_schema() {
+  static const auto schema = [] {
+    const Result<json::value> text = parse_json(R"({
+      "additionalProperties": false,
+      "properties": {
+        "key": {"type": "string", "minLength": 1},
+        "model": {"type": "string", "minLength": 1},
+        "state": {"type": "string", "minLength": 1},
+        "age_min": {"type": ["number", "string"]},
+        "before": {"type": "string"},
+        "limit": {"type": ["integer", "string"]}}})");
+    auto compiled = Schema::compile(text->get_object());
+    QUERN_ASSERT(compiled);
+    return *compiled;
+  }();
+  return *schema;
+}
+
+std::vector<InputFault> check_cancel(const json::object& body) {
+  std::vector<InputFault> faults = cancel_schema().check(body);
+  constexpr std::array<std::string_view, 4> kWhich{"key", "model", "state", "age_min"};
+  const bool says_which =
+      std::ranges::any_of(kWhich, [&](std::string_view name) { return body.contains(name); });
+  if (faults.empty() && !says_which) {
+    faults.push_back({{},
+                      "Say which tasks: {\"model\":\"…\"}, or {\"state\":"
+                      "\"queued,running\"} for all",
+                      "missing"});
+  }
+  return faults;
+}
+
 std::optional<std::string> member_text(const json::object& body, std::string_view name) {
   const json::value* value = body.if_contains(name);
-  if (value == nullptr || value->is_null()) return std::nullopt;
+  if (value == nullptr) return std::nullopt;
   return value->is_string() ? std::string(value->get_string()) : json::serialize(*value);
 }
 
 void cancel_by_filter(CallPtr call) {
   const auto body = parse_object_body(call);
   if (!body) return;
+  if (const auto faults = check_cancel(*body); !faults.empty())
+    return answer_invalid(std::move(call), faults);
   auto filter = read_task_filter([&](std::string_view name) { return member_text(*body, name); });
   if (!filter) return answer_bad_filter(std::move(call), "body", filter.error());
-  if (body->empty())
-    return answer_invalid(std::move(call),
-                          {InputFault{{},
-                                      "Say which tasks: {\"model\":\"…\"}, or {\"state\":"
-                                      "\"queued,running\"} for all",
-                                      "missing"}});
   if (filter->states.empty()) filter->states = {TaskState::queued, TaskState::running};
   if (!body->contains("limit")) filter->count_max = kAdminPageMax;
   Queue& queue = call->context.deps.queue;

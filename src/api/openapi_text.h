@@ -69,8 +69,9 @@ inline constexpr std::string_view kOpenapiText = R"json({
   "Parts": {"required": true, "content": {"application/json": {"schema": {"type": "object", "required": ["parts"],
     "properties": {"parts": {"type": "array", "minItems": 1, "maxItems": 10000, "description": "In the order of the file", "items": {"type": "object", "required": ["partNumber"],
       "properties": {"partNumber": {"type": "integer", "minimum": 1, "maximum": 10000}, "etag": {"type": "string"}}}}}}}}},
-  "Filter": {"required": true, "content": {"application/json": {"schema": {"type": "object", "minProperties": 1,
-    "properties": {"key": {"type": "string"}, "model": {"type": "string"}, "state": {"type": "string", "description": "queued, running or both with a comma; both if it is not said"},
+  "Filter": {"required": true, "content": {"application/json": {"schema": {"type": "object", "additionalProperties": false,
+    "anyOf": [{"required": ["key"]}, {"required": ["model"]}, {"required": ["state"]}, {"required": ["age_min"]}],
+    "properties": {"key": {"type": "string", "minLength": 1}, "model": {"type": "string", "minLength": 1}, "state": {"type": "string", "minLength": 1, "description": "queued, running or both with a comma; both if it is not said"},
       "age_min": {"type": "number", "minimum": 0}, "before": {"$ref": "#/components/schemas/RequestId"}, "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000}}}}}},
   "Anything": {"content": {"*/*": {}}}
 },
