@@ -90,7 +90,9 @@ std::optional<LiveTask> QueueCore::find(const TaskId& id) const {
   LiveTask live{.row = impl_->row_of(task, *data)};
   if (data->state == TaskState::queued) {
     live.position = impl_->index.committed_position(task);
-    live.eta = impl_->eta(*impl_->index.lane_of(task).model, live.position);
+    const ModelQueue& model = *impl_->index.lane_of(task).model;
+    // Nobody knows when a pause ends; and what waits for its retry starts later than its place says.
+    if (!model.paused && !data->waiting) live.eta = impl_->eta(model, live.position);
   } else {
     live.progress = impl_->runs[data->run].progress;
   }

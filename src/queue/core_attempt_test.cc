@@ -535,6 +535,26 @@ TEST_F(QueueCoreTest, KnowsNoEtaBeforeARunWasSeen) {
   EXPECT_EQ(core_->find(committed())->eta, std::nullopt);
 }
 
+TEST_F(QueueCoreTest, KnowsNoEtaWhileAModelIsPausedOrATaskWaitsForItsRetry) {
+  core_->set_model(kModel, {.backoff_min = seconds{600}, .backoff_max = seconds{600}});
+  ASSERT_EQ(*finish(start_one(), kSucceeded), succeeded);
+  core_->commit();
+  const Lease failing = start_one();
+  ASSERT_EQ(*finish(failing, kRetryable, kMost), queued);
+  const TaskId behind = committed();
+
+  EXPECT_EQ(core_->find(failing.task)->eta, std::nullopt);
+  EXPECT_TRUE(core_->find(behind)->eta);
+
+  core_->set_paused(kModel, true);
+  EXPECT_EQ(core_->find(behind)->eta, std::nullopt);
+  core_->set_paused(kModel, false);
+  clock_.advance(seconds{600});
+  tick();
+  core_->commit();
+  EXPECT_TRUE(core_->find(failing.task)->eta);
+}
+
 TEST_F(QueueCoreTest, TellsWhenATaskWillStartWithinAFactorOfTwo) {
   constexpr std::size_t kSlots = 3;
   core_->set_model(kModel, {.slots = kSlots});
