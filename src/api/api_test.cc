@@ -90,6 +90,13 @@ class ApiTest : public ::testing::Test {
               static_cast<ssize_t>(text.size()));
   }
 
+  static std::size_t count_of(std::string_view part, std::string_view text) {
+    std::size_t count = 0;
+    for (std::size_t at = text.find(part); at != std::string_view::npos; ++count) {
+      at = text.find(part, at + part.size());
+    }
+    return count;
+  }
   static std::string read_all(int fd) {
     std::string text;
     char bytes[4096];
@@ -337,6 +344,46 @@ TEST_F(ApiTest, StreamsOnlyTheLogEntriesThatAreNew) {
   const std::string text = read_all(stream);
   EXPECT_TRUE(holds(text, {"first", "second"}));
   EXPECT_EQ(text.find("first"), text.rfind("first"));
+}
+
+// A program that prints a line again and again, which is read in pieces.
+TEST_F(ApiTest, StreamsEachOfManyLogEntriesThatAreEqual) {
+  const LogEntry same{clock_.now().wall, LogSeverity::info, false, "same"};
+  TaskView task = make_task(TaskState::running);
+  task.logs = {same};
+  queue_.set_task(task);
+  const int stream = connect();
+  ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream?logs=1");
+  ASSERT_TRUE(queue_.wait_for_watches(1));
+
+  task.state = TaskState::succeeded;
+  task.logs.assign(60, same);
+  queue_.set_task(task);
+
+  EXPECT_EQ(count_of("\"same\"", read_all(stream)), 60U);
+}
+
+TEST_F(ApiTest, StreamsWhatIsNewThoughOldLogEntriesWereDropped) {
+  const auto entry = [&](const std::string& text) {
+    return LogEntry{clock_.now().wall, LogSeverity::info, false, text};
+  };
+  TaskView task = make_task(TaskState::running);
+  task.logs = {entry("a"), entry("b"), entry("c")};
+  queue_.set_task(task);
+  const int stream = connect();
+  ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream?logs=1");
+  ASSERT_TRUE(queue_.wait_for_watches(1));
+
+  task.state = TaskState::succeeded;
+  task.logs = {entry("2 were dropped"), entry("c"), entry("d"), entry("e")};
+  task.logs_dropped = 2;
+  queue_.set_task(task);
+
+  const std::string text = read_all(stream);
+  for (const char* message : {"\"a\"", "\"b\"", "\"c\"", "\"d\"", "\"e\""}) {
+    EXPECT_EQ(count_of(message, text), 1U) << message;
+  }
+  EXPECT_EQ(count_of("dropped", text), 0U) << "none that was not sent";
 }
 
 TEST_F(ApiTest, GivesProtocolErrorsTheSameBody) {

@@ -5,6 +5,7 @@
 // adds up.
 
 #include <algorithm>
+#include <cstdint>
 
 #include "api/errors.h"
 #include "api/handlers.h"
@@ -63,21 +64,20 @@ class StatusStream final : public WatchedTask {
     if (facts == last_facts_ && view.logs.empty()) return !over;
     last_facts_ = std::move(facts);
     last_state_ = view.state;
-    if (!view.logs.empty()) last_log_ = view.logs.back();
     sent_at_ = now;
     const std::string event = query_.logs ? status_json(place_, view, true) : last_facts_;
     return writer_.write("data: " + event + "\n\n") && !over;
   }
 
-  // Leaves the entries that were not sent yet. Old ones may have been dropped by the queue's limit,
-  // so they are told by the last one sent, not by their number.
-  void drop_sent_logs(TaskView& view) const {
-    if (!last_log_) return;
-    const auto sent =
-        std::ranges::find_if(view.logs.rbegin(), view.logs.rend(), [this](const LogEntry& entry) {
-          return entry.time == last_log_->time && entry.message == last_log_->message;
-        });
-    view.logs.erase(view.logs.begin(), sent.base());
+  // Leaves the entries that were not sent yet: as many from the end as there are more than before. What
+  // they say tells none from another, and the queue's limit drops old ones.
+  void drop_sent_logs(TaskView& view) {
+    const std::uint64_t note = view.logs_dropped > 0 ? 1 : 0;
+    const std::uint64_t all = view.logs.size() + view.logs_dropped - note;
+    const std::uint64_t unsent = all - std::min(all, logs_sent_);
+    logs_sent_ = std::max(logs_sent_, all);
+    const std::uint64_t sent = view.logs.size() - std::min<std::uint64_t>(view.logs.size(), unsent);
+    view.logs.erase(view.logs.begin(), view.logs.begin() + static_cast<std::ptrdiff_t>(sent));
   }
 
   void schedule_comment() {
@@ -108,8 +108,8 @@ class StatusStream final : public WatchedTask {
   http::StreamWriter writer_;
   bool closed_ = false;
   std::optional<TaskState> last_state_;
-  std::string last_facts_;  // the last event, but for its logs
-  std::optional<LogEntry> last_log_;
+  std::string last_facts_;       // the last event, but for its logs
+  std::uint64_t logs_sent_ = 0;  // or dropped
   Time sent_at_{};
   Timers::Id comment_{};
 };

@@ -222,7 +222,11 @@ void LocalQueue::Impl::add_history(TaskQuery query, TaskView view, Reply<TaskVie
     Result<TaskHistory> history = (*reader)->history(query.ref.id);
     if (!history) return reply(fail(std::move(history)));
     if (query.attempts) view.attempts = attempts_of(*history, now);
-    if (query.logs) view.logs = logs_of(*history, now);
+    if (query.logs) {
+      MergedLogs logs = logs_of(*history, now);
+      view.logs = std::move(logs.entries);
+      view.logs_dropped = logs.dropped;
+    }
     reply(std::move(view));
   });
 }
@@ -274,7 +278,9 @@ std::shared_ptr<const EndedView> LocalQueue::Impl::ended_view(EndedRecord record
     view = view_of(record.task.row, std::move(record.task.result), state);
   }
   view.has_history = true;
-  view.logs = logs_of(record.history, std::nullopt);
+  MergedLogs logs = logs_of(record.history, std::nullopt);
+  view.logs = std::move(logs.entries);
+  view.logs_dropped = logs.dropped;
   view.attempts = attempts_of(record.history, std::nullopt);
   return std::make_shared<const EndedView>(std::move(view));
 }

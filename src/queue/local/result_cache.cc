@@ -10,7 +10,10 @@ TaskView EndedView::answer(const TaskQuery& query) const {
     view.outputs = outputs;
     view.metadata_json = metadata_json;
   }
-  if (query.logs) view.logs = logs;
+  if (query.logs) {
+    view.logs = logs;
+    view.logs_dropped = logs_dropped;
+  }
   if (query.attempts) view.attempts = attempts;
   return view;
 }

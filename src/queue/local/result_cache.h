@@ -21,8 +21,9 @@ struct EndedView {
   TaskView head;  // without the parts below
   std::vector<Output> outputs;
   std::string metadata_json;
-  bool has_history = false;  // the next two are filled in
+  bool has_history = false;  // what follows is filled in
   std::vector<LogEntry> logs;
+  std::uint64_t logs_dropped = 0;
   std::vector<Attempt> attempts;
 
   /// What the query asks for of it.

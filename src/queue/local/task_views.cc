@@ -111,10 +111,11 @@ std::vector<Attempt> attempts_of(const TaskHistory& history,
   return attempts;
 }
 
-std::vector<LogEntry> logs_of(const TaskHistory& history,
-                              const std::optional<RunningTasks::Snapshot>& running) {
+MergedLogs logs_of(const TaskHistory& history,
+                   const std::optional<RunningTasks::Snapshot>& running) {
   const bool runs = is_unstored(history, running);
-  LineMerge merge(runs && running->logs ? *running->logs : history.logs);
+  const std::vector<NumberedLog>& lines = runs && running->logs ? *running->logs : history.logs;
+  LineMerge merge(lines);
   for (const StoredAttempt& stored : history.attempts) {
     merge.add_before(stored.attempt.started);
     merge.add(start_line(stored.attempt.number, stored.attempt.started));
@@ -125,7 +126,7 @@ std::vector<LogEntry> logs_of(const TaskHistory& history,
     merge.add_before(running->started);
     merge.add(start_line(running->attempt, running->started));
   }
-  return std::move(merge).finish();
+  return {std::move(merge).finish(), lines.empty() ? 0 : lines.front().number};
 }
 
 }  // namespace quern

@@ -25,7 +25,11 @@ std::vector<Attempt> attempts_of(const TaskHistory& history,
                                  const std::optional<RunningTasks::Snapshot>& running);
 /// The runner's lines in their order, with the queue's own lines of each attempt's start and end
 /// between.
-std::vector<LogEntry> logs_of(const TaskHistory& history,
-                              const std::optional<RunningTasks::Snapshot>& running);
+struct MergedLogs {
+  std::vector<LogEntry> entries;
+  std::uint64_t dropped = 0;  // lines that were before these; then the first entry says so
+};
+MergedLogs logs_of(const TaskHistory& history,
+                   const std::optional<RunningTasks::Snapshot>& running);
 
 }  // namespace quern
