@@ -144,6 +144,7 @@ class Committer {
   // -- committer_changes.cc
   /// Fills the journal's transaction.
   void write(Batch& batch);
+  /// Those that are in memory only, whatever the transaction is about: later ones rely on them.
   void write_names();
   void write_change(const Change& change, Batch& batch, std::size_t& next_made);
   void write_submit(const TaskRow& row, const SubmitCommand& command, Batch& batch);
@@ -172,6 +173,7 @@ class Committer {
   Result<EndedTask> find_ended(const TaskRef& ref);
   void probe();
   void list_unserved();
+  void name_all_of(const TaskRow& row);
   ModelIndex intern_model(const std::string& name);
   KeyIndex intern_key(const std::string& name);
 

@@ -74,6 +74,7 @@ Result<void> Committer::recover() {
   RecoveryProgress progress(clock_);
   Result<void> done =
       journal_.for_each_live([&](const TaskRow& row, std::optional<WallTime> started) {
+        name_all_of(row);
         state_.core.restore(row, now);
         if (row.state == TaskState::running) {
           running_.start(row.id, row.attempts_started, started.value_or(row.submitted));
@@ -82,6 +83,16 @@ Result<void> Committer::recover() {
       });
   if (done) progress.end();
   return done;
+}
+
+/// A store whose last names were lost has rows under numbers that are not to be given to others.
+void Committer::name_all_of(const TaskRow& row) {
+  while (state_.keys.size() <= static_cast<std::size_t>(row.key)) {
+    intern_key(missing_name(state_.keys.size()));
+  }
+  while (state_.models.size() <= static_cast<std::size_t>(row.model)) {
+    intern_model(missing_name(state_.models.size()));
+  }
 }
 
 // ---- commands of their own
@@ -117,7 +128,7 @@ Result<TaskState> Committer::retry(const TaskRef& ref) {
     return fail(ErrorCode::conflict,
                 "the task succeeded; only a failed or canceled one is retried");
   }
-  if (!state_.model_flags[static_cast<std::size_t>(ended->row.model)].served) {
+  if (!state_.is_served(ended->row.model)) {
     return fail(ErrorCode::conflict, "the task's model is no longer served");
   }
 

@@ -21,6 +21,7 @@ void Committer::write_names() {
 }
 
 Result<void> Committer::commit_journal() {
+  write_names();
   const SteadyTime started = clock_.now().steady;
   Result<void> done = journal_.commit();
   const SteadyTime ended = clock_.now().steady;
@@ -56,7 +57,6 @@ std::string_view outputs_of(const Change& change, const FinishCommand* finish) {
 }  // namespace
 
 void Committer::write(Batch& batch) {
-  write_names();
   std::size_t next_made = 0;
   running_.write_unsaved(journal_);
   for (const Change& change : state_.core.changes()) write_change(change, batch, next_made);

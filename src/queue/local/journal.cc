@@ -19,14 +19,6 @@ namespace {
 
 constexpr std::size_t kRecordBytesKept = 1024 * 1024;  // from one transaction to the next
 
-/// Names come in the order of their indexes, and perhaps once more.
-template <typename Name, typename Index>
-void put_at(std::vector<Name>& names, Index index, Name name) {
-  const auto at = static_cast<std::size_t>(index);
-  QUERN_ASSERT(at <= names.size());
-  if (at == names.size()) names.push_back(std::move(name));
-}
-
 std::vector<Output> outputs_of(const EndTask& end) {
   // Outputs that cannot be read name no files to remove; the task expires all the same.
   return decode_outputs(end.outputs).value_or(std::vector<Output>{});
@@ -143,7 +135,7 @@ Result<std::vector<std::string>> Journal::key_names() {
   Result<std::vector<std::string>> names = impl_->tables->key_names();
   if (!names || !overlay.earlier) return names;
   for (const InsertKey& key : overlay.earlier->keys()) {
-    put_at(*names, key.index, std::string(key.name));
+    put_name(*names, static_cast<std::size_t>(key.index), std::string(key.name));
   }
   return names;
 }
@@ -153,10 +145,11 @@ Result<std::vector<StoredModel>> Journal::model_names() {
   Result<std::vector<StoredModel>> models = impl_->tables->model_names();
   if (!models || !overlay.earlier) return models;
   for (const InsertModel& model : overlay.earlier->models()) {
-    put_at(*models, model.index, StoredModel{std::string(model.name), false});
+    put_name(*models, static_cast<std::size_t>(model.index), StoredModel{std::string(model.name)});
   }
   for (const SetPaused& pause : overlay.earlier->pauses()) {
-    models->at(static_cast<std::size_t>(pause.model)).paused = pause.paused;
+    const auto at = static_cast<std::size_t>(pause.model);
+    if (at < models->size()) (*models)[at].paused = pause.paused;
   }
   return models;
 }

@@ -70,6 +70,17 @@ struct StoredModel {
   bool paused = false;
 };
 
+/// Stands for a name that the store lacks. No key and no model is called so: nobody but administrators
+/// sees what is under that number.
+inline std::string missing_name(std::size_t number) { return "?" + std::to_string(number); }
+
+/// Puts a name where its number says, unless it is there. Names come in the order of their numbers.
+template <typename Name>
+void put_name(std::vector<Name>& names, std::size_t number, Name name) {
+  while (names.size() < number) names.push_back(Name{missing_name(names.size())});
+  if (names.size() == number) names.push_back(std::move(name));
+}
+
 namespace task_flag {
 inline constexpr std::int64_t kLowPriority = 1;
 inline constexpr std::int64_t kNoRetry = 2;

@@ -35,8 +35,11 @@ class NameTable {
     indexes_.emplace(names_.back(), index);
     return index;
   }
+  /// Empty for a number that has none, as in a store that lost names.
   [[nodiscard]] const std::string& name(Index index) const {
-    return names_[static_cast<std::size_t>(index)];
+    static const std::string kNone;
+    const auto at = static_cast<std::size_t>(index);
+    return at < names_.size() ? names_[at] : kNone;
   }
   [[nodiscard]] std::size_t size() const { return names_.size(); }
 

@@ -29,6 +29,10 @@ struct QueueState {
   /// Why the store takes no writes; nothing: it does.
   std::optional<Error> write_failure;
 
+  [[nodiscard]] bool is_served(ModelIndex model) const {
+    const auto at = static_cast<std::size_t>(model);
+    return at < model_flags.size() && model_flags[at].served;
+  }
   /// The task exists for this caller: it is of the key and the model that the caller may see.
   [[nodiscard]] bool is_visible(const TaskRow& row, const TaskRef& ref) const {
     return (ref.key.empty() || keys.name(row.key) == ref.key) &&

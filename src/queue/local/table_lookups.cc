@@ -121,18 +121,34 @@ Result<LogPosition> TableLookups::log_position() {
   return LogPosition{static_cast<std::uint64_t>(*seed), static_cast<std::uint64_t>(*applied)};
 }
 
+namespace {
+
+/// Of rows that begin with the name's number.
+template <typename Name, typename Read>
+Result<std::vector<Name>> read_names(Statement& query, Read read) {
+  auto rows = read_all<std::pair<std::size_t, Name>>(query, [&](Statement& row) {
+    return std::pair(static_cast<std::size_t>(row.integer(0)), read(row));
+  });
+  if (!rows) return fail(std::move(rows));
+  std::vector<Name> names;
+  for (auto& [number, name] : *rows) put_name(names, number, std::move(name));
+  return names;
+}
+
+}  // namespace
+
 Result<std::vector<std::string>> TableLookups::key_names() {
-  Result<Statement> query = impl_->connection.prepare("SELECT name FROM key_name ORDER BY id");
+  Result<Statement> query = impl_->connection.prepare("SELECT id, name FROM key_name ORDER BY id");
   if (!query) return fail(std::move(query));
-  return read_all<std::string>(*query, [](Statement& row) { return std::string(row.text(0)); });
+  return read_names<std::string>(*query, [](Statement& row) { return std::string(row.text(1)); });
 }
 
 Result<std::vector<StoredModel>> TableLookups::model_names() {
   Result<Statement> query =
-      impl_->connection.prepare("SELECT name, paused FROM model_name ORDER BY id");
+      impl_->connection.prepare("SELECT id, name, paused FROM model_name ORDER BY id");
   if (!query) return fail(std::move(query));
-  return read_all<StoredModel>(*query, [](Statement& row) {
-    return StoredModel{std::string(row.text(0)), row.integer(1) != 0};
+  return read_names<StoredModel>(*query, [](Statement& row) {
+    return StoredModel{std::string(row.text(1)), row.integer(2) != 0};
   });
 }
 
