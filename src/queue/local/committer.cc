@@ -22,8 +22,18 @@ std::string replay_name(const IdempotencyKey& key) {
 }
 
 std::size_t bytes_of(const Command& command) {
-  const auto* submit = std::get_if<SubmitCommand>(&command);
-  return submit == nullptr ? 0 : submit->submission.input.size();
+  if (const auto* submit = std::get_if<SubmitCommand>(&command)) {
+    return submit->submission.input.size();
+  }
+  if (const auto* finish = std::get_if<FinishCommand>(&command)) {
+    return finish->stored_outputs.size() + finish->outcome.metadata_json.size() +
+           finish->outcome.error.size();
+  }
+  std::size_t bytes = 0;
+  if (const auto* heartbeat = std::get_if<HeartbeatCommand>(&command)) {
+    for (const LogEntry& line : heartbeat->beat.logs) bytes += line.message.size();
+  }
+  return bytes;
 }
 
 /// How many of the commands, from the first on, share the next transaction.
@@ -55,17 +65,15 @@ Committer::Committer(const Parts& parts, const Options& options)
 void Committer::run(std::span<Command> commands) {
   std::vector<Command> own;
   own.swap(own_);
+  rest_ = commands;
   if (!own.empty()) run_batch(own);
   if (commands.empty()) run_batch({});
   while (!commands.empty()) {
-    if (is_alone(commands.front())) {
-      run_alone(commands.front());
-      commands = commands.subspan(1);
-      continue;
-    }
-    const std::size_t count = batch_size(commands);
-    run_batch(commands.first(count));
-    commands = commands.subspan(count);
+    const bool alone = is_alone(commands.front());
+    const std::size_t count = alone ? 1 : batch_size(commands);
+    rest_ = commands.subspan(count);
+    alone ? run_alone(commands.front()) : run_batch(commands.first(count));
+    commands = rest_;
   }
   if (!watches_.is_empty()) watches_.flush(clock_.now().steady);
 }
@@ -141,9 +149,11 @@ void Committer::run_batch(std::span<Command> commands) {
       return refuse(commands, done.error());
     }
   }
-  DelayedWakes wakes;
   publish(batch);
+  // A stop means nothing to a dispatcher that does not have the attempt yet.
+  if (!batch.canceled.empty()) answer_claims(commands);
   // Observers first: who has an answer may rely on their having been told.
+  DelayedWakes wakes;
   tell(batch);
   answer(commands, wakes);
 }
@@ -191,10 +201,17 @@ void Committer::apply_due(Batch& batch) {
     return;
   }
   const std::optional<SteadyTime> due = state_.core.next_due();
-  if (due && *due <= batch.now.steady) state_.core.tick(batch.now, random_.next_u64(), kTicksMax);
-  std::erase_if(unserved_, [&](ModelIndex model) {
-    return state_.core.end_unserved(model, kEndUnservedMax, batch.now) == 0;
-  });
+  // A lease whose heartbeat has come in time is not over because a sync before it took long.
+  const bool beats_wait = std::ranges::any_of(
+      rest_, [](const Command& one) { return std::holds_alternative<HeartbeatCommand>(one); });
+  if (due && *due <= batch.now.steady && !beats_wait) {
+    state_.core.tick(batch.now, random_.next_u64(), kTicksMax);
+  }
+  for (const ModelIndex model : unserved_) {
+    if (state_.core.end_unserved(model, kEndUnservedMax, batch.now) == 0) {
+      batch.emptied.push_back(model);
+    }
+  }
 }
 
 // ---- applying the commands, under the lock
@@ -348,6 +365,9 @@ void Committer::publish(Batch& batch) {
   note_changes(batch);
   note_expired(batch);
   if (batch.resumes) resumed_ = true;
+  std::erase_if(unserved_, [&](ModelIndex model) {
+    return std::ranges::find(batch.emptied, model) != batch.emptied.end();
+  });
   if (batch.lease_tokens != 0) reserved_tokens_ = batch.lease_tokens;
   metrics_.submitted.add(batch.made.size());
   for (auto& [row, result] : batch.ended) {
@@ -366,6 +386,12 @@ void Committer::publish_pauses(Batch& batch) {
     state_.model_flags[static_cast<std::size_t>(model)].paused = paused;
     state_.core.set_paused(model, paused);
     if (!paused) batch.claimable.push_back(model);
+  }
+}
+
+void Committer::answer_claims(std::span<Command> commands) {
+  for (Command& command : commands) {
+    if (auto* claim = std::get_if<ClaimCommand>(&command)) answer_one(*claim);
   }
 }
 
@@ -399,6 +425,7 @@ void Committer::answer_one(CancelCommand& command) {
 }
 
 void Committer::answer_one(ClaimCommand& command) {
+  if (!command.reply) return;  // answered already
   std::vector<Result<std::string>> inputs = take_inputs(command.claimed);
   std::vector<Claim> claims;
   claims.reserve(command.claimed.size());
@@ -410,7 +437,7 @@ void Committer::answer_one(ClaimCommand& command) {
       fail_unreadable(claimed, inputs[i].error());
     }
   }
-  command.reply(std::move(claims));
+  std::exchange(command.reply, nullptr)(std::move(claims));
 }
 
 /// In the order of the claims; what is not in memory is read in one go.

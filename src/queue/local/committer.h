@@ -87,9 +87,10 @@ class Committer {
     std::vector<std::pair<ModelIndex, bool>> pauses;             // and resumes (false)
     std::vector<std::pair<TaskRow, StoredResult>> ended;
     std::vector<ExpiredTask> expired;
-    bool drop_records = false;       // idempotency records are due to be forgotten
-    std::uint64_t lease_tokens = 0;  // to be reserved; 0: enough are
-    bool resumes = false;            // carries the core's recovery
+    bool drop_records = false;        // idempotency records are due to be forgotten
+    std::vector<ModelIndex> emptied;  // that are not served, and have no queued task any more
+    std::uint64_t lease_tokens = 0;   // to be reserved; 0: enough are
+    bool resumes = false;             // carries the core's recovery
     // copied from the core before its commit
     std::vector<ModelIndex> claimable;
     std::vector<Lease> lost;
@@ -123,6 +124,7 @@ class Committer {
   [[nodiscard]] bool is_worth_writing(const Batch& batch) const;
   void publish(Batch& batch);
   void publish_pauses(Batch& batch);
+  void answer_claims(std::span<Command> commands);
   void answer(std::span<Command> commands, DelayedWakes& wakes);
   void answer_one(SubmitCommand& command);
   void answer_one(ReplayCommand& command);
@@ -197,6 +199,7 @@ class Committer {
   std::optional<SteadyTime> logs_due_;
   SteadyTime next_probe_{};
   bool configured_ = false;
+  std::span<Command> rest_;   // of run(): what comes after the present batch
   std::vector<Command> own_;  // commands that the committer gives itself for its next run
 };
 

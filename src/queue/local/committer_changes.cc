@@ -73,7 +73,6 @@ void Committer::write(Batch& batch) {
 void Committer::write_change(const Change& change, Batch& batch, std::size_t& next_made) {
   const auto found = batch.finishes.find(change.attempt_token);
   FinishCommand* const finish = found == batch.finishes.end() ? nullptr : found->second;
-  if (!change.attempt_result.empty()) metrics_.count_attempt(change.attempt_result);
   switch (change.kind) {
     case Change::Kind::submitted:
       QUERN_ASSERT(next_made < batch.made.size());
@@ -84,7 +83,9 @@ void Committer::write_change(const Change& change, Batch& batch, std::size_t& ne
       journal_.add(InsertAttempt{attempt_of(change, finish, batch)});
       return journal_.add(UpdateTask{change.row, std::nullopt});
     case Change::Kind::cancel_marked:
-      return journal_.add(UpdateTask{change.row, running_.started(change.row.id)});
+      // One that is not known to run began in this batch.
+      return journal_.add(
+          UpdateTask{change.row, running_.started(change.row.id).value_or(batch.now.wall)});
     case Change::Kind::ended:
       return write_end(change, finish, batch);
     case Change::Kind::requeued:
@@ -162,7 +163,8 @@ void Committer::find_expired(Batch& batch) {
   const Result<std::optional<WallTime>> oldest = journal_.oldest_idempotency();
   batch.drop_records =
       oldest && *oldest && **oldest < retention_.made_before(batch.now, kIdempotencyTtl);
-  const bool has_more = batch.drop_records || batch.expired.size() == kExpireMax;
+  const bool has_more = batch.drop_records || batch.expired.size() == kExpireMax ||
+                        journal_.is_forgetting_idempotency();
   // A failed read is tried again after a while, like a look that found nothing.
   retention_.plan(batch.now, has_more, journal_.oldest_ended().value_or(std::nullopt));
 }
@@ -190,6 +192,7 @@ void Committer::note_changes(Batch& batch) {
   }
   for (const Change& change : core.changes()) {
     const TaskRow& row = change.row;
+    if (!change.attempt_result.empty()) metrics_.count_attempt(change.attempt_result);
     if (change.kind == Change::Kind::started) {
       running_.start(row.id, row.attempts_started, batch.now.wall);
     } else if (change.kind == Change::Kind::cancel_marked) {

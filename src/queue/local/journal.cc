@@ -324,11 +324,16 @@ Result<std::optional<WallTime>> Journal::oldest_ended() {
 }
 
 Result<std::optional<WallTime>> Journal::oldest_idempotency() {
+  if (is_forgetting_idempotency()) return std::nullopt;
+  return impl_->tables->oldest_idempotency();
+}
+
+bool Journal::is_forgetting_idempotency() const {
   const TableWriter::Overlay overlay = impl_->writer->overlay();
   for (const Pending* pending : {overlay.recent.get(), overlay.earlier.get()}) {
-    if (pending != nullptr && pending->removed_idempotency()) return std::nullopt;
+    if (pending != nullptr && pending->removed_idempotency()) return true;
   }
-  return impl_->tables->oldest_idempotency();
+  return false;
 }
 
 }  // namespace quern

@@ -74,8 +74,11 @@ class Journal {
   Result<std::vector<ExpiredTask>> expired(WallTime ended_before, std::size_t count_max);
   /// No ended task is older; it may be one that is gone already. Nothing: there is none.
   Result<std::optional<WallTime>> oldest_ended();
-  /// Nothing: there is none, or some are being forgotten.
+  /// About the oldest: of the first that were made. Nothing: there is none, or some are being
+  /// forgotten.
   Result<std::optional<WallTime>> oldest_idempotency();
+  /// The tables have records that are forgotten already.
+  [[nodiscard]] bool is_forgetting_idempotency() const;
 
   // -- the tables
   /// Any thread. Returns once the tables have whatever was committed before the call; of one task,

@@ -254,6 +254,19 @@ TEST_F(JournalTest, ReplacesAnOlderIdempotencyRecord) {
   EXPECT_FALSE(journal().find_idempotency(KeyIndex{2}, "k")->has_value());
 }
 
+TEST_F(JournalTest, FindsTheOldestIdempotencyRecordBehindOneOfAClockThatWasAhead) {
+  write(InsertIdempotency{KeyIndex{0}, "a", {.id = make_id(1), .created = at(9'000)}},
+        InsertIdempotency{KeyIndex{0}, "b", {.id = make_id(2), .created = at(2)}},
+        InsertIdempotency{KeyIndex{0}, "c", {.id = make_id(3), .created = at(3)}});
+  settle();
+
+  EXPECT_EQ(journal().oldest_idempotency()->value(), at(2));
+
+  write(RemoveIdempotency{at(100), 10});
+  settle();
+  EXPECT_EQ(journal().oldest_idempotency()->value(), at(9'000));
+}
+
 TEST_F(JournalTest, ForgetsTheOldestIdempotencyRecordsAtMostSoManyAtATime) {
   const auto record = [](std::int64_t sequence) {
     return IdempotencyRecord{.id = make_id(sequence), .created = at(sequence)};

@@ -1,5 +1,6 @@
 #include "queue/local/task_views.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -9,7 +10,11 @@ namespace {
 /// Whether `running` is not yet among the stored attempts: it may end between the two looks.
 bool is_unstored(const TaskHistory& history, const std::optional<RunningTasks::Snapshot>& running) {
   if (!running) return false;
-  return history.attempts.empty() || history.attempts.back().attempt.started < running->started;
+  // Not by which is later, since clocks are set back, nor by the number alone, which the attempt after a
+  // released one has again.
+  return std::ranges::none_of(history.attempts, [&](const StoredAttempt& stored) {
+    return stored.attempt.started == running->started && stored.attempt.number == running->attempt;
+  });
 }
 
 LogEntry own_line(WallTime time, LogSeverity severity, std::string message) {

@@ -1,0 +1,206 @@
+// What one batch owes another: commands that have gathered behind each other, and commits that fail.
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <functional>
+#include <future>
+#include <string>
+#include <vector>
+
+#include "queue/local/local_queue_fixture.h"
+#include "testing/eventually.h"
+
+namespace quern {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+class BatchTest : public LocalQueueTest {
+ protected:
+  /// Calls `gather` while the commit thread is busy: what it asks for is found together.
+  void meanwhile(const std::function<void()>& gather) {
+    std::promise<void> gathered;
+    queue().submit(submission(), [&](Result<Submitted>) {
+      gather();
+      gathered.set_value();
+    });
+    gathered.get_future().wait();
+  }
+  /// A running task.
+  Claim start_one(milliseconds lease_ttl = seconds{30}) {
+    EXPECT_TRUE(submit(queue()));
+    auto claims = ask<std::vector<Claim>>([&](auto reply) {
+      queue().claim({.model = "echo", .lease_ttl = lease_ttl}, std::move(reply));
+    });
+    EXPECT_EQ(claims->size(), 1U);
+    return std::move(claims->at(0));
+  }
+  void serve(std::vector<ModelPolicy> models) {
+    ASSERT_TRUE(ask<bool>([&](auto reply) {
+      queue().configure({.models = std::move(models), .keys = {}}, std::move(reply));
+    }));
+  }
+  std::uint64_t attempts(const std::string& result) {
+    return harness_.metrics()
+        .counter("quern_queue_attempts_ended_total",
+                 "Attempts that ended, by result, as the store has them.", {{"result", result}})
+        .value();
+  }
+};
+
+/// Notes which stops came before the claim of their attempt.
+class StopObserver final : public QueueObserver {
+ public:
+  void on_stop(const Lease& /*lease*/, bool canceled) override {
+    EXPECT_TRUE(canceled);
+    was_claimed = is_claimed.load();
+    ++stops;
+  }
+  std::atomic<bool> is_claimed{false};
+  std::atomic<bool> was_claimed{false};
+  std::atomic<int> stops{0};
+};
+
+TEST_F(BatchTest, TellsOfAStopOnceTheClaimOfTheAttemptIsAnswered) {
+  StopObserver observer;
+  queue().observe(&observer);
+  const TaskId id = submit(queue())->id;
+
+  meanwhile([&] {
+    queue().claim({.model = "echo"},
+                  [&](Result<std::vector<Claim>> claims) { observer.is_claimed = claims->size(); });
+    queue().cancel({.id = id}, [](Result<CancelAnswer>) {});
+  });
+
+  EXPECT_TRUE(eventually([&] { return observer.stops == 1; }));
+  EXPECT_TRUE(observer.was_claimed);
+  queue().observe(nullptr);
+}
+
+TEST_F(BatchTest, LosesNoLeaseWhoseHeartbeatHasComeInTime) {
+  const Claim claimed = start_one(seconds{3});
+  std::promise<bool> kept;
+
+  meanwhile([&] {
+    harness_.clock().advance(seconds{5});  // as long as a sync that stalls
+    queue().configure({.models = {{.id = "echo"}}, .keys = {}}, [](Result<bool>) {});
+    queue().heartbeat(claimed.lease, {},
+                      [&](Result<BeatAnswer> answer) { kept.set_value(answer.has_value()); });
+  });
+
+  EXPECT_TRUE(kept.get_future().get());
+  EXPECT_TRUE(finish(queue(), claimed.lease));
+}
+
+TEST_F(BatchTest, EndsTheTasksOfAModelThatIsGoneThoughACommitFailed) {
+  const TaskId id = submit(queue())->id;
+  harness_.local().set_disk_full(true);
+  serve({{.id = "other"}});
+  EXPECT_FALSE(ask<CancelAnswer>([&](auto reply) { queue().cancel({.id = id}, std::move(reply)); }));
+
+  harness_.local().set_disk_full(false);
+  harness_.advance(seconds{2});
+
+  EXPECT_EQ(find(queue(), id)->state, TaskState::failed);
+}
+
+TEST_F(BatchTest, CountsAnAttemptOnceThoughItsCommitFailedBefore) {
+  const Claim claimed = start_one();
+  harness_.local().set_disk_full(true);
+  EXPECT_FALSE(finish(queue(), claimed.lease));
+  EXPECT_EQ(attempts("succeeded"), 0U);
+
+  harness_.local().set_disk_full(false);
+  EXPECT_TRUE(finish(queue(), claimed.lease));
+
+  EXPECT_EQ(attempts("succeeded"), 1U);
+}
+
+TEST_F(BatchTest, PutsNoMoreResultsIntoATransactionThanInputs) {
+  constexpr int kTasks = 12;
+  const std::string text(3'000'000, 'x');
+  std::vector<Claim> claims;
+  for (int i = 0; i < kTasks; ++i) claims.push_back(start_one());
+  std::atomic<int> finished{0};
+  const auto commits = [&] {
+    const Histogram& batches = harness_.metrics().histogram(
+        "quern_queue_batch_commands", "Commands that share one transaction.", size_bounds());
+    std::uint64_t count = 0;
+    for (std::size_t i = 0; i <= batches.bounds().size(); ++i) count += batches.bucket(i);
+    return count;
+  };
+  std::uint64_t before = 0;
+
+  meanwhile([&] {
+    before = commits();
+    for (const Claim& claimed : claims) {
+      Outcome outcome{.end = AttemptEnd::succeeded};
+      outcome.outputs.push_back({.type = OutputType::text, .text = text});
+      queue().finish(claimed.lease, std::move(outcome), [&](Result<TaskState>) { ++finished; });
+    }
+  });
+
+  EXPECT_TRUE(eventually([&] { return finished == kTasks; }));
+  EXPECT_GE(commits() - before, 2U) << "36 MB, and 16 MiB are the most but for the last result";
+}
+
+TEST_F(BatchTest, ForgetsIdempotencyRecordsWithoutAPauseBetween) {
+  constexpr int kRecords = 1'200;
+  std::atomic<int> made{0};
+  for (int i = 0; i < kRecords; ++i) {
+    Submission task = submission();
+    task.idempotency = IdempotencyKey{.key = "ada", .name = std::to_string(i)};
+    queue().submit(std::move(task), [&](Result<Submitted>) { ++made; });
+  }
+  ASSERT_TRUE(eventually([&] { return made == kRecords; }));
+
+  ASSERT_TRUE(list(queue()));  // has all of them in the tables
+  hold_tables();
+  harness_.advance(hours{25});
+  harness_.advance(seconds{1});  // a look while the tables do not know yet
+  gate_.open();
+
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(list(queue()));
+    harness_.advance(seconds{1});
+  }
+
+  EXPECT_EQ(Connection::open(database_in(harness_.folder()), Connection::Mode::read_only)
+                ->query_integer("SELECT count(*) FROM idempotency")
+                .value(),
+            0);
+}
+
+TEST_F(BatchTest, TellsOfTheAttemptThatRunsThoughTheClockWasSetBack) {
+  serve({{.id = "echo",
+          .attempts_max = 2,
+          .backoff_min = milliseconds{1},
+          .backoff_max = milliseconds{1}}});
+  const Claim first = start_one();
+  ASSERT_TRUE(ask<TaskState>([&](auto reply) {
+    queue().finish(first.lease,
+                   {.end = AttemptEnd::failed,
+                    .error_type = ErrorType::inference_failure,
+                    .retryable = true},
+                   std::move(reply));
+  }));
+  harness_.clock().jump_wall(-hours{1});
+  harness_.advance(seconds{1});
+  const std::vector<Claim> again = claim(queue());
+  ASSERT_EQ(again.size(), 1U);
+
+  const auto view = ask<TaskView>([&](auto reply) {
+    queue().find({.ref = {.id = first.lease.task}, .attempts = true}, std::move(reply));
+  });
+
+  ASSERT_TRUE(view);
+  ASSERT_EQ(view->attempts.size(), 2U);
+  EXPECT_EQ(view->attempts.back().number, 2U);
+  EXPECT_FALSE(view->attempts.back().ended);
+}
+
+}  // namespace
+}  // namespace quern
