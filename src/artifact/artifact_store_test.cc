@@ -238,6 +238,61 @@ TEST_F(Adopt, IsNeverLedAstrayByARunnerThatSwapsFiles) {
   EXPECT_TRUE(fs::exists(temp_.path() / "secret"));
 }
 
+TEST_F(Adopt, RefusesFoldersThatWereReplacedByLinks) {
+  const fs::path outside = temp_.path() / "outside";
+  const fs::path secret = outside / "output" / "v.txt";
+  fs::create_directories(secret.parent_path());
+  std::ofstream(secret) << "secret";
+  put("v.txt", "mine");
+  const std::pair<fs::path, fs::path> replacements[] = {
+      {folders_.output, secret.parent_path()},
+      {folders_.root, outside},
+      {folders_.output, folders_.root / "aside"},
+  };
+
+  for (const auto& [folder, target] : replacements) {
+    fs::rename(folder, folder.parent_path() / "aside");
+    fs::create_symlink(target, folder);
+    for (const fs::path& path : {fs::path("v.txt"), folders_.output / "v.txt", secret}) {
+      refusal(path.string());
+      const auto text = store_->read_output(folders_, path.string(), kBytesMax);
+      ASSERT_FALSE(text) << *text;
+      EXPECT_EQ(text.error().code, ErrorCode::invalid_argument);
+    }
+    fs::remove(folder);
+    fs::rename(folder.parent_path() / "aside", folder);
+  }
+
+  EXPECT_TRUE(fs::exists(secret));
+  EXPECT_EQ(content(adopt("v.txt")), "mine");
+}
+
+TEST_F(Adopt, IsNeverLedAstrayByARunnerThatSwapsItsFolder) {
+  const fs::path outside = temp_.path() / "outside";
+  fs::create_directories(outside);
+  std::ofstream(outside / "a.txt") << "secret";
+  std::atomic<bool> done = false;
+  std::jthread swapper([&] {
+    while (!done) {
+      std::ofstream(folders_.output / "a.txt") << "mine";
+      fs::rename(folders_.output, folders_.root / "aside");
+      fs::create_symlink(outside, folders_.output);
+      fs::remove(folders_.output);
+      fs::rename(folders_.root / "aside", folders_.output);
+    }
+  });
+
+  for (int round = 0; round < 300; ++round) {
+    const auto adopted = store_->adopt(folders_, "a.txt", OutputType::file);
+    if (!adopted) continue;
+    const std::string text = content(*adopted);
+    EXPECT_TRUE(text == "mine" || text.empty()) << text;
+  }
+  done = true;
+  swapper.join();
+  EXPECT_TRUE(fs::exists(outside / "a.txt"));
+}
+
 TEST_F(Adopt, CopiesWhatCannotBeLinked) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs a file of another owner";
   put("theirs.txt", "theirs");
