@@ -70,7 +70,7 @@ class ArtifactStore {
   /// if it has none. folders.output and what is above it are found from the store's own folder, by
   /// no link. Errors, with messages for the caller that name `path` at most: invalid_argument
   /// (missing, not a regular file, outside of the folder, also by links, a file with other hard
-  /// links, or the folder is none any more), unavailable.
+  /// links, or the folder is gone or none any more), unavailable.
   Result<Output> adopt(const AttemptFolders& folders, std::string_view path, OutputType type);
 
   /// Reads the file at `path`, found as adopt() finds it, for outputs that are text. Errors: as

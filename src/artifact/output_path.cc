@@ -26,20 +26,19 @@ std::unexpected<Error> refuse(std::string_view path, std::string_view why) {
   return fail(ErrorCode::invalid_argument, std::move(message));
 }
 
+// What is no passing trouble of this machine is the doing of whoever named the path.
 std::unexpected<Error> refuse(std::string_view path, int error) {
+  if (is_passing(error)) return io_failure(error, "opening an output");
   switch (error) {
     case ENOENT:
     case ENOTDIR:
       return refuse(path, "does not exist in the output folder");
     case ELOOP:
       return refuse(path, "is a loop of links");
-    case EACCES:
-    case EPERM:
-      return refuse(path, "cannot be read");
     case ENAMETOOLONG:
       return refuse(path, "is too long a path");
     default:
-      return io_failure(error, "opening an output");
+      return refuse(path, "cannot be read");
   }
 }
 

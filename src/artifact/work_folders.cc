@@ -69,10 +69,8 @@ Result<FileDescriptor> WorkFolders::open_output(const std::string& name) const {
   FileDescriptor output;
   if (root.is_open()) output = FileDescriptor(::openat(root.get(), kOutput, kFlags));
   if (output.is_open()) return output;
-  if (errno == ENOTDIR || errno == ELOOP) {
-    return fail(ErrorCode::invalid_argument, "the output folder is no folder any more");
-  }
-  return io_failure(errno, "opening the output folder");
+  if (is_passing(errno)) return io_failure(errno, "opening the output folder");
+  return fail(ErrorCode::invalid_argument, "the output folder is gone, or no folder any more");
 }
 
 void WorkFolders::remove(const std::string& name) {

@@ -29,7 +29,7 @@ class WorkFolders {
   /// gone. Errors: unavailable.
   Result<AttemptFolders> make(const std::string& name);
   /// The output folder of an attempt whose program may have put links in its place or above it; they
-  /// are not followed. Errors: invalid_argument (it is no folder any more), unavailable.
+  /// are not followed. Errors: invalid_argument (it is gone, or no folder any more), unavailable.
   [[nodiscard]] Result<FileDescriptor> open_output(const std::string& name) const;
   /// When no process of the attempt is left. Also makes one ready if there are too few: afterwards
   /// there is time.

@@ -286,6 +286,16 @@ TEST_F(ProcessExecutorTest, PublishesNothingThroughALinkInPlaceOfTheOutputFolder
   EXPECT_EQ(files_in_store(), 0U);
 }
 
+TEST_F(ProcessExecutorTest, FailsAtOnceWhenTheProgramRemovedItsOutputFolder) {
+  for (const char* gone : {"$TMPDIR/../output", "$(dirname $TMPDIR)"}) {
+    const auto ending = run("rm -rf \"" + std::string(gone) + "\"\n" +
+                            R"(echo '{"output":{"type":"file","path":"x"}}')");
+
+    expect_failure(ending, "output 1 \"x\" is missing, no regular file, or outside of output_dir",
+                   false);
+  }
+}
+
 TEST_F(ProcessExecutorTest, LeavesNothingInTheStoreWhenALaterOutputIsBad) {
   const auto ending = run(R"(
 cd "$(dirname "$TMPDIR")/output"; echo x > a
