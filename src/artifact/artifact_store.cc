@@ -80,6 +80,8 @@ struct ArtifactStore::Impl {
   Random& random;
   FileDescriptor temp;  // files that still grow, emptied at every start
 
+  [[nodiscard]] Result<RunnerFile> open_output(const AttemptFolders& folders,
+                                               std::string_view path) const;
   /// Gives an output its place by a link, or by a copy if it cannot be linked: on another file system, or of another
   /// owner.
   Result<void> keep(const RunnerFile& source, const Output& output);
@@ -215,6 +217,13 @@ void ArtifactStore::remove_folders(const AttemptFolders& folders) {
   if (!folders.root.empty()) impl_->work.remove(folders.root.filename());
 }
 
+Result<RunnerFile> ArtifactStore::Impl::open_output(const AttemptFolders& folders,
+                                                    std::string_view path) const {
+  Result<FileDescriptor> folder = work.open_output(folders.root.filename());
+  if (!folder) return fail(std::move(folder));
+  return open_runner_file(folder->get(), path);
+}
+
 Result<void> ArtifactStore::Impl::copy_file(int fd, const Output& output) {
   Result<TempFile> copy = TempFile::make(temp.get(), random);
   if (!copy) return fail(std::move(copy));
@@ -238,7 +247,7 @@ Result<void> ArtifactStore::Impl::keep(const RunnerFile& source, const Output& o
 
 Result<Output> ArtifactStore::adopt(const AttemptFolders& folders, std::string_view path,
                                     OutputType type) {
-  Result<RunnerFile> source = open_runner_file(folders.output, path);
+  Result<RunnerFile> source = impl_->open_output(folders, path);
   if (!source) return fail(std::move(source));
   Result<MediaInfo> media = probe_media(source->file.get());
   if (!media) return fail(std::move(media));
@@ -261,7 +270,7 @@ Result<Output> ArtifactStore::adopt(const AttemptFolders& folders, std::string_v
 
 Result<std::string> ArtifactStore::read_output(const AttemptFolders& folders, std::string_view path,
                                                std::uint64_t bytes_max) const {
-  Result<RunnerFile> source = open_runner_file(folders.output, path);
+  Result<RunnerFile> source = impl_->open_output(folders, path);
   if (!source) return fail(std::move(source));
   const auto bytes = static_cast<std::uint64_t>(source->status.st_size);
   if (bytes > bytes_max) {

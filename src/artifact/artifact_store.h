@@ -67,9 +67,10 @@ class ArtifactStore {
   /// Moves the file at `path`, relative to folders.output, into the store; fills in key, name,
   /// content type, size, width, height and duration (by content). An absolute path is taken if it
   /// leads into folders.output, a link if its target lies there. The file's name gets an extension
-  /// if it has none. Errors, with messages that name `path` for the caller: invalid_argument
-  /// (missing, not a regular file, outside of the folder, also by links, or a file with other hard
-  /// links), unavailable.
+  /// if it has none. folders.output and what is above it are found from the store's own folder, by
+  /// no link. Errors, with messages for the caller that name `path` at most: invalid_argument
+  /// (missing, not a regular file, outside of the folder, also by links, a file with other hard
+  /// links, or the folder is gone or none any more), unavailable.
   Result<Output> adopt(const AttemptFolders& folders, std::string_view path, OutputType type);
 
   /// Reads the file at `path`, found as adopt() finds it, for outputs that are text. Errors: as

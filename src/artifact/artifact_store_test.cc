@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -60,7 +61,7 @@ class ArtifactStoreTest : public testing::Test {
   }
 
   /// The message of the refusal, which must be the runner's fault.
-  std::string refusal(std::string_view path) {
+  std::string refusal(const std::string& path) {
     const auto adopted = store_->adopt(folders_, path, OutputType::file);
     EXPECT_FALSE(adopted) << path;
     if (adopted) return "adopted";
@@ -198,7 +199,7 @@ TEST_F(Adopt, RefusesWhatIsNoRegularFile) {
   EXPECT_EQ(refusal("loop"), "output \"loop\" is a loop of links");
   EXPECT_EQ(refusal("missing"), "output \"missing\" does not exist in the output folder");
   EXPECT_EQ(refusal(""), "output \"\" is not a path");
-  EXPECT_EQ(refusal(std::string_view("a\0b", 3)), std::string("output \"a\0b\" is not a path", 26));
+  EXPECT_EQ(refusal(std::string("a\0b", 3)), std::string("output \"a\0b\" is not a path", 26));
   EXPECT_EQ(refusal(std::string(5000, 'a')).find("is too long a path"), 213U);
 }
 
@@ -236,6 +237,91 @@ TEST_F(Adopt, IsNeverLedAstrayByARunnerThatSwapsFiles) {
   done = true;
   swapper.join();
   EXPECT_TRUE(fs::exists(temp_.path() / "secret"));
+}
+
+TEST_F(Adopt, RefusesFoldersThatWereReplacedByLinks) {
+  const fs::path outside = temp_.path() / "outside";
+  const fs::path secret = outside / "output" / "v.txt";
+  fs::create_directories(secret.parent_path());
+  std::ofstream(secret) << "secret";
+  put("v.txt", "mine");
+  const std::pair<fs::path, fs::path> replacements[] = {
+      {folders_.output, secret.parent_path()},
+      {folders_.root, outside},
+      {folders_.output, folders_.root / "aside"},
+  };
+
+  for (const auto& [folder, target] : replacements) {
+    fs::rename(folder, folder.parent_path() / "aside");
+    fs::create_symlink(target, folder);
+    for (const fs::path& path : {fs::path("v.txt"), folders_.output / "v.txt", secret}) {
+      refusal(path.string());
+      const auto text = store_->read_output(folders_, path.string(), kBytesMax);
+      ASSERT_FALSE(text) << *text;
+      EXPECT_EQ(text.error().code, ErrorCode::invalid_argument);
+    }
+    fs::remove(folder);
+    fs::rename(folder.parent_path() / "aside", folder);
+  }
+
+  EXPECT_TRUE(fs::exists(secret));
+  EXPECT_EQ(content(adopt("v.txt")), "mine");
+}
+
+TEST_F(Adopt, RefusesEverythingOnceItsFolderIsGone) {
+  fs::remove(folders_.output);
+  refusal("a.txt");
+  refusal(folders_.output / "a.txt");
+
+  std::ofstream(folders_.output) << "no folder";
+  refusal("a.txt");
+
+  fs::remove_all(folders_.root);
+  refusal("a.txt");
+  const auto text = store_->read_output(folders_, "a.txt", kBytesMax);
+  ASSERT_FALSE(text);
+  EXPECT_EQ(text.error().code, ErrorCode::invalid_argument);
+}
+
+TEST_F(Adopt, TellsAShortageOfDescriptorsFromARunnersFault) {
+  put("a.txt", "a");
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{.rlim_cur = 3, .rlim_max = before.rlim_max};
+
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto adopted = store_->adopt(folders_, "a.txt", OutputType::file);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+
+  ASSERT_FALSE(adopted);
+  EXPECT_EQ(adopted.error().code, ErrorCode::unavailable);
+  EXPECT_EQ(content(adopt("a.txt")), "a");
+}
+
+TEST_F(Adopt, IsNeverLedAstrayByARunnerThatSwapsItsFolder) {
+  const fs::path outside = temp_.path() / "outside";
+  fs::create_directories(outside);
+  std::ofstream(outside / "a.txt") << "secret";
+  std::atomic<bool> done = false;
+  std::jthread swapper([&] {
+    while (!done) {
+      std::ofstream(folders_.output / "a.txt") << "mine";
+      fs::rename(folders_.output, folders_.root / "aside");
+      fs::create_symlink(outside, folders_.output);
+      fs::remove(folders_.output);
+      fs::rename(folders_.root / "aside", folders_.output);
+    }
+  });
+
+  for (int round = 0; round < 300; ++round) {
+    const auto adopted = store_->adopt(folders_, "a.txt", OutputType::file);
+    if (!adopted) continue;
+    const std::string text = content(*adopted);
+    EXPECT_TRUE(text == "mine" || text.empty()) << text;
+  }
+  done = true;
+  swapper.join();
+  EXPECT_TRUE(fs::exists(outside / "a.txt"));
 }
 
 TEST_F(Adopt, CopiesWhatCannotBeLinked) {

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <system_error>
@@ -113,6 +114,11 @@ std::unexpected<Error> io_failure(int error, std::string_view what) {
     return fail(ErrorCode::unavailable, message + ": the disk is full", kDiskFullRetryAfter);
   }
   return fail(ErrorCode::unavailable, message + ": " + std::generic_category().message(error));
+}
+
+bool is_passing(int error) {
+  constexpr std::array kPassing{ENOSPC, EDQUOT, EIO, EROFS, EMFILE, ENFILE, ENOMEM};
+  return std::ranges::find(kPassing, error) != kPassing.end();
 }
 
 Result<void> write_all(int fd, std::string_view bytes) {

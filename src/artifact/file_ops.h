@@ -18,6 +18,10 @@ namespace quern {
 /// Names no path.
 std::unexpected<Error> io_failure(int error, std::string_view what);
 
+/// Whether what failed for the reason `error` may go well later though nothing about it changes: the
+/// disk is full or in trouble, or the machine is short of something.
+bool is_passing(int error);
+
 /// Errors: unavailable.
 Result<void> write_all(int fd, std::string_view bytes);
 /// Copies from the current position of `from` to its end, inside the kernel where it can. Stops

@@ -90,13 +90,16 @@ TEST(FullDisk, AnOutputOfAnotherFileSystemIsNotHalfCopied) {
     SeededRandom random(1);
     auto store = ArtifactStore::open(temp.path() / "data", random);
     ASSERT_TRUE(store);
-    const AttemptFolders folders{.root = {}, .output = elsewhere.path(), .input = {}, .temp = {}};
+    const AttemptFolders folders = *(*store)->make_folders({.high = 1, .low = 1}, 1);
+    ASSERT_EQ(::mount(elsewhere.path().c_str(), folders.output.c_str(), nullptr, MS_BIND, nullptr),
+              0);
 
     const auto adopted = (*store)->adopt(folders, "big.bin", OutputType::file);
 
     ASSERT_FALSE(adopted);
     expect_disk_full(adopted.error());
-    EXPECT_EQ(count_files(temp.path() / "data"), 0U);
+    EXPECT_EQ(count_files(temp.path() / "data" / "files"), 0U);
+    EXPECT_EQ(count_files(temp.path() / "data" / "temp"), 0U);
     EXPECT_TRUE(fs::exists(elsewhere.path() / "big.bin"));
     const auto copied = (*store)->adopt(folders, "small.txt", OutputType::file);
     ASSERT_TRUE(copied) << copied.error().message;

@@ -1,9 +1,11 @@
 #include "artifact/output_path.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <optional>
 
 #include "artifact/file_ops.h"
@@ -24,20 +26,19 @@ std::unexpected<Error> refuse(std::string_view path, std::string_view why) {
   return fail(ErrorCode::invalid_argument, std::move(message));
 }
 
+// What is no passing trouble of this machine is the doing of whoever named the path.
 std::unexpected<Error> refuse(std::string_view path, int error) {
+  if (is_passing(error)) return io_failure(error, "opening an output");
   switch (error) {
     case ENOENT:
     case ENOTDIR:
       return refuse(path, "does not exist in the output folder");
     case ELOOP:
       return refuse(path, "is a loop of links");
-    case EACCES:
-    case EPERM:
-      return refuse(path, "cannot be read");
     case ENAMETOOLONG:
       return refuse(path, "is too long a path");
     default:
-      return io_failure(error, "opening an output");
+      return refuse(path, "cannot be read");
   }
 }
 
@@ -52,8 +53,8 @@ std::optional<fs::path> below(const fs::path& root, const fs::path& target) {
 
 /// Opens the folder that holds `relative`, through no link: links were resolved before, so one
 /// that stands there now was put there to lead us astray.
-FileDescriptor open_parent(const fs::path& root, const fs::path& relative) {
-  FileDescriptor folder(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+FileDescriptor open_parent(int root, const fs::path& relative) {
+  FileDescriptor folder(::openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
   for (const fs::path& part : relative.parent_path()) {
     if (!folder.is_open()) break;
     folder = FileDescriptor(
@@ -64,20 +65,22 @@ FileDescriptor open_parent(const fs::path& root, const fs::path& relative) {
 
 }  // namespace
 
-Result<RunnerFile> open_runner_file(const fs::path& folder, std::string_view path) {
+Result<RunnerFile> open_runner_file(int folder, std::string_view path) {
   if (path.empty() || path.find('\0') != std::string_view::npos) {
     return refuse(path, "is not a path");
   }
   std::error_code error;
-  const fs::path root = fs::canonical(folder, error);
-  if (error) return io_failure(error.value(), "opening the output folder");
+  // Where the folder lies, and where in it the file: names that show a way, and may lead elsewhere by
+  // the next moment. What is opened is reached from `folder` itself.
+  const fs::path root = fs::read_symlink(fmt::format("/proc/self/fd/{}", folder), error);
+  if (error) return refuse(path, error.value());
   const fs::path target = fs::canonical(root / path, error);
   if (error) return refuse(path, error.value());
   const std::optional<fs::path> relative = below(root, target);
   if (!relative) return refuse(path, "is not inside the output folder");
 
   RunnerFile found;
-  found.folder = open_parent(root, *relative);
+  found.folder = open_parent(folder, *relative);
   if (!found.folder.is_open()) return refuse(path, errno);
   found.name = relative->filename();
   // Looked at before it is opened: opening a device may do something.

@@ -63,6 +63,16 @@ Result<AttemptFolders> WorkFolders::make(const std::string& name) {
   return folders_of(name);
 }
 
+Result<FileDescriptor> WorkFolders::open_output(const std::string& name) const {
+  constexpr int kFlags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  const FileDescriptor root(::openat(folder_.get(), name.c_str(), kFlags));
+  FileDescriptor output;
+  if (root.is_open()) output = FileDescriptor(::openat(root.get(), kOutput, kFlags));
+  if (output.is_open()) return output;
+  if (is_passing(errno)) return io_failure(errno, "opening the output folder");
+  return fail(ErrorCode::invalid_argument, "the output folder is gone, or no folder any more");
+}
+
 void WorkFolders::remove(const std::string& name) {
   if (make_spare_of(name)) return;
   if (!remove_tree(folder_.get(), name)) {

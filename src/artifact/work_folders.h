@@ -28,6 +28,9 @@ class WorkFolders {
   /// `name`: a path segment that no folder in use has. What an earlier folder of that name held is
   /// gone. Errors: unavailable.
   Result<AttemptFolders> make(const std::string& name);
+  /// The output folder of an attempt whose program may have put links in its place or above it; they
+  /// are not followed. Errors: invalid_argument (it is gone, or no folder any more), unavailable.
+  [[nodiscard]] Result<FileDescriptor> open_output(const std::string& name) const;
   /// When no process of the attempt is left. Also makes one ready if there are too few: afterwards
   /// there is time.
   void remove(const std::string& name);

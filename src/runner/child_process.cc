@@ -248,7 +248,7 @@ Result<ChildProcess> ChildProcess::start(const ChildSpec& spec, ProcessGuard& gu
   const ProcessMark mark{.pid = started->pid, .started = launch.started, .tag = spec.tag};
   if (launch.failed_errno != 0) {
     ::waitpid(mark.pid, nullptr, 0);
-    guard.remove(mark);
+    if (launch.reported) guard.remove(mark);
     return std::unexpected(describe_failure(spec, launch));
   }
   guard.add(mark, launch.reported);

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <optional>
+#include <string_view>
 
 #include "artifact/content_type.h"
 #include "artifact/file_descriptor.h"
@@ -18,6 +19,9 @@
 namespace quern {
 
 namespace {
+
+constexpr std::string_view kFileExpected =
+    "expected an http or https URL, a data: URI or the URL of an uploaded file";
 
 /// Where a value stands in the input: "images[2].url". Grows and shrinks on the way through.
 class Place {
@@ -67,15 +71,19 @@ class Preparation {
  private:
   /// In a property for files: a string, or an array of strings.
   Result<void> replace_files(json::value& value) {
-    if (value.is_string()) return replace_string(value.get_string(), true);
-    if (!value.is_array()) return replace_known(value);
+    if (!value.is_array()) return replace_file(value);
     std::size_t index = 0;
     for (json::value& element : value.get_array()) {
       const Place::Step step(place_, index++);
-      auto done =
-          element.is_string() ? replace_string(element.get_string(), true) : replace_known(element);
-      if (!done) return done;
+      if (auto done = replace_file(element); !done) return done;
     }
+    return {};
+  }
+
+  /// A schema need not say what kinds it takes, and a runner may open whatever string it finds.
+  Result<void> replace_file(json::value& value) {
+    if (value.is_string()) return replace_string(value.get_string(), true);
+    if (!value.is_null()) return refuse(std::string(kFileExpected));
     return {};
   }
 
@@ -106,7 +114,7 @@ class Preparation {
     }
     if (!must_be_file) return {};
     if (is_http_url(view)) return replace(text, [&](int fd) { return fetch(view, fd); });
-    return refuse("expected an http or https URL, a data: URI or the URL of an uploaded file");
+    return refuse(std::string(kFileExpected));
   }
 
   /// Makes the next file, lets `fill` write it, names it by its content, and puts its path in place

@@ -30,8 +30,8 @@ struct InputFileOptions {
 ///    it is copied on this machine, and its unguessable key is authority enough;
 ///  * in the top-level properties named in `file_properties` (Schema::file_properties()), whose
 ///  values are a string or
-///    an array of strings, every http or https URL. Any other string there is refused, so that no
-///    caller ever names a path of this machine; null, numbers and objects are left as they are.
+///    an array of strings, every http or https URL. Anything else there but null is refused, so
+///    that no caller ever names a path of this machine.
 /// Files are named input-1, input-2, … with the extension of their content. Runners may change them
 /// freely.
 ///

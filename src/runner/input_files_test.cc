@@ -161,10 +161,22 @@ TEST_F(InputFiles, NeverLetsACallerNameAPathOfThisMachine) {
   }
 }
 
-TEST_F(InputFiles, LeavesWhatIsNoStringInAPropertyForFiles) {
-  EXPECT_EQ(prepared(R"({"image":null})"), R"({"image":null})");
-  EXPECT_EQ(prepared(R"({"image":{"url":"data:,x","strength":"high"}})"),
-            R"({"image":{"url":"input-1.txt","strength":"high"}})");
+TEST_F(InputFiles, RefusesWhatIsNeitherStringNorArrayOfStringsInAPropertyForFiles) {
+  const std::string expected =
+      "expected an http or https URL, a data: URI or the URL of an uploaded file";
+  for (const char* value :
+       {R"({"a":"/etc/passwd"})", R"({"url":"data:,x"})", R"([["/etc/passwd"]])",
+        R"([{"a":"/etc/passwd"}])", "[[]]", "{}", "7", "[true]"}) {
+    const std::string place = *value == '[' ? "image[0]: " : "image: ";
+    EXPECT_EQ(refusal(R"({"image":)" + std::string(value) + "}"), place + expected) << value;
+  }
+  EXPECT_EQ(count_input_files(), 0U);
+}
+
+TEST_F(InputFiles, LeavesWhatNamesNothingInAPropertyForFiles) {
+  for (const char* input : {R"({"image":null})", R"({"image":[]})", R"({"image":[null]})"}) {
+    EXPECT_EQ(prepared(input), input);
+  }
 }
 
 TEST_F(InputFiles, NamesThePropertyAtFault) {

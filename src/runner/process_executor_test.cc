@@ -265,6 +265,37 @@ TEST_F(ProcessExecutorTest, RefusesPathsThatLeadOutOfTheOutputFolder) {
   EXPECT_EQ(files_in_store(), 0U);
 }
 
+TEST_F(ProcessExecutorTest, PublishesNothingThroughALinkInPlaceOfTheOutputFolder) {
+  const auto victim = folder_.path() / "victim" / "output" / "v.txt";
+  std::filesystem::create_directories(victim.parent_path());
+  std::ofstream(victim) << "theirs";
+  const auto script = [](const std::string& replaced, const std::filesystem::path& target,
+                         const std::string& type) {
+    return "root=$(dirname \"$TMPDIR\"); out=$root/output\nmv \"$" + replaced + "\" aside" +
+           replaced + type + "; ln -s \"" + target.string() + "\" \"$" + replaced +
+           "\"\necho '{\"output\":{\"type\":\"" + type + "\",\"path\":\"v.txt\"}}'";
+  };
+  const std::string reason =
+      "output 1 \"v.txt\" is missing, no regular file, or outside of output_dir";
+
+  for (const char* type : {"file", "text"}) {
+    expect_failure(run(script("out", folder_.path() / "victim" / "output", type)), reason, false);
+    expect_failure(run(script("root", folder_.path() / "victim", type)), reason, false);
+  }
+  EXPECT_TRUE(std::filesystem::exists(victim));
+  EXPECT_EQ(files_in_store(), 0U);
+}
+
+TEST_F(ProcessExecutorTest, FailsAtOnceWhenTheProgramRemovedItsOutputFolder) {
+  for (const char* gone : {"$TMPDIR/../output", "$(dirname $TMPDIR)"}) {
+    const auto ending = run("rm -rf \"" + std::string(gone) + "\"\n" +
+                            R"(echo '{"output":{"type":"file","path":"x"}}')");
+
+    expect_failure(ending, "output 1 \"x\" is missing, no regular file, or outside of output_dir",
+                   false);
+  }
+}
+
 TEST_F(ProcessExecutorTest, LeavesNothingInTheStoreWhenALaterOutputIsBad) {
   const auto ending = run(R"(
 cd "$(dirname "$TMPDIR")/output"; echo x > a

@@ -32,6 +32,10 @@ Result<int> open_state_file(const std::filesystem::path& path) {
   return fd;
 }
 
+GuardRecord record_of(GuardRecord::Kind kind, const ProcessMark& leader) {
+  return {kind, leader.pid, leader.started, leader.tag};
+}
+
 void end_stale_trees(ProcessScan& scan, const std::filesystem::path& state_file) {
   const std::vector<ProcessMark> stale = read_guard_state(state_file);
   if (stale.empty()) return;
@@ -97,18 +101,38 @@ void ProcessGuard::restart() {
   log_error("the guard process of the runners is gone; starting another");
   ::waitpid(guard_, nullptr, WNOHANG);
   ::ftruncate(state_fd_, 0);
+  unsent_.clear();
+  for (const ProcessMark& leader : leaders_) {
+    unsent_.push_back(record_of(GuardRecord::Kind::add, leader));
+  }
   if (const Result<void> spawned = spawn(); !spawned) {
     log_error("runners are not guarded", {{"reason", spawned.error().message}});
-    return;
-  }
-  for (const ProcessMark& leader : leaders_) {
-    const GuardRecord record{GuardRecord::Kind::add, leader.pid, leader.started, leader.tag};
-    if (::write(pipe_, &record, sizeof record) < 0) break;
   }
 }
 
-void ProcessGuard::report(const GuardRecord& record) {
-  if (::write(pipe_, &record, sizeof record) < 0 && errno == EPIPE) restart();
+// An end that follows an unsent beginning takes that back: what waits here is about trees that run
+// or that the guard has heard of, however long it hears nothing.
+void ProcessGuard::report(GuardRecord::Kind kind, const ProcessMark& leader) {
+  const bool is_end = kind == GuardRecord::Kind::remove;
+  const bool takes_back =
+      is_end && std::erase(unsent_, record_of(GuardRecord::Kind::add, leader)) > 0;
+  if (!takes_back) unsent_.push_back(record_of(kind, leader));
+  send_unsent();
+}
+
+void ProcessGuard::send_unsent() {
+  if (write_unsent()) return;
+  restart();
+  write_unsent();  // a guard that is gone again is found out by the next record
+}
+
+/// False: the guard is gone. One that is slow may leave some unsent.
+bool ProcessGuard::write_unsent() {
+  while (!unsent_.empty()) {
+    if (::write(pipe_, &unsent_.front(), sizeof(GuardRecord)) < 0) return errno != EPIPE;
+    unsent_.pop_front();
+  }
+  return true;
 }
 
 int ProcessGuard::pipe() const { return pipe_; }
@@ -121,13 +145,13 @@ pid_t ProcessGuard::pid() const {
 void ProcessGuard::add(const ProcessMark& leader, bool reported) {
   const std::scoped_lock lock(mutex_);
   leaders_.insert(leader);
-  if (!reported) report({GuardRecord::Kind::add, leader.pid, leader.started, leader.tag});
+  if (!reported) report(GuardRecord::Kind::add, leader);
 }
 
 void ProcessGuard::remove(const ProcessMark& leader) {
   const std::scoped_lock lock(mutex_);
   leaders_.erase(leader);
-  report({GuardRecord::Kind::remove, leader.pid, leader.started, leader.tag});
+  report(GuardRecord::Kind::remove, leader);
 }
 
 bool ProcessGuard::is_known(pid_t pid) const {
@@ -180,6 +204,10 @@ bool ProcessGuard::has_adopted() {
 }
 
 void ProcessGuard::reap_orphans() {
+  {
+    const std::scoped_lock lock(mutex_);
+    send_unsent();
+  }
   if (!has_adopted()) return;
   const std::unique_lock no_starts(starts_);
   const std::scoped_lock lock(mutex_);

@@ -13,6 +13,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <memory>
 #include <mutex>
@@ -36,6 +37,8 @@ struct GuardRecord {
   std::int32_t pid = 0;
   std::uint64_t started = 0;
   std::uint64_t tag = 0;
+
+  bool operator==(const GuardRecord&) const = default;
 };
 
 /// Threads: any.
@@ -67,7 +70,7 @@ class ProcessGuard {
   bool end_orphans(const ProcessMark& leader);
 
   /// Reaps orphans that have ended, so that a runner that makes many of them and runs for days does not
-  /// fill the machine's table of processes.
+  /// fill the machine's table of processes. Also tells a slow guard what it could not be told before.
   void reap_orphans();
 
   [[nodiscard]] pid_t pid() const;  // of the guard process
@@ -76,7 +79,9 @@ class ProcessGuard {
   ProcessGuard() = default;
   Result<void> spawn();
   void restart();
-  void report(const GuardRecord& record);
+  void report(GuardRecord::Kind kind, const ProcessMark& leader);
+  void send_unsent();
+  bool write_unsent();
   /// Processes that were adopted from runners, the dead too; whoever started them is gone.
   [[nodiscard]] std::vector<ProcessStat> adopted_orphans();
   [[nodiscard]] bool has_adopted();
@@ -88,6 +93,7 @@ class ProcessGuard {
       starts_;  // held exclusively while orphans are told from leaders that just start
   mutable std::mutex mutex_;  // guards all below; taken after starts_
   std::set<ProcessMark> leaders_;
+  std::deque<GuardRecord> unsent_;  // what the pipe had no room for, in order
   std::unique_ptr<ProcessScan> scan_;
   int state_fd_ = -1;
   int pipe_ = -1;

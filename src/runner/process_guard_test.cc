@@ -98,6 +98,26 @@ class ProcessGuardTest : public ::testing::Test {
       "wait";
   static constexpr std::size_t kTreeSize = 4;
 
+  // A guard that reads nothing for now, behind a pipe of one page.
+  static void suspend(const ProcessGuard& guard) {
+    ASSERT_GT(::fcntl(guard.pipe(), F_SETPIPE_SZ, 1), 0);
+    ::kill(guard.pid(), SIGSTOP);
+    ASSERT_EQ(::waitpid(guard.pid(), nullptr, WUNTRACED), guard.pid());
+  }
+  // Of a tree that is none: no process has such a number.
+  static ProcessMark mark_of(int number) { return {.pid = 5'000'000 + number, .started = 1}; }
+  static void add_trees(ProcessGuard& guard, int count) {
+    for (int i = 0; i < count; ++i) guard.add(mark_of(i), false);
+  }
+  bool comes_to_know(ProcessGuard& guard, std::size_t trees) {
+    return eventually([&] {
+      guard.reap_orphans();
+      return read_guard_state(state_file()).size() == trees;
+    });
+  }
+
+  static constexpr int kMoreThanAPipeHolds = 500;  // records, of a page
+
   TempFolder folder_;
 };
 
@@ -150,6 +170,64 @@ TEST_F(ProcessGuardTest, IsStartedAgainWhenItWasKilled) {
   EXPECT_NE(guard->pid(), first);
   EXPECT_TRUE(is_alive(guard->pid()));
   EXPECT_TRUE(eventually([&] { return read_guard_state(state_file()).size() == 2; }));
+}
+
+TEST_F(ProcessGuardTest, IsToldOfEveryTreeWhenItIsStartedAgain) {
+  constexpr int kMoreThanANewPipeHolds = 6'000;
+  auto guard = start_guard();
+  add_trees(*guard, kMoreThanANewPipeHolds);
+  kill_and_reap(guard->pid());
+
+  guard->remove(mark_of(0));
+
+  EXPECT_TRUE(comes_to_know(*guard, kMoreThanANewPipeHolds - 1));
+}
+
+TEST_F(ProcessGuardTest, IsToldOfEveryTreeThoughItWasSlow) {
+  auto guard = start_guard();
+  suspend(*guard);
+  add_trees(*guard, kMoreThanAPipeHolds);
+  const auto child = start_tree(*guard, "sleep 1000");
+
+  ::kill(guard->pid(), SIGCONT);
+
+  EXPECT_TRUE(comes_to_know(*guard, kMoreThanAPipeHolds + 1));
+  EXPECT_EQ(read_guard_state(state_file()).back().pid, child.pid());
+}
+
+TEST_F(ProcessGuardTest, IsToldOfEveryEndThoughItWasSlow) {
+  auto guard = start_guard();
+  add_trees(*guard, kMoreThanAPipeHolds);
+  ASSERT_TRUE(comes_to_know(*guard, kMoreThanAPipeHolds));
+  suspend(*guard);
+  for (int i = 0; i < kMoreThanAPipeHolds; ++i) guard->remove(mark_of(i));
+  // These end before the guard can have heard of them.
+  add_trees(*guard, kMoreThanAPipeHolds);
+  for (int i = 1; i < kMoreThanAPipeHolds; ++i) guard->remove(mark_of(i));
+
+  ::kill(guard->pid(), SIGCONT);
+
+  EXPECT_TRUE(comes_to_know(*guard, 1));
+  EXPECT_EQ(read_guard_state(state_file()).at(0).pid, mark_of(0).pid);
+}
+
+TEST_F(ProcessGuardTest, EndsATreeThatASlowGuardHeardOfLate) {
+  const pid_t server = start_server([&] {
+    auto guard = start_guard();
+    suspend(*guard);
+    add_trees(*guard, kMoreThanAPipeHolds);
+    auto child = start_tree(*guard, kTree);
+    ::kill(guard->pid(), SIGCONT);
+    EXPECT_TRUE(comes_to_know(*guard, kMoreThanAPipeHolds + 1));
+    [[maybe_unused]] auto* kept = new ChildProcess(std::move(child));
+    [[maybe_unused]] auto* kept_guard = guard.release();
+  });
+  ASSERT_TRUE(wait_until_ready());
+  const std::vector<pid_t> pids = wait_for_pids(kTreeSize);
+
+  kill_and_reap(server);
+
+  EXPECT_TRUE(all_vanish(pids));
 }
 
 TEST_F(ProcessGuardTest, ForgetsATreeThatHasEnded) {
