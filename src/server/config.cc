@@ -8,7 +8,9 @@
 #include <sstream>
 #include <utility>
 
+#include "api/base_url.h"
 #include "catalog/catalog.h"
+#include "http/server.h"
 #include "server/config_table.h"
 
 namespace quern {
@@ -29,19 +31,30 @@ constexpr std::size_t kConfigBytesMax = 4 << 20;
 
 Complaint set_listen(Settings& settings, const toml::node& node) {
   const auto value = node.value_exact<std::string>();
-  if (!value || value->rfind(':') == std::string::npos)
-    return config::want("\"host:port\", such as \"127.0.0.1:8080\"");
+  if (!value) return config::want("\"host:port\", such as \"127.0.0.1:8080\"");
+  const auto address = http::parse_listen_address(*value);
+  if (!address) return address.error().message;
   settings.http.listen = *value;
   return std::nullopt;
 }
 
 Complaint set_public_url(Settings& settings, const toml::node& node) {
   const auto value = node.value_exact<std::string>();
-  const bool fits =
-      value && (value->empty() || value->starts_with("http://") || value->starts_with("https://"));
-  if (!fits) return config::want("an address such as \"https://queue.example.com\"");
-  settings.public_url = *value;
-  while (settings.public_url.ends_with('/')) settings.public_url.pop_back();
+  if (!value) return config::want("a string such as \"https://queue.example.com\"");
+  auto url = api::parse_public_url(*value);
+  if (!url) return url.error().message;
+  settings.public_url = std::move(*url);
+  return std::nullopt;
+}
+
+Complaint set_trusted_proxies(Settings& settings, const toml::node& node) {
+  static const auto take =
+      config::texts<Settings>([](Settings& s) -> auto& { return s.trusted_proxies; });
+  if (Complaint complaint = take(settings, node)) return complaint;
+  for (const std::string& proxy : settings.trusted_proxies) {
+    const auto block = api::AddressBlock::parse(proxy);
+    if (!block) return block.error().message;
+  }
   return std::nullopt;
 }
 
@@ -134,8 +147,7 @@ const std::vector<ConfigKey<Settings>>& server_keys() {
       {"cors_origins", "strings", "[]", "origins of browser pages that may call; \"*\": all",
        config::texts<S>(FIELD(S, cors_origins))},
       {"trusted_proxies", "strings", "[]",
-       "addresses or networks whose X-Forwarded-* headers count",
-       config::texts<S>(FIELD(S, trusted_proxies))},
+       "addresses or networks whose X-Forwarded-* headers count", set_trusted_proxies},
       {"drain_timeout", "duration", "\"30s\"",
        "how long a stop waits for running tasks before it hands them back",
        config::duration<S>(FIELD(S, drain_timeout), 0ms, 24h)},
@@ -434,6 +446,8 @@ class Reader {
                       "expected { cert = \"cert.pem\", key = \"key.pem\" }");
     }
     settings_.http.tls = http::TlsFiles{file.parent_path() / *cert, file.parent_path() / *key};
+    done = http::check_tls_files(*settings_.http.tls);
+    if (!done) return complain(file, node, "[server] tls", done.error().message);
     return {};
   }
 
