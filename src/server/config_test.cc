@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <sstream>
@@ -123,6 +124,8 @@ TEST_F(Config, HasDefaultsForEverything) {
 }
 
 TEST_F(Config, NamesFileLineAndWhatWasExpected) {
+  ASSERT_EQ(::mkfifo((folder_.path() / "fifo").c_str(), 0600), 0);
+  std::ofstream(folder_.path() / "long.toml") << std::string((4 << 20) + 1, '#');
   const std::pair<const char*, const char*> cases[] = {
       {"[server]\nlisten = 8080", "quern.toml:2: [server] listen: expected \"host:port\""},
       {"[server]\nlisten = \"127.0.0.1:99999\"",
@@ -169,7 +172,16 @@ TEST_F(Config, NamesFileLineAndWhatWasExpected) {
       {"\ninclude = [\"none.toml\"]", "quern.toml:2: include: "},
       {"include = [\"none.toml\"]", "none.toml: cannot be read"},
       {"include = [\".\"]", "quern.toml:1: include: "},
-      {"include = [\"/dev/zero\"]", "/dev/zero: is over 4 MiB"},
+      {"include = [\"/dev/zero\"]", "quern.toml:1: include: /dev/zero: is no regular file"},
+      {"\ninclude = [\"fifo\"]", "quern.toml:2: include: "},
+      {"include = [\"fifo\"]", "fifo: is no regular file"},
+      {"include = [\"long.toml\"]", "long.toml: is over 4 MiB"},
+      {"[[model]]\nid = \"a\"\nexecutor = { kind = \"echo\" }\nschema = \"fifo\"",
+       "quern.toml:4: [[model]] a schema: "},
+      {"[[model]]\nid = \"a\"\nexecutor = { kind = \"echo\" }\nschema = \"fifo\"",
+       "fifo: is no regular file"},
+      {"[[model]]\nid = \"a\"\nexecutor = { kind = \"echo\" }\nschema = \"long.toml\"",
+       "long.toml: is over 1 MiB"},
       {"include = [\"quern.toml\"]", "files include each other too deeply"},
       {"[server\n", "quern.toml:1"},
   };
@@ -178,6 +190,15 @@ TEST_F(Config, NamesFileLineAndWhatWasExpected) {
     EXPECT_NE(message, "accepted") << text;
     EXPECT_THAT(message, HasSubstr(expected)) << text;
   }
+}
+
+TEST_F(Config, DoesNotWaitAtAFifo) {
+  ASSERT_EQ(::mkfifo((folder_.path() / "quern.toml").c_str(), 0600), 0);
+
+  const auto settings = load_settings(folder_.path() / "quern.toml");
+
+  ASSERT_FALSE(settings);
+  EXPECT_THAT(settings.error().message, HasSubstr("quern.toml: is no regular file"));
 }
 
 TEST_F(Config, NamesTheFirstEntryThatDoesNotGoWithTheOthers) {
