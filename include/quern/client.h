@@ -142,7 +142,8 @@ class Client {
                                   const SubmitOptions& options = {}, std::stop_token stop = {});
 
   /// `hold`: the server may hold the answer that long until something changes (at most 60 s; 0:
-  /// answer at once). Errors: not_found, refused, unreachable, stopped.
+  /// answer at once). Errors: not_found, refused (an answer that tells no status, too), unreachable,
+  /// stopped.
   ClientResult<StatusReport> status(const TaskHandle& task, bool logs = false,
                                     std::chrono::seconds hold = std::chrono::seconds{0},
                                     std::stop_token stop = {});

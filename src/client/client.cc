@@ -119,13 +119,29 @@ ClientError to_error(const Answer& answer) {
   return error;
 }
 
-StatusReport read_status(std::string body) {
+// A 2xx answer that does not say what it must: another server, or a proxy's page.
+std::unexpected<ClientError> not_a_quern(std::string_view lack, Answer answer) {
+  return std::unexpected(ClientError{
+      .fault = ClientFault::refused,
+      .message = "the server's answer " + std::string(lack) + ": is this the address of a Quern?",
+      .http_status = answer.status,
+      .detail = std::move(answer.body)});
+}
+
+std::optional<TaskStatus> to_status(std::string_view word) {
+  if (word == "IN_QUEUE") return TaskStatus::in_queue;
+  if (word == "IN_PROGRESS") return TaskStatus::in_progress;
+  if (word == "COMPLETED") return TaskStatus::completed;
+  return std::nullopt;
+}
+
+ClientResult<StatusReport> read_status(Answer answer) {
   StatusReport report;
-  const json::value parsed = parse_or_null(body);
-  const std::string status = string_at(parsed, "status");
-  report.status = status == "COMPLETED"     ? TaskStatus::completed
-                  : status == "IN_PROGRESS" ? TaskStatus::in_progress
-                                            : TaskStatus::in_queue;
+  const json::value parsed = parse_or_null(answer.body);
+  const auto status = to_status(string_at(parsed, "status"));
+  // Taken for a task that waits, it would be asked about for ever.
+  if (!status) return not_a_quern("tells no status", std::move(answer));
+  report.status = *status;
   if (number_at(parsed, "queue_position"))
     report.queue_position = count_at(parsed, "queue_position");
   report.eta = number_at(parsed, "eta");
@@ -142,7 +158,7 @@ StatusReport read_status(std::string body) {
                              string_at(entry, "level"), string_at(entry, "source")});
     }
   }
-  report.body = std::move(body);
+  report.body = std::move(answer.body);
   return report;
 }
 
@@ -281,13 +297,7 @@ ClientResult<TaskHandle> Client::submit(std::string_view model, std::string_view
   const json::value body = parse_or_null(answer->body);
   TaskHandle task{std::string(model), string_at(body, "request_id"),
                   count_at(body, "queue_position")};
-  if (task.request_id.empty()) {
-    return std::unexpected(ClientError{
-        .fault = ClientFault::refused,
-        .message = "the server's answer names no request: is this the address of a Quern?",
-        .http_status = answer->status,
-        .detail = answer->body});
-  }
+  if (task.request_id.empty()) return not_a_quern("names no request", std::move(*answer));
   return task;
 }
 
@@ -297,7 +307,7 @@ ClientResult<StatusReport> Client::status(const TaskHandle& task, bool logs, sec
   if (hold.count() > 0) path += "&wait=" + std::to_string(hold.count());
   auto answer = impl_->exchange(impl_->make_call("GET", path), stop);
   if (!answer) return std::unexpected(answer.error());
-  return read_status(std::move(answer->body));
+  return read_status(std::move(*answer));
 }
 
 ClientResult<TaskResult> Client::result(const TaskHandle& task, std::stop_token stop) {

@@ -209,6 +209,20 @@ TEST(Client, StopsWaitingWhenTold) {
   EXPECT_EQ(status.error().fault, ClientFault::stopped);
 }
 
+TEST(Client, EndsAWaitWhenTheAnswerIsNoStatus) {
+  for (const char* body : {"null", "[]", "<html></html>", R"({"status":"PAUSED"})", "{}", ""}) {
+    ScriptedServer server({ScriptedServer::answer(200, body)});
+
+    const auto result = make_client(server, 0).wait({"echo", "mmsu_1"});
+
+    ASSERT_FALSE(result) << body;
+    EXPECT_EQ(result.error().fault, ClientFault::refused) << body;
+    EXPECT_THAT(result.error().message, HasSubstr("is this the address of a Quern?")) << body;
+    EXPECT_EQ(result.error().http_status, 200) << body;
+    EXPECT_EQ(result.error().detail, body);
+  }
+}
+
 TEST(Client, ReadsEveryPageOfTheModels) {
   ScriptedServer server(
       {ScriptedServer::answer(200, R"({"data":[{"id":"a"},{"id":"b"}],"next_after":"b"})"),
