@@ -34,7 +34,8 @@ namespace quern {
 
 /// Why a call failed, by what the caller can do about it.
 enum class ClientFault : std::uint8_t {
-  usage,    // the call itself is wrong (empty model, input that is no JSON object, unwritable file)
+  usage,    // the call itself is wrong (empty model, input that is no JSON object, unwritable file,
+            // a key that no header can hold)
   refused,  // the server said no: bad key, unknown model, invalid input, limits; see http_status
             // and detail
   not_found,    // no such task (or not this key's, or expired)
@@ -57,7 +58,7 @@ using ClientResult = std::expected<T, ClientError>;
 
 struct ClientOptions {
   std::string url;  // "http://host:port" or https, with or without a path before /v1
-  std::string key;  // the secret
+  std::string key;  // the secret, visible ASCII
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds request_timeout{90'000};  // of one exchange; above the longest wait
   std::uint32_t repeats_max = 5;                      // of a call that may be repeated
@@ -74,7 +75,7 @@ struct TaskHandle {
 };
 
 struct SubmitOptions {
-  std::string idempotency_key;  // empty: a fresh random one
+  std::string idempotency_key;  // visible ASCII; empty: a fresh random one
 };
 
 struct TaskLog {

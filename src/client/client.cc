@@ -29,6 +29,11 @@ ClientError usage(std::string message) {
   return {.fault = ClientFault::usage, .message = std::move(message)};
 }
 
+// What a header may hold of a caller's: with a line break it would become a header of its own.
+bool is_visible_ascii(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return c > ' ' && c < '\x7f'; });
+}
+
 const json::value* find(const json::value& object, std::string_view name) {
   return object.is_object() ? object.get_object().if_contains(name) : nullptr;
 }
@@ -257,6 +262,8 @@ struct Client::Impl {
 
   // Repeats what may help to repeat. Only for calls that do no harm twice.
   ClientResult<Answer> exchange(const Call& call, const std::stop_token& stop) {
+    if (!is_visible_ascii(options.key))
+      return std::unexpected(usage("the key must be visible ASCII characters"));
     for (std::uint32_t n = 0;; ++n) {
       Answer answer = transport.exchange(call, stop);
       if (answer.status >= 200 && answer.status < 300) return answer;
@@ -285,6 +292,8 @@ ClientResult<TaskHandle> Client::submit(std::string_view model, std::string_view
   Result<json::value> parsed = parse_json(input);
   if (!parsed) return std::unexpected(usage("the input is not JSON: " + parsed.error().message));
   if (!parsed->is_object()) return std::unexpected(usage("the input must be a JSON object"));
+  if (!is_visible_ascii(options.idempotency_key))
+    return std::unexpected(usage("the idempotency key must be visible ASCII characters"));
 
   Call call = impl_->make_call("POST", "/v1/queue/" + std::string(model));
   call.body = std::string(input);

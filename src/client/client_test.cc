@@ -14,6 +14,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 
@@ -221,6 +222,26 @@ TEST(Client, EndsAWaitWhenTheAnswerIsNoStatus) {
     EXPECT_EQ(result.error().http_status, 200) << body;
     EXPECT_EQ(result.error().detail, body);
   }
+}
+
+TEST(Client, SendsNoHeaderThatAKeyWouldBreak) {
+  ScriptedServer server({});
+
+  for (const char* bad : {"a\r\nX-Other: 1", "a\nb", "a b", "\x7f", "\xc3\xbc"}) {
+    const auto task = make_client(server, 0).submit("echo", "{}", {.idempotency_key = bad});
+    ASSERT_FALSE(task) << bad;
+    EXPECT_EQ(task.error().fault, ClientFault::usage) << bad;
+    EXPECT_THAT(task.error().message, HasSubstr("idempotency key")) << bad;
+  }
+  for (const char* bad : {"secret\r\nX-Other: 1", "secret\n", "a\tb", " a", "a ", "\xc3\xbc"}) {
+    Client client({.url = server.url(), .key = bad, .repeats_max = 0});
+    const auto models = client.models();
+    ASSERT_FALSE(models) << bad;
+    EXPECT_EQ(models.error().fault, ClientFault::usage) << bad;
+    EXPECT_THAT(models.error().message, ::testing::AllOf(HasSubstr("key"), Not(HasSubstr(bad))));
+    EXPECT_EQ(client.upload("/proc/self/exe").error().fault, ClientFault::usage) << bad;
+  }
+  EXPECT_THAT(server.requests(), SizeIs(0));
 }
 
 TEST(Client, ReadsEveryPageOfTheModels) {
