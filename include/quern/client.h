@@ -170,8 +170,8 @@ class Client {
       const std::function<void(std::uint64_t, std::uint64_t)>& progress = {},
       std::stop_token stop = {});
 
-  /// Uploads a file and returns a URL that any model's input may name. Errors: usage (unreadable),
-  /// refused, unreachable.
+  /// Uploads a regular file and returns a URL that any model's input may name. Errors: usage
+  /// (unreadable, a folder, a fifo), refused, unreachable.
   ClientResult<std::string> upload(const std::filesystem::path& file, std::stop_token stop = {});
 
   /// What the key may use. Errors: refused, unreachable.

@@ -412,7 +412,9 @@ ClientResult<std::uint64_t> Client::download(
 }
 
 ClientResult<std::string> Client::upload(const std::filesystem::path& file, std::stop_token stop) {
-  if (!std::ifstream(file, std::ios::binary))
+  // A folder can be opened, but has no bytes; a fifo could not be sent again.
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(file, ignored) || !std::ifstream(file, std::ios::binary))
     return std::unexpected(usage("cannot read " + file.string()));
   Call call = impl_->make_call("POST", "/v1/files");
   call.upload_file = file.string();

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <sstream>
@@ -240,6 +241,21 @@ TEST(Client, SendsNoHeaderThatAKeyWouldBreak) {
     EXPECT_EQ(models.error().fault, ClientFault::usage) << bad;
     EXPECT_THAT(models.error().message, ::testing::AllOf(HasSubstr("key"), Not(HasSubstr(bad))));
     EXPECT_EQ(client.upload("/proc/self/exe").error().fault, ClientFault::usage) << bad;
+  }
+  EXPECT_THAT(server.requests(), SizeIs(0));
+}
+
+TEST(Client, UploadsNothingButRegularFiles) {
+  const TempFolder folder;
+  ASSERT_EQ(::mkfifo((folder.path() / "fifo").c_str(), 0600), 0);
+  ScriptedServer server({});
+  Client client = make_client(server, 0);
+
+  for (const auto& path : {folder.path(), folder.path() / "none", folder.path() / "fifo"}) {
+    const auto url = client.upload(path);
+    ASSERT_FALSE(url) << path;
+    EXPECT_EQ(url.error().fault, ClientFault::usage) << path;
+    EXPECT_EQ(url.error().message, "cannot read " + path.string());
   }
   EXPECT_THAT(server.requests(), SizeIs(0));
 }
