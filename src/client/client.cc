@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "base/json.h"
+#include "base/path_segment.h"
 #include "base/random.h"
 #include "client/transport.h"
 
@@ -199,7 +200,7 @@ TaskResult read_result(std::string body) {
 
 // One page of the models, those after the one of this id.
 std::string models_path(const std::string& after) {
-  return "/v1/models" + (after.empty() ? "" : "?after=" + after);
+  return "/v1/models" + (after.empty() ? "" : "?after=" + percent_encode_segment(after));
 }
 
 void add_models(std::vector<ModelInfo>& models, const json::value& page) {
@@ -247,7 +248,8 @@ struct Client::Impl {
   }
 
   static std::string task_path(const TaskHandle& task) {
-    return "/v1/queue/" + task.model + "/requests/" + task.request_id;
+    return "/v1/queue/" + percent_encode_segment(task.model) + "/requests/" +
+           percent_encode_segment(task.request_id);
   }
 
   // How long before repeat number `n` (from 0): growing, with full jitter, and no sooner than the
@@ -295,7 +297,7 @@ ClientResult<TaskHandle> Client::submit(std::string_view model, std::string_view
   if (!is_visible_ascii(options.idempotency_key))
     return std::unexpected(usage("the idempotency key must be visible ASCII characters"));
 
-  Call call = impl_->make_call("POST", "/v1/queue/" + std::string(model));
+  Call call = impl_->make_call("POST", "/v1/queue/" + percent_encode_segment(model));
   call.body = std::string(input);
   call.headers.emplace_back("Content-Type: application/json");
   call.headers.push_back("Idempotency-Key: " + (options.idempotency_key.empty()

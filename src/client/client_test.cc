@@ -260,6 +260,27 @@ TEST(Client, UploadsNothingButRegularFiles) {
   EXPECT_THAT(server.requests(), SizeIs(0));
 }
 
+TEST(Client, PutsAModelAndAnIdIntoAPathAsOneSegmentEach) {
+  ScriptedServer server({ScriptedServer::answer(200, kCreated), ScriptedServer::answer(404, "{}"),
+                         ScriptedServer::answer(404, "{}"),
+                         ScriptedServer::answer(200, R"({"next_after":"b&c"})"),
+                         ScriptedServer::answer(200, "{}")});
+  Client client = make_client(server, 0);
+
+  EXPECT_TRUE(client.submit("e%63ho", "{}"));
+  EXPECT_FALSE(client.status({"a?b", "../../x#"}));
+  EXPECT_FALSE(client.cancel({"..", "."}));
+  EXPECT_TRUE(client.models());
+
+  const auto requests = server.requests();
+  ASSERT_THAT(requests, SizeIs(5));
+  EXPECT_THAT(requests[0], StartsWith("POST /v1/queue/e%2563ho HTTP/1.1\r\n"));
+  EXPECT_THAT(requests[1],
+              StartsWith("GET /v1/queue/a%3Fb/requests/..%2F..%2Fx%23/status?logs=0 HTTP/1.1"));
+  EXPECT_THAT(requests[2], StartsWith("PUT /v1/queue/%2E%2E/requests/%2E/cancel HTTP/1.1\r\n"));
+  EXPECT_THAT(requests[4], StartsWith("GET /v1/models?after=b%26c HTTP/1.1\r\n"));
+}
+
 TEST(Client, ReadsEveryPageOfTheModels) {
   ScriptedServer server(
       {ScriptedServer::answer(200, R"({"data":[{"id":"a"},{"id":"b"}],"next_after":"b"})"),

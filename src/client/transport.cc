@@ -138,6 +138,7 @@ Answer Transport::exchange(const Call& call, std::stop_token stop) {
 
   allow_http_only(handle);
   curl_easy_setopt(handle, CURLOPT_URL, call.url.c_str());
+  curl_easy_setopt(handle, CURLOPT_PATH_AS_IS, 1L);  // curl takes an escaped ".." for a step up
   curl_easy_setopt(handle, CURLOPT_USERAGENT, options_.user_agent.c_str());
   curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, reason);
