@@ -104,7 +104,7 @@ struct ResultOutput {
   std::string type;  // image, video, audio, model3d, text, file
   std::string url;
   std::string content_type;
-  std::string file_name;
+  std::string file_name;        // fit for a local file, whatever the server sent
   std::uint64_t file_size = 0;  // bytes
   std::uint32_t width = 0;      // pixels
   std::uint32_t height = 0;

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/path_segment.h"
 #include "base/random.h"
+#include "base/safe_file_name.h"
 #include "client/transport.h"
 
 namespace quern {
@@ -173,7 +174,8 @@ ResultOutput read_output(const json::value& entry) {
   output.type = string_at(entry, "type");
   output.url = string_at(entry, "url");
   output.content_type = string_at(entry, "content_type");
-  output.file_name = string_at(entry, "file_name");
+  const std::string file_name = string_at(entry, "file_name");
+  if (!file_name.empty()) output.file_name = safe_file_name(file_name);
   output.file_size = count_at(entry, "file_size");
   output.width = static_cast<std::uint32_t>(count_at(entry, "width"));
   output.height = static_cast<std::uint32_t>(count_at(entry, "height"));

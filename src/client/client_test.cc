@@ -281,6 +281,21 @@ TEST(Client, PutsAModelAndAnIdIntoAPathAsOneSegmentEach) {
   EXPECT_THAT(requests[4], StartsWith("GET /v1/models?after=b%26c HTTP/1.1\r\n"));
 }
 
+TEST(Client, GivesOutputsNamesThatAreSafeForLocalFiles) {
+  ScriptedServer server({ScriptedServer::answer(
+      200,
+      R"({"outputs":[{"file_name":"\u001b[2Ja\n.png"},{"file_name":"../../.profile"},{"file_name":"a b.png"},{}]})")});
+
+  const auto result = make_client(server, 0).result({"echo", "mmsu_1"});
+
+  ASSERT_TRUE(result) << result.error().message;
+  ASSERT_THAT(result->outputs, SizeIs(4));
+  EXPECT_EQ(result->outputs[0].file_name, "_[2Ja_.png");
+  EXPECT_EQ(result->outputs[1].file_name, "_profile");
+  EXPECT_EQ(result->outputs[2].file_name, "a b.png");
+  EXPECT_EQ(result->outputs[3].file_name, "");
+}
+
 TEST(Client, ReadsEveryPageOfTheModels) {
   ScriptedServer server(
       {ScriptedServer::answer(200, R"({"data":[{"id":"a"},{"id":"b"}],"next_after":"b"})"),
