@@ -12,7 +12,7 @@
 // It keeps the rules of the protocol for you: a create carries an Idempotency-Key, so repeating it
 // after a broken connection cannot make a second task; the end is judged by the status alone; 5xx
 // answers are repeated a limited number of times with growing, jittered waits; Retry-After is
-// honoured; a 404 is final.
+// honoured, up to a minute; a 404 is final.
 //
 // Every call blocks. Threads: a Client may be used from many threads at once; each call uses a
 // connection of a pool. Nothing throws but std::bad_alloc.
@@ -46,11 +46,11 @@ enum class ClientFault : std::uint8_t {
 
 struct ClientError {
   ClientFault fault = ClientFault::unreachable;
-  std::string message;     // one line for a person
-  int http_status = 0;     // 0: there was no answer
-  std::string detail;      // the answer's body as sent, JSON; may be empty
-  std::string error_type;  // failed: INFERENCE_FAILURE, …
-  std::chrono::milliseconds retry_after{0};
+  std::string message;                       // one line for a person
+  int http_status = 0;                       // 0: there was no answer
+  std::string detail;                        // the answer's body as sent, JSON; may be empty
+  std::string error_type;                    // failed: INFERENCE_FAILURE, …
+  std::chrono::milliseconds retry_after{0};  // as the server asks, at most a minute
 };
 
 template <typename T>

@@ -296,6 +296,18 @@ TEST(Client, GivesOutputsNamesThatAreSafeForLocalFiles) {
   EXPECT_EQ(result->outputs[3].file_name, "");
 }
 
+TEST(Client, CutsALongRetryAfterToAMinute) {
+  const auto wait_of = [](const std::string& header) {
+    ScriptedServer server({ScriptedServer::answer(503, "{}", header)});
+    return make_client(server, 0).submit("echo", "{}").error().retry_after;
+  };
+
+  EXPECT_EQ(wait_of("Retry-After: 7\r\n"), std::chrono::seconds{7});
+  EXPECT_EQ(wait_of("Retry-After: 86400\r\n"), std::chrono::seconds{60});
+  EXPECT_EQ(wait_of("Retry-After: 99999999999999999999\r\n"), std::chrono::seconds{60});
+  EXPECT_EQ(wait_of("Retry-After: -1\r\n"), std::chrono::seconds{0});
+}
+
 TEST(Client, ReadsEveryPageOfTheModels) {
   ScriptedServer server(
       {ScriptedServer::answer(200, R"({"data":[{"id":"a"},{"id":"b"}],"next_after":"b"})"),

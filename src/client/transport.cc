@@ -8,6 +8,7 @@ namespace quern::client {
 namespace {
 
 constexpr std::size_t kIdleHandlesMax = 16;
+constexpr std::chrono::seconds kRetryAfterMax{60};
 constexpr std::size_t kBodyBytesMax = 64 << 20;  // of an answer that is kept in memory
 
 // What the callbacks of one exchange share.
@@ -36,6 +37,15 @@ std::size_t on_body(char* data, std::size_t, std::size_t bytes, void* user) {
   return bytes;
 }
 
+// Whole seconds; a date, which Quern does not send, reads as 0. A server must not put its caller to
+// sleep for a day.
+std::chrono::seconds read_retry_after(std::string_view text) {
+  std::uint32_t seconds = 0;
+  const std::errc error = std::from_chars(text.data(), text.data() + text.size(), seconds).ec;
+  if (error == std::errc::result_out_of_range) return kRetryAfterMax;
+  return std::min(std::chrono::seconds{seconds}, kRetryAfterMax);
+}
+
 std::size_t on_header(char* data, std::size_t, std::size_t bytes, void* user) {
   static constexpr std::string_view kName = "retry-after:";
   std::string_view line(data, bytes);
@@ -46,11 +56,7 @@ std::size_t on_header(char* data, std::size_t, std::size_t bytes, void* user) {
   }
   line.remove_prefix(kName.size());
   while (line.starts_with(' ')) line.remove_prefix(1);
-  int seconds = 0;
-  if (std::from_chars(line.data(), line.data() + line.size(), seconds).ec == std::errc{} &&
-      seconds >= 0) {
-    static_cast<Flight*>(user)->answer.retry_after = std::chrono::seconds{seconds};
-  }
+  static_cast<Flight*>(user)->answer.retry_after = read_retry_after(line);
   return bytes;
 }
 
