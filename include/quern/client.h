@@ -12,7 +12,7 @@
 // It keeps the rules of the protocol for you: a create carries an Idempotency-Key, so repeating it
 // after a broken connection cannot make a second task; the end is judged by the status alone; 5xx
 // answers are repeated a limited number of times with growing, jittered waits; Retry-After is
-// honoured; a 404 is final.
+// honoured, up to a minute; a 404 is final.
 //
 // Every call blocks. Threads: a Client may be used from many threads at once; each call uses a
 // connection of a pool. Nothing throws but std::bad_alloc.
@@ -34,7 +34,8 @@ namespace quern {
 
 /// Why a call failed, by what the caller can do about it.
 enum class ClientFault : std::uint8_t {
-  usage,    // the call itself is wrong (empty model, input that is no JSON object, unwritable file)
+  usage,    // the call itself is wrong (empty model, input that is no JSON object, unwritable file,
+            // a key that no header can hold)
   refused,  // the server said no: bad key, unknown model, invalid input, limits; see http_status
             // and detail
   not_found,    // no such task (or not this key's, or expired)
@@ -45,11 +46,11 @@ enum class ClientFault : std::uint8_t {
 
 struct ClientError {
   ClientFault fault = ClientFault::unreachable;
-  std::string message;     // one line for a person
-  int http_status = 0;     // 0: there was no answer
-  std::string detail;      // the answer's body as sent, JSON; may be empty
-  std::string error_type;  // failed: INFERENCE_FAILURE, …
-  std::chrono::milliseconds retry_after{0};
+  std::string message;                       // one line for a person
+  int http_status = 0;                       // 0: there was no answer
+  std::string detail;                        // the answer's body as sent, JSON; may be empty
+  std::string error_type;                    // failed: INFERENCE_FAILURE, …
+  std::chrono::milliseconds retry_after{0};  // as the server asks, at most a minute
 };
 
 template <typename T>
@@ -57,7 +58,7 @@ using ClientResult = std::expected<T, ClientError>;
 
 struct ClientOptions {
   std::string url;  // "http://host:port" or https, with or without a path before /v1
-  std::string key;  // the secret
+  std::string key;  // the secret, visible ASCII
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds request_timeout{90'000};  // of one exchange; above the longest wait
   std::uint32_t repeats_max = 5;                      // of a call that may be repeated
@@ -74,7 +75,7 @@ struct TaskHandle {
 };
 
 struct SubmitOptions {
-  std::string idempotency_key;  // empty: a fresh random one
+  std::string idempotency_key;  // visible ASCII; empty: a fresh random one
 };
 
 struct TaskLog {
@@ -103,7 +104,7 @@ struct ResultOutput {
   std::string type;  // image, video, audio, model3d, text, file
   std::string url;
   std::string content_type;
-  std::string file_name;
+  std::string file_name;        // fit for a local file, whatever the server sent
   std::uint64_t file_size = 0;  // bytes
   std::uint32_t width = 0;      // pixels
   std::uint32_t height = 0;
@@ -142,7 +143,8 @@ class Client {
                                   const SubmitOptions& options = {}, std::stop_token stop = {});
 
   /// `hold`: the server may hold the answer that long until something changes (at most 60 s; 0:
-  /// answer at once). Errors: not_found, refused, unreachable, stopped.
+  /// answer at once). Errors: not_found, refused (an answer that tells no status, too), unreachable,
+  /// stopped.
   ClientResult<StatusReport> status(const TaskHandle& task, bool logs = false,
                                     std::chrono::seconds hold = std::chrono::seconds{0},
                                     std::stop_token stop = {});
@@ -168,8 +170,8 @@ class Client {
       const std::function<void(std::uint64_t, std::uint64_t)>& progress = {},
       std::stop_token stop = {});
 
-  /// Uploads a file and returns a URL that any model's input may name. Errors: usage (unreadable),
-  /// refused, unreachable.
+  /// Uploads a regular file and returns a URL that any model's input may name. Errors: usage
+  /// (unreadable, a folder, a fifo), refused, unreachable.
   ClientResult<std::string> upload(const std::filesystem::path& file, std::stop_token stop = {});
 
   /// What the key may use. Errors: refused, unreachable.

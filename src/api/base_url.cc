@@ -106,22 +106,24 @@ bool AddressBlock::contains(const std::array<std::uint8_t, 16>& other) const {
   return (address[whole] & mask) == (other[whole] & mask);
 }
 
+Result<std::string> parse_public_url(std::string_view text) {
+  if (text.empty()) return std::string();
+  const std::size_t scheme = text.starts_with("https://") ? 8 : text.starts_with("http://") ? 7 : 0;
+  const std::string_view rest = without_slash(text.substr(scheme));
+  const std::string_view host = rest.substr(0, rest.find('/'));
+  const std::string_view prefix = rest.substr(host.size());
+  if (scheme == 0 || !is_plain_host(host) || (!prefix.empty() && !is_plain_prefix(prefix)))
+    return fail(ErrorCode::invalid_argument,
+                "expected http(s)://host[:port][/path], got \"" + std::string(text) + "\"");
+  return std::string(without_slash(text));
+}
+
 Result<BaseUrls> BaseUrls::make(std::string_view public_url,
                                 const std::vector<std::string>& trusted_proxies) {
   BaseUrls urls;
-  if (!public_url.empty()) {
-    const std::size_t scheme = public_url.starts_with("https://")  ? 8
-                               : public_url.starts_with("http://") ? 7
-                                                                   : 0;
-    const std::string_view rest = without_slash(public_url.substr(scheme));
-    const std::string_view host = rest.substr(0, rest.find('/'));
-    const std::string_view prefix = rest.substr(host.size());
-    if (scheme == 0 || !is_plain_host(host) || (!prefix.empty() && !is_plain_prefix(prefix)))
-      return fail(ErrorCode::invalid_argument,
-                  "public_url: expected http(s)://host[:port][/path], got \"" +
-                      std::string(public_url) + "\"");
-    urls.public_url_ = std::string(without_slash(public_url));
-  }
+  auto parsed = parse_public_url(public_url);
+  if (!parsed) return fail(ErrorCode::invalid_argument, "public_url: " + parsed.error().message);
+  urls.public_url_ = std::move(*parsed);
   for (const std::string& text : trusted_proxies) {
     auto block = AddressBlock::parse(text);
     if (!block)

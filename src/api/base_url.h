@@ -24,6 +24,10 @@ struct AddressBlock {
   [[nodiscard]] bool contains(const std::array<std::uint8_t, 16>& other) const;
 };
 
+/// An http or https URL without query and fragment; the slash at its end is left out. "" stays "".
+/// Errors: invalid_argument.
+Result<std::string> parse_public_url(std::string_view text);
+
 /// Immutable. Threads: any.
 class BaseUrls {
  public:

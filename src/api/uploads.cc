@@ -13,6 +13,7 @@
 #include "api/task_json.h"
 #include "artifact/artifact_store.h"
 #include "base/assert.h"
+#include "base/safe_file_name.h"
 
 namespace quern::api {
 namespace {

@@ -16,6 +16,7 @@
 #include "artifact/media_probe.h"
 #include "artifact/output_path.h"
 #include "artifact/work_folders.h"
+#include "base/safe_file_name.h"
 
 namespace quern {
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/path_segment.h"
 #include "base/units.h"
 #include "cli/table.h"
 
@@ -57,18 +58,6 @@ std::string short_time(std::string time) {
 
 // ---- calling
 // ---------------------------------------------------------------
-
-// An id or a model goes into a path as one segment, whatever was typed.
-std::string as_segment(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    const bool plain = (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
-                       (byte >= 'a' && byte <= 'z') || c == '_' || c == '-' || c == '.';
-    out += plain ? std::string(1, c) : fmt::format("%{:02X}", byte);
-  }
-  return out;
-}
 
 ClientResult<json::value> call(const SessionFlags& session, std::string_view method,
                                std::string_view path, std::string_view body = {}) {
@@ -123,7 +112,8 @@ Result<std::vector<FilterField>> read_filter(const AdminFilter& filter) {
 
 std::string query_of(const std::vector<FilterField>& fields, std::uint32_t limit) {
   std::string query = fmt::format("?limit={}", limit);
-  for (const auto& [name, value] : fields) query += fmt::format("&{}={}", name, as_segment(value));
+  for (const auto& [name, value] : fields)
+    query += fmt::format("&{}={}", name, percent_encode_segment(value));
   return query;
 }
 
@@ -245,11 +235,11 @@ ExitCode change(const SessionFlags& session, std::string_view method, const std:
 }
 
 std::string task_path(const AdminFlags& flags) {
-  return "/admin/tasks/" + as_segment(flags.target);
+  return "/admin/tasks/" + percent_encode_segment(flags.target);
 }
 
 std::string model_path(const AdminFlags& flags, std::string_view act) {
-  return fmt::format("/admin/models/{}/{}", as_segment(flags.target), act);
+  return fmt::format("/admin/models/{}/{}", percent_encode_segment(flags.target), act);
 }
 
 }  // namespace

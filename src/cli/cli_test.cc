@@ -84,6 +84,15 @@ TEST(ModelInput, UploadsFilesAndLaysThePairsOverTheJsonFile) {
   EXPECT_THAT(server.requests().at(1), HasSubstr("name=\"file\""));
 }
 
+TEST(ModelInput, AsksForTheModelByOneSegment) {
+  ScriptedServer server({ScriptedServer::answer(404, "{}")});
+  Client client({.url = server.url(), .key = "k", .repeats_max = 0});
+
+  ASSERT_TRUE(build_input(client, "../queue?x", {.pairs = {"prompt=a"}}));
+
+  EXPECT_THAT(server.requests().at(0), HasSubstr("GET /v1/models/..%2Fqueue%3Fx HTTP/1.1\r\n"));
+}
+
 TEST(ModelInput, NamesAPairThatIsNone) {
   ScriptedServer server({ScriptedServer::answer(404, "{}")});
   Client client({.url = server.url(), .key = "k", .repeats_max = 0});

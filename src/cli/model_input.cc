@@ -5,6 +5,8 @@
 #include <iostream>
 #include <sstream>
 
+#include "base/path_segment.h"
+
 namespace quern {
 namespace {
 
@@ -68,7 +70,7 @@ ClientResult<std::string> build_input(Client& client, const std::string& model,
 
   // The schema tells texts from numbers. Without one (or without the model: the create says that
   // better), values are taken as they look.
-  const auto entry = client.call("GET", "/v1/models/" + model);
+  const auto entry = client.call("GET", "/v1/models/" + percent_encode_segment(model));
   if (!entry && entry.error().fault == ClientFault::unreachable)
     return std::unexpected(entry.error());
   const Result<json::value> parsed = parse_json(entry ? *entry : "{}");

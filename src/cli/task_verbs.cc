@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "base/path_segment.h"
 #include "base/units.h"
 #include "cli/progress_view.h"
 #include "cli/request_log.h"
@@ -186,7 +187,7 @@ ExitCode cancel_verb(const SessionFlags& session, const TaskFlags& flags) {
 ExitCode models_verb(const SessionFlags& session, const std::string& model) {
   Client client(client_options(session));
   if (!model.empty()) {
-    auto entry = client.call("GET", "/v1/models/" + model);
+    auto entry = client.call("GET", "/v1/models/" + percent_encode_segment(model));
     if (!entry) return report(session, entry.error());
     print_json(*entry);
     return ExitCode::done;

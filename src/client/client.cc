@@ -7,7 +7,9 @@
 #include <system_error>
 
 #include "base/json.h"
+#include "base/path_segment.h"
 #include "base/random.h"
+#include "base/safe_file_name.h"
 #include "client/transport.h"
 
 namespace quern {
@@ -27,6 +29,11 @@ constexpr std::size_t kPagesMax = 1'000;  // of models: a server whose list neve
 
 ClientError usage(std::string message) {
   return {.fault = ClientFault::usage, .message = std::move(message)};
+}
+
+// What a header may hold of a caller's: with a line break it would become a header of its own.
+bool is_visible_ascii(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return c > ' ' && c < '\x7f'; });
 }
 
 const json::value* find(const json::value& object, std::string_view name) {
@@ -119,13 +126,29 @@ ClientError to_error(const Answer& answer) {
   return error;
 }
 
-StatusReport read_status(std::string body) {
+// A 2xx answer that does not say what it must: another server, or a proxy's page.
+std::unexpected<ClientError> not_a_quern(std::string_view lack, Answer answer) {
+  return std::unexpected(ClientError{
+      .fault = ClientFault::refused,
+      .message = "the server's answer " + std::string(lack) + ": is this the address of a Quern?",
+      .http_status = answer.status,
+      .detail = std::move(answer.body)});
+}
+
+std::optional<TaskStatus> to_status(std::string_view word) {
+  if (word == "IN_QUEUE") return TaskStatus::in_queue;
+  if (word == "IN_PROGRESS") return TaskStatus::in_progress;
+  if (word == "COMPLETED") return TaskStatus::completed;
+  return std::nullopt;
+}
+
+ClientResult<StatusReport> read_status(Answer answer) {
   StatusReport report;
-  const json::value parsed = parse_or_null(body);
-  const std::string status = string_at(parsed, "status");
-  report.status = status == "COMPLETED"     ? TaskStatus::completed
-                  : status == "IN_PROGRESS" ? TaskStatus::in_progress
-                                            : TaskStatus::in_queue;
+  const json::value parsed = parse_or_null(answer.body);
+  const auto status = to_status(string_at(parsed, "status"));
+  // Taken for a task that waits, it would be asked about for ever.
+  if (!status) return not_a_quern("tells no status", std::move(answer));
+  report.status = *status;
   if (number_at(parsed, "queue_position"))
     report.queue_position = count_at(parsed, "queue_position");
   report.eta = number_at(parsed, "eta");
@@ -142,7 +165,7 @@ StatusReport read_status(std::string body) {
                              string_at(entry, "level"), string_at(entry, "source")});
     }
   }
-  report.body = std::move(body);
+  report.body = std::move(answer.body);
   return report;
 }
 
@@ -151,7 +174,8 @@ ResultOutput read_output(const json::value& entry) {
   output.type = string_at(entry, "type");
   output.url = string_at(entry, "url");
   output.content_type = string_at(entry, "content_type");
-  output.file_name = string_at(entry, "file_name");
+  const std::string file_name = string_at(entry, "file_name");
+  if (!file_name.empty()) output.file_name = safe_file_name(file_name);
   output.file_size = count_at(entry, "file_size");
   output.width = static_cast<std::uint32_t>(count_at(entry, "width"));
   output.height = static_cast<std::uint32_t>(count_at(entry, "height"));
@@ -178,7 +202,7 @@ TaskResult read_result(std::string body) {
 
 // One page of the models, those after the one of this id.
 std::string models_path(const std::string& after) {
-  return "/v1/models" + (after.empty() ? "" : "?after=" + after);
+  return "/v1/models" + (after.empty() ? "" : "?after=" + percent_encode_segment(after));
 }
 
 void add_models(std::vector<ModelInfo>& models, const json::value& page) {
@@ -226,7 +250,8 @@ struct Client::Impl {
   }
 
   static std::string task_path(const TaskHandle& task) {
-    return "/v1/queue/" + task.model + "/requests/" + task.request_id;
+    return "/v1/queue/" + percent_encode_segment(task.model) + "/requests/" +
+           percent_encode_segment(task.request_id);
   }
 
   // How long before repeat number `n` (from 0): growing, with full jitter, and no sooner than the
@@ -241,6 +266,8 @@ struct Client::Impl {
 
   // Repeats what may help to repeat. Only for calls that do no harm twice.
   ClientResult<Answer> exchange(const Call& call, const std::stop_token& stop) {
+    if (!is_visible_ascii(options.key))
+      return std::unexpected(usage("the key must be visible ASCII characters"));
     for (std::uint32_t n = 0;; ++n) {
       Answer answer = transport.exchange(call, stop);
       if (answer.status >= 200 && answer.status < 300) return answer;
@@ -269,8 +296,10 @@ ClientResult<TaskHandle> Client::submit(std::string_view model, std::string_view
   Result<json::value> parsed = parse_json(input);
   if (!parsed) return std::unexpected(usage("the input is not JSON: " + parsed.error().message));
   if (!parsed->is_object()) return std::unexpected(usage("the input must be a JSON object"));
+  if (!is_visible_ascii(options.idempotency_key))
+    return std::unexpected(usage("the idempotency key must be visible ASCII characters"));
 
-  Call call = impl_->make_call("POST", "/v1/queue/" + std::string(model));
+  Call call = impl_->make_call("POST", "/v1/queue/" + percent_encode_segment(model));
   call.body = std::string(input);
   call.headers.emplace_back("Content-Type: application/json");
   call.headers.push_back("Idempotency-Key: " + (options.idempotency_key.empty()
@@ -281,13 +310,7 @@ ClientResult<TaskHandle> Client::submit(std::string_view model, std::string_view
   const json::value body = parse_or_null(answer->body);
   TaskHandle task{std::string(model), string_at(body, "request_id"),
                   count_at(body, "queue_position")};
-  if (task.request_id.empty()) {
-    return std::unexpected(ClientError{
-        .fault = ClientFault::refused,
-        .message = "the server's answer names no request: is this the address of a Quern?",
-        .http_status = answer->status,
-        .detail = answer->body});
-  }
+  if (task.request_id.empty()) return not_a_quern("names no request", std::move(*answer));
   return task;
 }
 
@@ -297,7 +320,7 @@ ClientResult<StatusReport> Client::status(const TaskHandle& task, bool logs, sec
   if (hold.count() > 0) path += "&wait=" + std::to_string(hold.count());
   auto answer = impl_->exchange(impl_->make_call("GET", path), stop);
   if (!answer) return std::unexpected(answer.error());
-  return read_status(std::move(answer->body));
+  return read_status(std::move(*answer));
 }
 
 ClientResult<TaskResult> Client::result(const TaskHandle& task, std::stop_token stop) {
@@ -393,7 +416,9 @@ ClientResult<std::uint64_t> Client::download(
 }
 
 ClientResult<std::string> Client::upload(const std::filesystem::path& file, std::stop_token stop) {
-  if (!std::ifstream(file, std::ios::binary))
+  // A folder can be opened, but has no bytes; a fifo could not be sent again.
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(file, ignored) || !std::ifstream(file, std::ios::binary))
     return std::unexpected(usage("cannot read " + file.string()));
   Call call = impl_->make_call("POST", "/v1/files");
   call.upload_file = file.string();

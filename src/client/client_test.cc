@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <sstream>
@@ -14,6 +15,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 
@@ -207,6 +209,103 @@ TEST(Client, StopsWaitingWhenTold) {
 
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().fault, ClientFault::stopped);
+}
+
+TEST(Client, EndsAWaitWhenTheAnswerIsNoStatus) {
+  for (const char* body : {"null", "[]", "<html></html>", R"({"status":"PAUSED"})", "{}", ""}) {
+    ScriptedServer server({ScriptedServer::answer(200, body)});
+
+    const auto result = make_client(server, 0).wait({"echo", "mmsu_1"});
+
+    ASSERT_FALSE(result) << body;
+    EXPECT_EQ(result.error().fault, ClientFault::refused) << body;
+    EXPECT_THAT(result.error().message, HasSubstr("is this the address of a Quern?")) << body;
+    EXPECT_EQ(result.error().http_status, 200) << body;
+    EXPECT_EQ(result.error().detail, body);
+  }
+}
+
+TEST(Client, SendsNoHeaderThatAKeyWouldBreak) {
+  ScriptedServer server({});
+
+  for (const char* bad : {"a\r\nX-Other: 1", "a\nb", "a b", "\x7f", "\xc3\xbc"}) {
+    const auto task = make_client(server, 0).submit("echo", "{}", {.idempotency_key = bad});
+    ASSERT_FALSE(task) << bad;
+    EXPECT_EQ(task.error().fault, ClientFault::usage) << bad;
+    EXPECT_THAT(task.error().message, HasSubstr("idempotency key")) << bad;
+  }
+  for (const char* bad : {"secret\r\nX-Other: 1", "secret\n", "a\tb", " a", "a ", "\xc3\xbc"}) {
+    Client client({.url = server.url(), .key = bad, .repeats_max = 0});
+    const auto models = client.models();
+    ASSERT_FALSE(models) << bad;
+    EXPECT_EQ(models.error().fault, ClientFault::usage) << bad;
+    EXPECT_THAT(models.error().message, ::testing::AllOf(HasSubstr("key"), Not(HasSubstr(bad))));
+    EXPECT_EQ(client.upload("/proc/self/exe").error().fault, ClientFault::usage) << bad;
+  }
+  EXPECT_THAT(server.requests(), SizeIs(0));
+}
+
+TEST(Client, UploadsNothingButRegularFiles) {
+  const TempFolder folder;
+  ASSERT_EQ(::mkfifo((folder.path() / "fifo").c_str(), 0600), 0);
+  ScriptedServer server({});
+  Client client = make_client(server, 0);
+
+  for (const auto& path : {folder.path(), folder.path() / "none", folder.path() / "fifo"}) {
+    const auto url = client.upload(path);
+    ASSERT_FALSE(url) << path;
+    EXPECT_EQ(url.error().fault, ClientFault::usage) << path;
+    EXPECT_EQ(url.error().message, "cannot read " + path.string());
+  }
+  EXPECT_THAT(server.requests(), SizeIs(0));
+}
+
+TEST(Client, PutsAModelAndAnIdIntoAPathAsOneSegmentEach) {
+  ScriptedServer server({ScriptedServer::answer(200, kCreated), ScriptedServer::answer(404, "{}"),
+                         ScriptedServer::answer(404, "{}"),
+                         ScriptedServer::answer(200, R"({"next_after":"b&c"})"),
+                         ScriptedServer::answer(200, "{}")});
+  Client client = make_client(server, 0);
+
+  EXPECT_TRUE(client.submit("e%63ho", "{}"));
+  EXPECT_FALSE(client.status({"a?b", "../../x#"}));
+  EXPECT_FALSE(client.cancel({"..", "."}));
+  EXPECT_TRUE(client.models());
+
+  const auto requests = server.requests();
+  ASSERT_THAT(requests, SizeIs(5));
+  EXPECT_THAT(requests[0], StartsWith("POST /v1/queue/e%2563ho HTTP/1.1\r\n"));
+  EXPECT_THAT(requests[1],
+              StartsWith("GET /v1/queue/a%3Fb/requests/..%2F..%2Fx%23/status?logs=0 HTTP/1.1"));
+  EXPECT_THAT(requests[2], StartsWith("PUT /v1/queue/%2E%2E/requests/%2E/cancel HTTP/1.1\r\n"));
+  EXPECT_THAT(requests[4], StartsWith("GET /v1/models?after=b%26c HTTP/1.1\r\n"));
+}
+
+TEST(Client, GivesOutputsNamesThatAreSafeForLocalFiles) {
+  ScriptedServer server({ScriptedServer::answer(
+      200,
+      R"({"outputs":[{"file_name":"\u001b[2Ja\n.png"},{"file_name":"../../.profile"},{"file_name":"a b.png"},{}]})")});
+
+  const auto result = make_client(server, 0).result({"echo", "mmsu_1"});
+
+  ASSERT_TRUE(result) << result.error().message;
+  ASSERT_THAT(result->outputs, SizeIs(4));
+  EXPECT_EQ(result->outputs[0].file_name, "_[2Ja_.png");
+  EXPECT_EQ(result->outputs[1].file_name, "_profile");
+  EXPECT_EQ(result->outputs[2].file_name, "a b.png");
+  EXPECT_EQ(result->outputs[3].file_name, "");
+}
+
+TEST(Client, CutsALongRetryAfterToAMinute) {
+  const auto wait_of = [](const std::string& header) {
+    ScriptedServer server({ScriptedServer::answer(503, "{}", header)});
+    return make_client(server, 0).submit("echo", "{}").error().retry_after;
+  };
+
+  EXPECT_EQ(wait_of("Retry-After: 7\r\n"), std::chrono::seconds{7});
+  EXPECT_EQ(wait_of("Retry-After: 86400\r\n"), std::chrono::seconds{60});
+  EXPECT_EQ(wait_of("Retry-After: 99999999999999999999\r\n"), std::chrono::seconds{60});
+  EXPECT_EQ(wait_of("Retry-After: -1\r\n"), std::chrono::seconds{0});
 }
 
 TEST(Client, ReadsEveryPageOfTheModels) {

@@ -8,6 +8,7 @@ namespace quern::client {
 namespace {
 
 constexpr std::size_t kIdleHandlesMax = 16;
+constexpr std::chrono::seconds kRetryAfterMax{60};
 constexpr std::size_t kBodyBytesMax = 64 << 20;  // of an answer that is kept in memory
 
 // What the callbacks of one exchange share.
@@ -36,6 +37,15 @@ std::size_t on_body(char* data, std::size_t, std::size_t bytes, void* user) {
   return bytes;
 }
 
+// Whole seconds; a date, which Quern does not send, reads as 0. A server must not put its caller to
+// sleep for a day.
+std::chrono::seconds read_retry_after(std::string_view text) {
+  std::uint32_t seconds = 0;
+  const std::errc error = std::from_chars(text.data(), text.data() + text.size(), seconds).ec;
+  if (error == std::errc::result_out_of_range) return kRetryAfterMax;
+  return std::min(std::chrono::seconds{seconds}, kRetryAfterMax);
+}
+
 std::size_t on_header(char* data, std::size_t, std::size_t bytes, void* user) {
   static constexpr std::string_view kName = "retry-after:";
   std::string_view line(data, bytes);
@@ -46,11 +56,7 @@ std::size_t on_header(char* data, std::size_t, std::size_t bytes, void* user) {
   }
   line.remove_prefix(kName.size());
   while (line.starts_with(' ')) line.remove_prefix(1);
-  int seconds = 0;
-  if (std::from_chars(line.data(), line.data() + line.size(), seconds).ec == std::errc{} &&
-      seconds >= 0) {
-    static_cast<Flight*>(user)->answer.retry_after = std::chrono::seconds{seconds};
-  }
+  static_cast<Flight*>(user)->answer.retry_after = read_retry_after(line);
   return bytes;
 }
 
@@ -138,6 +144,7 @@ Answer Transport::exchange(const Call& call, std::stop_token stop) {
 
   allow_http_only(handle);
   curl_easy_setopt(handle, CURLOPT_URL, call.url.c_str());
+  curl_easy_setopt(handle, CURLOPT_PATH_AS_IS, 1L);  // curl takes an escaped ".." for a step up
   curl_easy_setopt(handle, CURLOPT_USERAGENT, options_.user_agent.c_str());
   curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, reason);

@@ -31,9 +31,9 @@ struct Answer {
   int status = 0;  // 0: no answer came, `failure` says why
   std::string body;
   std::string failure;
-  bool stopped = false;      // by the stop token
-  bool sink_failed = false;  // the sink said false
-  std::chrono::milliseconds retry_after{0};
+  bool stopped = false;                      // by the stop token
+  bool sink_failed = false;                  // the sink said false
+  std::chrono::milliseconds retry_after{0};  // as the server asks, at most a minute
 };
 
 struct TransportOptions {

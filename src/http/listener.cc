@@ -49,7 +49,7 @@ std::string peer_ip_of(const TcpSocket& socket) {
 
 }  // namespace
 
-Result<TcpEndpoint> resolve_listen_address(std::string_view text) {
+Result<ListenAddress> parse_listen_address(std::string_view text) {
   const std::size_t colon = text.rfind(':');
   const auto port =
       colon == std::string_view::npos ? std::nullopt : parse_port(text.substr(colon + 1));
@@ -57,19 +57,24 @@ Result<TcpEndpoint> resolve_listen_address(std::string_view text) {
   const bool has_brackets = host.starts_with('[') && host.ends_with(']');
   if (has_brackets) host = host.substr(1, host.size() - 2);
   if (!port || host.empty() || (!has_brackets && host.find(':') != std::string_view::npos)) {
-    return fail(ErrorCode::invalid_argument,
-                "Cannot listen on '" + std::string(text) + "': " + std::string(kAddressForms));
+    return fail(ErrorCode::invalid_argument, std::string(kAddressForms));
   }
+  return ListenAddress{std::string(host), *port};
+}
+
+Result<TcpEndpoint> resolve_listen_address(std::string_view text) {
+  const auto cannot = [text](ErrorCode code, const std::string& why) {
+    return fail(code, "Cannot listen on '" + std::string(text) + "': " + why);
+  };
+  const auto parsed = parse_listen_address(text);
+  if (!parsed) return cannot(parsed.error().code, parsed.error().message);
   IoError error;
-  const auto address = asio::ip::make_address(host, error);
-  if (!error) return TcpEndpoint(address, *port);
+  const auto address = asio::ip::make_address(parsed->host, error);
+  if (!error) return TcpEndpoint(address, parsed->port);
   asio::io_context context;
   const auto found =
-      tcp::resolver(context).resolve(std::string(host), std::to_string(*port), error);
-  if (error || found.empty()) {
-    return fail(ErrorCode::unavailable,
-                "Cannot listen on '" + std::string(text) + "': " + error.message());
-  }
+      tcp::resolver(context).resolve(parsed->host, std::to_string(parsed->port), error);
+  if (error || found.empty()) return cannot(ErrorCode::unavailable, error.message());
   return found.begin()->endpoint();
 }
 

@@ -99,6 +99,17 @@ struct TlsFiles {
   std::filesystem::path key;   // PEM
 };
 
+/// TLS needs both, and that they go together. Errors: invalid_argument, naming the file.
+Result<void> check_tls_files(const TlsFiles& files);
+
+struct ListenAddress {
+  std::string host;  // a name or an address, without brackets
+  std::uint16_t port = 0;
+};
+
+/// "127.0.0.1:8080", "[::1]:0", "localhost:8080"; no name is looked up. Errors: invalid_argument.
+Result<ListenAddress> parse_listen_address(std::string_view text);
+
 struct ServerOptions {
   std::string listen = "127.0.0.1:8080";  // host:port or [host]:port; port 0: any free one
   unsigned threads = 0;                   // 0: one per core

@@ -2,16 +2,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
+#include <sys/stat.h>
 
-#include <cstdio>
 #include <fstream>
 #include <memory>
 
 #include "http/raw_client.h"
+#include "testing/certificate.h"
 #include "testing/temp_folder.h"
 
 namespace quern::http {
@@ -20,29 +18,11 @@ namespace {
 using std::chrono::milliseconds;
 
 struct Free {
-  void operator()(EVP_PKEY* key) const { ::EVP_PKEY_free(key); }
-  void operator()(X509* cert) const { ::X509_free(cert); }
   void operator()(SSL_CTX* context) const { ::SSL_CTX_free(context); }
   void operator()(SSL* ssl) const { ::SSL_free(ssl); }
-  void operator()(std::FILE* file) const { std::fclose(file); }
 };
 template <typename T>
 using Owned = std::unique_ptr<T, Free>;
-
-/// Writes a new key and a certificate that it has signed itself.
-void write_certificate(const TlsFiles& files) {
-  const Owned<EVP_PKEY> key(::EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"));
-  const Owned<X509> cert(::X509_new());
-  ::ASN1_INTEGER_set(::X509_get_serialNumber(cert.get()), 1);
-  ::X509_gmtime_adj(::X509_getm_notBefore(cert.get()), 0);
-  ::X509_gmtime_adj(::X509_getm_notAfter(cert.get()), 3'600);
-  ::X509_set_pubkey(cert.get(), key.get());
-  ::X509_sign(cert.get(), key.get(), ::EVP_sha256());
-  const Owned<std::FILE> key_file(std::fopen(files.key.c_str(), "w"));
-  ::PEM_write_PrivateKey(key_file.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-  const Owned<std::FILE> cert_file(std::fopen(files.cert.c_str(), "w"));
-  ::PEM_write_X509(cert_file.get(), cert.get());
-}
 
 /// A TLS session over a RawClient's socket.
 class TlsClient {
@@ -208,6 +188,11 @@ TEST_F(TlsServer, SaysWhichFileIsWrong) {
   EXPECT_EQ(missing.error().code, ErrorCode::invalid_argument);
   EXPECT_THAT(missing.error().message, testing::HasSubstr("TLS certificate"));
   EXPECT_THAT(missing.error().message, testing::HasSubstr("none.pem"));
+
+  ASSERT_EQ(::mkfifo((folder_.path() / "fifo").c_str(), 0600), 0);
+  const auto fifo = start({.cert = files_.cert, .key = folder_.path() / "fifo"});
+  ASSERT_FALSE(fifo.has_value());
+  EXPECT_THAT(fifo.error().message, testing::HasSubstr("fifo: is no regular file"));
 
   const TlsFiles other{.cert = folder_.path() / "c2.pem", .key = folder_.path() / "k2.pem"};
   write_certificate(other);

@@ -123,9 +123,14 @@ int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* chosen_le
 }
 
 std::unexpected<Error> bad_file(std::string_view what, const std::filesystem::path& path,
-                                const IoError& error) {
-  return fail(ErrorCode::invalid_argument,
-              std::string(what) + " " + path.string() + ": " + error.message());
+                                const std::string& why) {
+  return fail(ErrorCode::invalid_argument, std::string(what) + " " + path.string() + ": " + why);
+}
+
+// OpenSSL would wait at a fifo for somebody who writes to it.
+bool is_special_file(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored);
 }
 
 }  // namespace
@@ -138,16 +143,26 @@ std::unique_ptr<Transport> make_tls_transport(TcpSocket socket, TlsContext& cont
   return std::make_unique<TlsTransport>(std::move(socket), context);
 }
 
+Result<void> check_tls_files(const TlsFiles& files) {
+  auto context = make_tls_context(files);
+  if (!context) return fail(std::move(context));
+  return {};
+}
+
 Result<std::shared_ptr<TlsContext>> make_tls_context(const TlsFiles& files) {
+  constexpr std::string_view kCert = "TLS certificate";
+  constexpr std::string_view kKey = "TLS private key";
+  if (is_special_file(files.cert)) return bad_file(kCert, files.cert, "is no regular file");
+  if (is_special_file(files.key)) return bad_file(kKey, files.key, "is no regular file");
   auto context = std::make_shared<TlsContext>(TlsContext::tls_server);
   ::SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
   ::SSL_CTX_set_mode(context->native_handle(), SSL_MODE_RELEASE_BUFFERS);
   ::SSL_CTX_set_alpn_select_cb(context->native_handle(), choose_protocol, nullptr);
   IoError error;
   context->use_certificate_chain_file(files.cert.string(), error);
-  if (error) return bad_file("TLS certificate", files.cert, error);
+  if (error) return bad_file(kCert, files.cert, error.message());
   context->use_private_key_file(files.key.string(), TlsContext::pem, error);
-  if (error) return bad_file("TLS private key", files.key, error);
+  if (error) return bad_file(kKey, files.key, error.message());
   if (::SSL_CTX_check_private_key(context->native_handle()) != 1) {
     return fail(ErrorCode::invalid_argument, "TLS private key " + files.key.string() +
                                                  " does not belong to the certificate " +

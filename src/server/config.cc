@@ -5,10 +5,11 @@
 #include <map>
 #include <memory>
 #include <set>
-#include <sstream>
 #include <utility>
 
+#include "api/base_url.h"
 #include "catalog/catalog.h"
+#include "http/server.h"
 #include "server/config_table.h"
 
 namespace quern {
@@ -21,7 +22,7 @@ namespace fs = std::filesystem;
 constexpr milliseconds kForever = std::chrono::days{3650};
 constexpr std::uint64_t kGiB = 1ULL << 30U;
 constexpr std::size_t kIncludeDepthMax = 4;
-constexpr std::uintmax_t kSchemaBytesMax = 1 << 20;
+constexpr std::size_t kSchemaBytesMax = 1 << 20;
 constexpr std::size_t kConfigBytesMax = 4 << 20;
 
 // ---- values that need more than a kind
@@ -29,19 +30,30 @@ constexpr std::size_t kConfigBytesMax = 4 << 20;
 
 Complaint set_listen(Settings& settings, const toml::node& node) {
   const auto value = node.value_exact<std::string>();
-  if (!value || value->rfind(':') == std::string::npos)
-    return config::want("\"host:port\", such as \"127.0.0.1:8080\"");
+  if (!value) return config::want("\"host:port\", such as \"127.0.0.1:8080\"");
+  const auto address = http::parse_listen_address(*value);
+  if (!address) return address.error().message;
   settings.http.listen = *value;
   return std::nullopt;
 }
 
 Complaint set_public_url(Settings& settings, const toml::node& node) {
   const auto value = node.value_exact<std::string>();
-  const bool fits =
-      value && (value->empty() || value->starts_with("http://") || value->starts_with("https://"));
-  if (!fits) return config::want("an address such as \"https://queue.example.com\"");
-  settings.public_url = *value;
-  while (settings.public_url.ends_with('/')) settings.public_url.pop_back();
+  if (!value) return config::want("a string such as \"https://queue.example.com\"");
+  auto url = api::parse_public_url(*value);
+  if (!url) return url.error().message;
+  settings.public_url = std::move(*url);
+  return std::nullopt;
+}
+
+Complaint set_trusted_proxies(Settings& settings, const toml::node& node) {
+  static const auto take =
+      config::texts<Settings>([](Settings& s) -> auto& { return s.trusted_proxies; });
+  if (Complaint complaint = take(settings, node)) return complaint;
+  for (const std::string& proxy : settings.trusted_proxies) {
+    const auto block = api::AddressBlock::parse(proxy);
+    if (!block) return block.error().message;
+  }
   return std::nullopt;
 }
 
@@ -134,8 +146,7 @@ const std::vector<ConfigKey<Settings>>& server_keys() {
       {"cors_origins", "strings", "[]", "origins of browser pages that may call; \"*\": all",
        config::texts<S>(FIELD(S, cors_origins))},
       {"trusted_proxies", "strings", "[]",
-       "addresses or networks whose X-Forwarded-* headers count",
-       config::texts<S>(FIELD(S, trusted_proxies))},
+       "addresses or networks whose X-Forwarded-* headers count", set_trusted_proxies},
       {"drain_timeout", "duration", "\"30s\"",
        "how long a stop waits for running tasks before it hands them back",
        config::duration<S>(FIELD(S, drain_timeout), 0ms, 24h)},
@@ -289,18 +300,20 @@ std::unexpected<Error> complain(const fs::path& file, const toml::node& node,
               fmt::format("{}: {}: {}", place(file, node), where, what));
 }
 
-// Whatever `file` is, a device too, it is read no further than a configuration may be long.
-Result<std::string> read_text(const fs::path& file) {
+// Only a regular file is opened: a fifo would hold the start, or a reload, until somebody writes to it.
+Result<std::string> read_text(const fs::path& file, std::size_t bytes_max) {
+  const auto bad = [&](std::string_view what) {
+    return fail(ErrorCode::invalid_argument, fmt::format("{}: {}", file.string(), what));
+  };
+  std::error_code failed;
+  const fs::file_status status = fs::status(file, failed);
+  if (fs::exists(status) && !fs::is_regular_file(status)) return bad("is no regular file");
   std::ifstream stream(file, std::ios::binary);
-  std::string text(kConfigBytesMax + 1, '\0');
+  std::string text(bytes_max + 1, '\0');
   if (stream) stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!stream.is_open() || stream.bad()) {
-    return fail(ErrorCode::invalid_argument, fmt::format("{}: cannot be read", file.string()));
-  }
+  if (!stream.is_open() || stream.bad()) return bad("cannot be read");
   text.resize(static_cast<std::size_t>(stream.gcount()));
-  if (text.size() > kConfigBytesMax) {
-    return fail(ErrorCode::invalid_argument, fmt::format("{}: is over 4 MiB", file.string()));
-  }
+  if (text.size() > bytes_max) return bad(fmt::format("is over {} MiB", bytes_max >> 20U));
   return text;
 }
 
@@ -414,7 +427,7 @@ class Reader {
       return complain(file, node, "include", "files include each other too deeply");
     for (const std::string& name : names.list) {
       const fs::path path = (file.parent_path() / name).lexically_normal();
-      const auto text = read_text(path);
+      const auto text = read_text(path, kConfigBytesMax);
       if (!text) return complain(file, node, "include", text.error().message);
       Result<void> done = read(*text, path, depth + 1);
       if (!done) return done;
@@ -434,6 +447,8 @@ class Reader {
                       "expected { cert = \"cert.pem\", key = \"key.pem\" }");
     }
     settings_.http.tls = http::TlsFiles{file.parent_path() / *cert, file.parent_path() / *key};
+    done = http::check_tls_files(*settings_.http.tls);
+    if (!done) return complain(file, node, "[server] tls", done.error().message);
     return {};
   }
 
@@ -537,15 +552,9 @@ class Reader {
       known->second.give(model);
       return {};
     }
-    std::ifstream stream(path, std::ios::binary);
-    const std::uintmax_t bytes = failed ? 0 : fs::file_size(path, failed);
-    if (!stream || failed)
-      return complain(file, *node, section, fmt::format("{} cannot be read", path.string()));
-    if (bytes > kSchemaBytesMax)
-      return complain(file, *node, section, fmt::format("{} is over 1 MiB", path.string()));
-    std::ostringstream text;
-    text << stream.rdbuf();
-    Result<json::value> document = parse_json(text.str());
+    const auto text = read_text(path, kSchemaBytesMax);
+    if (!text) return complain(file, *node, section, text.error().message);
+    Result<json::value> document = parse_json(*text);
     if (!document)
       return complain(file, *node, section, fmt::format("{}: {}", *name, document.error().message));
     if (!document->is_object())
@@ -613,13 +622,13 @@ Result<Settings> parse_settings(std::string_view text, const fs::path& file) {
 }
 
 Result<Settings> load_settings(const fs::path& file) {
-  const Result<std::string> text = read_text(file);
+  const Result<std::string> text = read_text(file, kConfigBytesMax);
   if (!text) return std::unexpected(text.error());
   return parse_settings(*text, file);
 }
 
 Result<Settings> default_settings(const fs::path& models_file, const fs::path& data) {
-  const Result<std::string> text = read_text(models_file);
+  const Result<std::string> text = read_text(models_file, kConfigBytesMax);
   if (!text) return std::unexpected(text.error());
   Settings settings;
   settings.data = fs::absolute(data).lexically_normal();

@@ -2,10 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <sstream>
 
+#include "testing/certificate.h"
 #include "testing/temp_folder.h"
 
 namespace quern {
@@ -34,6 +36,7 @@ class Config : public ::testing::Test {
 TEST_F(Config, ReadsEverySectionWithItsUnits) {
   fs::create_directories(folder_.path() / "speech");
   std::ofstream(folder_.path() / "speech/schema.json") << R"({"title":"Say it","type":"object"})";
+  write_certificate({.cert = folder_.path() / "c.pem", .key = folder_.path() / "k.pem"});
 
   const auto settings = load(R"(
 [server]
@@ -41,6 +44,7 @@ listen = "[::1]:0"
 public_url = "https://q.example/"
 body_max = "2MiB"
 idle_timeout = "5s"
+trusted_proxies = ["10.0.0.0/8", "::1"]
 tls = { cert = "c.pem", key = "k.pem" }
 [store]
 url = "sqlite:store"
@@ -77,7 +81,7 @@ aliases = ["acme/speech"]
   EXPECT_EQ(settings->models[0].executor.dir, folder_.path() / "speech");
   EXPECT_EQ(settings->models[0].executor.env.at("A"), "b");
   EXPECT_THAT(settings->warnings, SizeIs(1));
-  EXPECT_THAT(settings->warnings[0], HasSubstr("quern.toml:14: key demo"));
+  EXPECT_THAT(settings->warnings[0], HasSubstr("quern.toml:15: key demo"));
 }
 
 TEST_F(Config, CompilesASchemaOnceForAllModelsThatNameItsFile) {
@@ -120,8 +124,24 @@ TEST_F(Config, HasDefaultsForEverything) {
 }
 
 TEST_F(Config, NamesFileLineAndWhatWasExpected) {
+  ASSERT_EQ(::mkfifo((folder_.path() / "fifo").c_str(), 0600), 0);
+  std::ofstream(folder_.path() / "long.toml") << std::string((4 << 20) + 1, '#');
   const std::pair<const char*, const char*> cases[] = {
       {"[server]\nlisten = 8080", "quern.toml:2: [server] listen: expected \"host:port\""},
+      {"[server]\nlisten = \"127.0.0.1:99999\"",
+       "quern.toml:2: [server] listen: expected host:port or [host]:port"},
+      {"[server]\nlisten = \"::1:80\"",
+       "quern.toml:2: [server] listen: expected host:port or [host]:port"},
+      {"[server]\npublic_url = \"http://x/?a#b\"",
+       "quern.toml:2: [server] public_url: expected http(s)://host[:port][/path], got \"http://x/"},
+      {"[server]\npublic_url = \"queue.example\"",
+       "quern.toml:2: [server] public_url: expected http(s)://host[:port][/path]"},
+      {"[server]\npublic_url = 1", "quern.toml:2: [server] public_url: expected a string"},
+      {"[server]\ntrusted_proxies = [\"10.0.0.1\", \"nonsense\"]",
+       "quern.toml:2: [server] trusted_proxies: expected an address or a block such as 10.0.0.0/8, "
+       "got \"nonsense\""},
+      {"[server]\n\ntls = { cert = \"none.pem\", key = \"none.pem\" }",
+       "quern.toml:3: [server] tls: TLS certificate "},
       {"[server]\nbody_max = \"ten\"", "quern.toml:2: [server] body_max: "},
       {"[server]\nbody_max = \"1TiB\"", "quern.toml:2: [server] body_max: "},
       {"[server]\nidle_timeout = 5",
@@ -152,7 +172,16 @@ TEST_F(Config, NamesFileLineAndWhatWasExpected) {
       {"\ninclude = [\"none.toml\"]", "quern.toml:2: include: "},
       {"include = [\"none.toml\"]", "none.toml: cannot be read"},
       {"include = [\".\"]", "quern.toml:1: include: "},
-      {"include = [\"/dev/zero\"]", "/dev/zero: is over 4 MiB"},
+      {"include = [\"/dev/zero\"]", "quern.toml:1: include: /dev/zero: is no regular file"},
+      {"\ninclude = [\"fifo\"]", "quern.toml:2: include: "},
+      {"include = [\"fifo\"]", "fifo: is no regular file"},
+      {"include = [\"long.toml\"]", "long.toml: is over 4 MiB"},
+      {"[[model]]\nid = \"a\"\nexecutor = { kind = \"echo\" }\nschema = \"fifo\"",
+       "quern.toml:4: [[model]] a schema: "},
+      {"[[model]]\nid = \"a\"\nexecutor = { kind = \"echo\" }\nschema = \"fifo\"",
+       "fifo: is no regular file"},
+      {"[[model]]\nid = \"a\"\nexecutor = { kind = \"echo\" }\nschema = \"long.toml\"",
+       "long.toml: is over 1 MiB"},
       {"include = [\"quern.toml\"]", "files include each other too deeply"},
       {"[server\n", "quern.toml:1"},
   };
@@ -161,6 +190,15 @@ TEST_F(Config, NamesFileLineAndWhatWasExpected) {
     EXPECT_NE(message, "accepted") << text;
     EXPECT_THAT(message, HasSubstr(expected)) << text;
   }
+}
+
+TEST_F(Config, DoesNotWaitAtAFifo) {
+  ASSERT_EQ(::mkfifo((folder_.path() / "quern.toml").c_str(), 0600), 0);
+
+  const auto settings = load_settings(folder_.path() / "quern.toml");
+
+  ASSERT_FALSE(settings);
+  EXPECT_THAT(settings.error().message, HasSubstr("quern.toml: is no regular file"));
 }
 
 TEST_F(Config, NamesTheFirstEntryThatDoesNotGoWithTheOthers) {

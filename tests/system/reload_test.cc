@@ -53,8 +53,8 @@ class KeptConnection {
 
 class ReloadTest : public SystemTest {
  protected:
-  void reload(const std::string& text) {
-    server_->write_config(text);
+  void reload(const std::string& text, const std::string& server_keys = "") {
+    server_->write_config(text, server_keys);
     server_->signal(SIGHUP);
   }
   void wait_for_log(const std::string& words) {
@@ -113,6 +113,24 @@ TEST_F(ReloadTest, RefusesABrokenFileAndKeepsTheOldConfiguration) {
   ASSERT_TRUE(task) << task.error().message;
   EXPECT_TRUE(caller.wait(*task));
   EXPECT_EQ(caller.submit("later", "{}").error().http_status, 404);
+}
+
+TEST_F(ReloadTest, RefusesWhatTheNextStartWouldRefuse) {
+  serve(config());
+  const std::pair<const char*, const char*> cases[] = {
+      {"trusted_proxies = [\"nonsense\"]", "quern.toml:3: [server] trusted_proxies: "},
+      {"public_url = \"http://x/?a#b\"", "quern.toml:3: [server] public_url: "},
+      {"tls = { cert = \"none.pem\", key = \"none.pem\" }", "quern.toml:3: [server] tls: "},
+  };
+
+  for (const auto& [server_keys, words] : cases) {
+    reload(config(kNewModel), server_keys);
+    wait_for_log(words);
+  }
+
+  EXPECT_EQ(server_->log().find("configuration reloaded"), std::string::npos) << server_->log();
+  EXPECT_EQ(server_->log().find("at the next start only"), std::string::npos) << server_->log();
+  EXPECT_EQ(client().submit("later", "{}").error().http_status, 404);
 }
 
 TEST_F(ReloadTest, EndsTheWaitingTasksOfAModelThatIsGone) {

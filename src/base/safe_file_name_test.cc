@@ -1,8 +1,7 @@
+#include "base/safe_file_name.h"
+
 #include <gtest/gtest.h>
 
-#include <string>
-
-#include "artifact/artifact_store.h"
 #include "base/utf8.h"
 #include "testing/seeded_random.h"
 

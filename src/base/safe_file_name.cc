@@ -1,8 +1,7 @@
-#include <algorithm>
-#include <string>
-#include <string_view>
+#include "base/safe_file_name.h"
 
-#include "artifact/artifact_store.h"
+#include <algorithm>
+
 #include "base/utf8.h"
 
 namespace quern {

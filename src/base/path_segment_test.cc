@@ -1,0 +1,22 @@
+#include "base/path_segment.h"
+
+#include <gtest/gtest.h>
+
+namespace quern {
+namespace {
+
+TEST(PathSegment, KeepsIdsAsTheyAre) {
+  EXPECT_EQ(percent_encode_segment("mmsu_01m82-A.b..c"), "mmsu_01m82-A.b..c");
+  EXPECT_EQ(percent_encode_segment(""), "");
+}
+
+TEST(PathSegment, EscapesWhatWouldLeadElsewhere) {
+  EXPECT_EQ(percent_encode_segment("../a?b#c"), "..%2Fa%3Fb%23c");
+  EXPECT_EQ(percent_encode_segment("e%63ho"), "e%2563ho");
+  EXPECT_EQ(percent_encode_segment("."), "%2E");
+  EXPECT_EQ(percent_encode_segment(".."), "%2E%2E");
+  EXPECT_EQ(percent_encode_segment("\xc3\xbc\n"), "%C3%BC%0A");
+}
+
+}  // namespace
+}  // namespace quern
