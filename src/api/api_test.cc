@@ -346,6 +346,30 @@ TEST_F(ApiTest, StreamsOnlyTheLogEntriesThatAreNew) {
   EXPECT_EQ(text.find("first"), text.rfind("first"));
 }
 
+TEST_F(ApiTest, LeavesAConnectionFreeAfterTheHeadOfAStream) {
+  const int caller = connect();
+  const std::string heads = "Host: h\r\nAuthorization: Key secret\r\n";
+  const std::string both = "HEAD /fal/quern/echo/requests/" + std::string(kId) +
+                           "/status/stream HTTP/1.1\r\n" + heads + "\r\nGET /healthz HTTP/1.1\r\n" +
+                           heads + "Connection: close\r\n\r\n";
+
+  ASSERT_EQ(::send(caller, both.data(), both.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(both.size()));
+
+  EXPECT_EQ(count_of("HTTP/1.1 200 OK", read_all(caller)), 2U);
+}
+
+TEST_F(ApiTest, AnswersAHeldCallerThatEndsItsSideOfTheConnection) {
+  const int held = connect();
+  ask(held, "GET /v1/queue/echo/requests/" + std::string(kId) + "/status?wait=60");
+  ASSERT_TRUE(queue_.wait_for_watches(1));
+
+  ::shutdown(held, SHUT_WR);
+
+  EXPECT_TRUE(holds(read_all(held), {"HTTP/1.1 200 OK", R"("status":"IN_PROGRESS")"}));
+  EXPECT_TRUE(queue_.wait_for_watches(0));
+}
+
 // A program that prints a line again and again, which is read in pieces.
 TEST_F(ApiTest, StreamsEachOfManyLogEntriesThatAreEqual) {
   const LogEntry same{clock_.now().wall, LogSeverity::info, false, "same"};

@@ -118,6 +118,7 @@ void open_stream(CallPtr call, Result<TaskView> view) {
   if (!view) return answer_look_up_error(std::move(call), view.error());
   if (!is_endpoint_of(*call, *view)) return answer_fault(std::move(call), kTaskNotFound);
   Context& context = call->context;
+  const bool is_head_only = call->request().method == http::Method::head;
   auto stream = std::make_shared<StatusStream>(context, *make_query(*call), place_of(*call));
   call->exchange->on_disconnect([weak = std::weak_ptr<StatusStream>(stream)] {
     if (const auto open = weak.lock()) open->end();
@@ -126,6 +127,7 @@ void open_stream(CallPtr call, Result<TaskView> view) {
       make_response(*call, 200, "text/event-stream; charset=utf-8", view->id.to_string());
   head.head += "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\n";
   http::StreamWriter writer = answer_stream(std::move(call), std::move(head));
+  if (is_head_only) return;  // ends with the head
   stream->open(std::move(writer), std::move(*view));
 }
 

@@ -62,12 +62,12 @@ class HeldAnswer final : public WatchedTask {
     if (CallPtr call = take()) answer_view(std::move(call), view);
   }
 
-  // Nobody is there to answer. This may come from within the exchange's own on_disconnect(), so it is not ended here.
+  // The caller has left, or has only ended its side of the connection: whoever is there still gets what is known. This
+  // may come from within the exchange's own on_disconnect(), so it is not answered here.
   void let_go() {
-    CallPtr call = take();
-    if (!call) return;
-    context_.timers.call_after(std::chrono::milliseconds{0},
-                               [call = std::move(call)] { call->exchange.reset(); });
+    context_.timers.call_after(std::chrono::milliseconds{0}, [weak = weak_from_this()] {
+      if (const auto held = weak.lock()) static_cast<HeldAnswer&>(*held).end();
+    });
   }
 
   // The call, for whoever asks first.

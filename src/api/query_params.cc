@@ -8,7 +8,7 @@
 namespace quern::api {
 namespace {
 
-constexpr double kSecondsMax = 365.0 * 24 * 3600;
+constexpr double kSecondsMax = 366.0 * 24 * 3600;  // the longest start timeout
 
 bool is_plain(std::string_view text) { return text.find_first_of("%+") == std::string_view::npos; }
 

@@ -160,7 +160,10 @@ void append_file_facts(std::string& out, const Output& output) {
   const auto add = [&](std::string_view name, std::uint64_t value) {
     if (value != 0) append_all(out, name, DecimalText(value));
   };
-  if (!output.file_key.empty()) add(R"(,"file_size":)", output.file_bytes);
+  // That a file is empty is known.
+  if (!output.file_key.empty()) {
+    append_all(out, R"(,"file_size":)", DecimalText(output.file_bytes));
+  }
   add(R"(,"width":)", output.width);
   add(R"(,"height":)", output.height);
   if (output.duration > 0 && std::isfinite(output.duration)) {

@@ -170,5 +170,14 @@ TEST(TaskJson, WritesSecondsExactly) {
   EXPECT_EQ(seconds(-5), "0.0");
 }
 
+TEST(TaskJson, TellsThatAFileIsEmpty) {
+  TaskView view;
+  view.state = TaskState::succeeded;
+  view.outputs = {{.type = OutputType::file, .file_key = "key", .file_name = "e.txt"}};
+
+  EXPECT_NE(result_json(TaskPlace{}, view).find(R"("file_name":"e.txt","file_size":0)"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace quern::api

@@ -210,8 +210,8 @@ Result<std::unique_ptr<ArtifactStore>> ArtifactStore::open(const fs::path& data,
   return std::unique_ptr<ArtifactStore>(new ArtifactStore(std::move(impl)));
 }
 
-Result<AttemptFolders> ArtifactStore::make_folders(const TaskId& task, std::uint32_t attempt) {
-  return impl_->work.make(fmt::format("{}-{}", task.to_string(), attempt));
+Result<AttemptFolders> ArtifactStore::make_folders(const TaskId& task, std::uint64_t lease_token) {
+  return impl_->work.make(fmt::format("{}-{}", task.to_string(), lease_token));
 }
 
 void ArtifactStore::remove_folders(const AttemptFolders& folders) {

@@ -23,7 +23,7 @@ namespace quern {
 
 /// The folders of one attempt, made empty, readable by the owner only.
 struct AttemptFolders {
-  std::filesystem::path root;    // <data>/work/<task id>-<attempt>
+  std::filesystem::path root;    // <data>/work/<task id>-<lease token>
   std::filesystem::path output;  // root/output: where the runner writes
   std::filesystem::path input;   // root/input: files that stand for URLs in the input
   std::filesystem::path temp;    // root/tmp: the runner's TMPDIR
@@ -60,7 +60,9 @@ class ArtifactStore {
                                                      Random& random);
   ~ArtifactStore();
 
-  Result<AttemptFolders> make_folders(const TaskId& task, std::uint32_t attempt);
+  /// Of an attempt alone: a task that is retried begins again with attempt 1, and the folders of its
+  /// last one may still be there.
+  Result<AttemptFolders> make_folders(const TaskId& task, std::uint64_t lease_token);
   /// With all that is in them; nothing for the empty ones of an executor that uses no files.
   void remove_folders(const AttemptFolders& folders);
 

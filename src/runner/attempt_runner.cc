@@ -98,13 +98,12 @@ Outcome AttemptRunner::stopped_outcome(const RunningAttempt& attempt) const {
 AttemptRunner::Ran AttemptRunner::run(RunningAttempt& attempt, Executor& executor) const {
   AttemptFolders folders;
   if (executor.uses_files()) {
-    auto made = store_.make_folders(attempt.lease().task, attempt.claim().attempt);
+    auto made = store_.make_folders(attempt.lease().task, attempt.lease().token);
     if (!made) return not_started("no folders: " + made.error().message);
     folders = std::move(*made);
   }
   Ran ran = run_in(folders, attempt, executor);
   if (ran.not_started) {
-    // Now: the next attempt has the same number, and so the same folders.
     store_.remove_folders(folders);
   } else {
     ran.folders = std::move(folders);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <cstdio>
+#include <fstream>
 
 #include "tests/system/system_fixture.h"
 #include "tests/system/task_history.h"
@@ -128,6 +129,25 @@ TEST_F(AdminTest, ShowsEachAttemptInTheStatus) {
                     HasSubstr("attempt 2 failed: exit 7")));
   EXPECT_THAT(shown.text, Not(HasSubstr("out of paint")));
   EXPECT_THAT(quern("status " + id + " --model broken --logs").text, HasSubstr("out of paint"));
+}
+
+// What is left of the attempt before may still be there when a retry begins.
+TEST_F(AdminTest, RetriesATaskInAFolderThatNoAttemptHadBefore) {
+  serve(config(process_model("where", "cat >/dev/null\necho \"$TMPDIR\" >>places\nexit 7\n",
+                             "attempts = 1")));
+  Client caller = client();
+  const auto task = caller.submit("where", "{}");
+  ASSERT_TRUE(task) << task.error().message;
+  EXPECT_FALSE(caller.wait(*task));
+
+  ASSERT_EQ(quern("admin retry " + task->request_id).code, 0);
+  EXPECT_FALSE(caller.wait(*task));
+
+  std::ifstream file(folder_.path() / "where" / "places");
+  std::string first;
+  std::string second;
+  ASSERT_TRUE(std::getline(file, first) && std::getline(file, second));
+  EXPECT_NE(first, second);
 }
 
 TEST_F(AdminTest, RetriesAFailedTaskAndPurgesAnEndedOne) {

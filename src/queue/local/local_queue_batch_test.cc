@@ -99,7 +99,8 @@ TEST_F(BatchTest, EndsTheTasksOfAModelThatIsGoneThoughACommitFailed) {
   const TaskId id = submit(queue())->id;
   harness_.local().set_disk_full(true);
   serve({{.id = "other"}});
-  EXPECT_FALSE(ask<CancelAnswer>([&](auto reply) { queue().cancel({.id = id}, std::move(reply)); }));
+  EXPECT_FALSE(
+      ask<CancelAnswer>([&](auto reply) { queue().cancel({.id = id}, std::move(reply)); }));
 
   harness_.local().set_disk_full(false);
   harness_.advance(seconds{2});
@@ -181,11 +182,10 @@ TEST_F(BatchTest, TellsOfTheAttemptThatRunsThoughTheClockWasSetBack) {
           .backoff_max = milliseconds{1}}});
   const Claim first = start_one();
   ASSERT_TRUE(ask<TaskState>([&](auto reply) {
-    queue().finish(first.lease,
-                   {.end = AttemptEnd::failed,
-                    .error_type = ErrorType::inference_failure,
-                    .retryable = true},
-                   std::move(reply));
+    queue().finish(
+        first.lease,
+        {.end = AttemptEnd::failed, .error_type = ErrorType::inference_failure, .retryable = true},
+        std::move(reply));
   }));
   harness_.clock().jump_wall(-hours{1});
   harness_.advance(seconds{1});
