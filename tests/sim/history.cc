@@ -410,9 +410,10 @@ void History::compare_task(const TaskId& id) {
   check(got->row == stored->second.row, "a task is seen as it was stored");
   if (task.row.state == TaskState::queued) {
     check(got->position == NaiveQueue::position(naive_.committed(), task), "positions are exact");
-    const auto observed = naive_.committed().observed.find(task.row.model);
-    check(got->eta.has_value() == (observed != naive_.committed().observed.end()),
-          "there is an eta once a run was seen");
+    const bool is_known = naive_.committed().observed.contains(task.row.model) && !task.waiting &&
+                          !naive_.models.at(task.row.model).paused;
+    check(got->eta.has_value() == is_known,
+          "there is an eta once a run was seen, but not in a pause nor between two attempts");
     check(!got->eta || *got->eta >= 0, "no eta is negative");
   } else {
     check(got->progress == task.progress, "progress is the current attempt's");
