@@ -10,6 +10,7 @@ import { create_request, create_tasks, ended_tasks, set_paused, status_request, 
 
 const polled_count = 1000;
 const keys_max = 10_000;
+const spread_polled_count = 5000;
 const restart_patience_ms = 180_000;
 
 /**
@@ -90,7 +91,7 @@ export async function measure_keys_and_models(run) {
     }
     await probe_lives(probed, run, round);
     // As many different polls of each: a list that leaves wrk's cache makes wrk slower, not the server.
-    await probe(probed, run, round, keys_max);
+    await probe(probed, run, round, spread_polled_count);
     for (const { server } of probed) await server.stop();
   }
   return results;

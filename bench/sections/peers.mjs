@@ -47,7 +47,7 @@ export async function measure_peers({ wanted, ...run }) {
 async function measure_lives_beside(nginx, quern, into, { load, seconds }, round) {
   const creates = [create_request("hold")];
   const life = { model: "echo", key, body, seconds: 1 };
-  const rates = await in_turn([quern, nginx], seconds, round, async (server) => {
+  const rates = await in_turn([quern, nginx], seconds - 1, round, async (server) => {
     const { rate } = await (server === nginx ? load.wrk(nginx.url, creates, { seconds: 1, core: 1 }) : load.life(quern.url, life));
     return rate;
   });
