@@ -13,6 +13,7 @@
 #include "api/errors.h"
 #include "api/handlers.h"
 #include "artifact/artifact_store.h"
+#include "base/percent_encode.h"
 
 namespace quern::api {
 namespace {
@@ -75,7 +76,7 @@ void add_content_headers(http::Response& response, const OpenFile& file, std::st
   response.add_header("Content-Disposition",
                       fmt::format("{}; filename*=UTF-8''{}",
                                   is_shown_inline(file.content_type) ? "inline" : "attachment",
-                                  http::percent_encode(name)));
+                                  percent_encode(name)));
 }
 
 http::Response unsatisfiable(const Call& call, const OpenFile& file) {

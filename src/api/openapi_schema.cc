@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/assert.h"
+#include "base/percent_encode.h"
 #include "http/message.h"
 
 namespace quern::api {
@@ -63,7 +64,7 @@ std::string escape(std::string_view name) {
 // A name as one step of a pointer in a URI; `$defs` stays readable.
 std::string fragment_of(std::string_view name) {
   const bool is_keyword = name.starts_with('$');
-  return (is_keyword ? "$" : "") + http::percent_encode(escape(name.substr(is_keyword ? 1 : 0)));
+  return (is_keyword ? "$" : "") + percent_encode(escape(name.substr(is_keyword ? 1 : 0)));
 }
 
 // What the value under a keyword, or under a member of one, is.

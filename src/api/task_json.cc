@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/json.h"
+#include "base/percent_encode.h"
 #include "base/text.h"
 
 namespace quern::api {
@@ -144,7 +145,7 @@ void append_log(std::string& out, const LogEntry& entry) {
 
 void append_file_url(std::string& out, std::string_view base, const Output& output) {
   append_all(out, R"("url":")", base, "/files/", output.file_key, "/",
-             http::percent_encode(output.file_name), "\"");
+             percent_encode(output.file_name), "\"");
 }
 
 // Everything of a file that is known, each with a comma before it.

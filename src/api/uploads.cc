@@ -13,6 +13,7 @@
 #include "api/task_json.h"
 #include "artifact/artifact_store.h"
 #include "base/assert.h"
+#include "base/percent_encode.h"
 #include "base/safe_file_name.h"
 
 namespace quern::api {
@@ -86,7 +87,7 @@ void answer_upload_error(CallPtr call, const Error& error) {
 std::string file_url(const Call& call, std::string_view key, std::string_view name) {
   std::string url;
   call.context.base_urls.append_to(url, call.request(), call.heads);
-  return url + "/files/" + std::string(key) + "/" + http::percent_encode(name);
+  return url + "/files/" + std::string(key) + "/" + percent_encode(name);
 }
 
 using Finished = void (*)(CallPtr, const Output&);
@@ -158,7 +159,7 @@ void answer_initiated(CallPtr call) {
 
   std::string upload_url;
   context.base_urls.append_to(upload_url, call->request(), call->heads);
-  upload_url += "/fal/storage/upload/" + token + "/" + http::percent_encode(name);
+  upload_url += "/fal/storage/upload/" + token + "/" + percent_encode(name);
   json::object out{{"upload_url", upload_url},
                    {"file_url", file_url(*call, context.upload_links.file_key(*nonce), name)}};
   answer_json(std::move(call), 200, json::serialize(out));

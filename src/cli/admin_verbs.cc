@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "base/path_segment.h"
+#include "base/percent_encode.h"
 #include "base/units.h"
 #include "cli/table.h"
 

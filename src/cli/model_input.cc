@@ -5,7 +5,7 @@
 #include <iostream>
 #include <sstream>
 
-#include "base/path_segment.h"
+#include "base/percent_encode.h"
 
 namespace quern {
 namespace {

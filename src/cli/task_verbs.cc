@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "base/path_segment.h"
+#include "base/percent_encode.h"
 #include "base/units.h"
 #include "cli/progress_view.h"
 #include "cli/request_log.h"

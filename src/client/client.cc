@@ -7,7 +7,7 @@
 #include <system_error>
 
 #include "base/json.h"
-#include "base/path_segment.h"
+#include "base/percent_encode.h"
 #include "base/random.h"
 #include "base/safe_file_name.h"
 #include "client/transport.h"

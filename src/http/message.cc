@@ -80,11 +80,6 @@ constexpr auto kPhraseTable = [] {
   return table;
 }();
 
-constexpr bool is_unreserved(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-         c == '.' || c == '_' || c == '~';
-}
-
 /// RFC 9110 §5.5: visible characters, bytes above 127, space and tab.
 constexpr bool is_field_value_char(char c) {
   const auto byte = static_cast<unsigned char>(c);
@@ -158,23 +153,6 @@ std::optional<std::string> percent_decode(std::string_view text) {
     if (byte < 0) return std::nullopt;
     out += static_cast<char>(byte);
     i += 2;
-  }
-  return out;
-}
-
-std::string percent_encode(std::string_view text) {
-  static constexpr std::string_view kHex = "0123456789ABCDEF";
-  std::string out;
-  out.reserve(text.size());
-  for (const char c : text) {
-    if (is_unreserved(c)) {
-      out += c;
-      continue;
-    }
-    const auto byte = static_cast<unsigned char>(c);
-    out += '%';
-    out += kHex[byte >> 4U];
-    out += kHex[byte & 15U];
   }
   return out;
 }

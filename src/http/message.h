@@ -59,8 +59,6 @@ std::string_view reason_phrase(unsigned status);
 
 /// "%41" -> "A"; nullopt on a broken escape. '+' stays.
 std::optional<std::string> percent_decode(std::string_view text);
-/// Everything but unreserved characters as %XX.
-std::string percent_encode(std::string_view text);
 /// A query split into decoded names and values, '+' as space; broken escapes stay as they are.
 std::vector<std::pair<std::string, std::string>> parse_query(std::string_view query);
 

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/assert.h"
+#include "base/percent_encode.h"
 #include "http/message.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/percent_encode.h"
+
 namespace quern::http {
 namespace {
 

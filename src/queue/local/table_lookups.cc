@@ -35,7 +35,7 @@ constexpr auto kSql = std::to_array<std::string_view>({
     "SELECT " QUERN_LOG_COLUMNS " FROM log WHERE seq = ? ORDER BY number",
     "SELECT seq, chance, outputs FROM ended WHERE ended < ? ORDER BY ended LIMIT ?",
     "SELECT ended FROM ended ORDER BY ended LIMIT 1",
-    // Clocks are set back: the first to be made need not be the oldest.
+    // Among as many as are forgotten at a time: clocks are set back, so the first need not be the oldest.
     "SELECT created FROM (SELECT created FROM idempotency ORDER BY seq LIMIT 500) ORDER BY created "
     "LIMIT 1",
 });
@@ -49,6 +49,18 @@ Result<std::optional<WallTime>> read_first_time(Statement& query) {
   if (code == kSqliteDone) return std::nullopt;
   if (code != kSqliteRow) return std::unexpected(read_error(code));
   return wall_time(query.integer(0));
+}
+
+/// Of rows that begin with the name's number.
+template <typename Name, typename Read>
+Result<std::vector<Name>> read_names(Statement& query, Read read) {
+  auto rows = read_all<std::pair<std::size_t, Name>>(query, [&](Statement& row) {
+    return std::pair(static_cast<std::size_t>(row.integer(0)), read(row));
+  });
+  if (!rows) return fail(std::move(rows));
+  std::vector<Name> names;
+  for (auto& [number, name] : *rows) put_name(names, number, std::move(name));
+  return names;
 }
 
 /// Goes along the live tasks and reads the inputs that are in their rows.
@@ -122,22 +134,6 @@ Result<LogPosition> TableLookups::log_position() {
   if (!applied) return std::unexpected(applied.error());
   return LogPosition{static_cast<std::uint64_t>(*seed), static_cast<std::uint64_t>(*applied)};
 }
-
-namespace {
-
-/// Of rows that begin with the name's number.
-template <typename Name, typename Read>
-Result<std::vector<Name>> read_names(Statement& query, Read read) {
-  auto rows = read_all<std::pair<std::size_t, Name>>(query, [&](Statement& row) {
-    return std::pair(static_cast<std::size_t>(row.integer(0)), read(row));
-  });
-  if (!rows) return fail(std::move(rows));
-  std::vector<Name> names;
-  for (auto& [number, name] : *rows) put_name(names, number, std::move(name));
-  return names;
-}
-
-}  // namespace
 
 Result<std::vector<std::string>> TableLookups::key_names() {
   Result<Statement> query = impl_->connection.prepare("SELECT id, name FROM key_name ORDER BY id");

@@ -1,16 +1,16 @@
-#include "base/path_segment.h"
+#include "base/percent_encode.h"
 
 #include <gtest/gtest.h>
 
 namespace quern {
 namespace {
 
-TEST(PathSegment, KeepsIdsAsTheyAre) {
+TEST(PercentEncodeSegment, KeepsIdsAsTheyAre) {
   EXPECT_EQ(percent_encode_segment("mmsu_01m82-A.b..c"), "mmsu_01m82-A.b..c");
   EXPECT_EQ(percent_encode_segment(""), "");
 }
 
-TEST(PathSegment, EscapesWhatWouldLeadElsewhere) {
+TEST(PercentEncodeSegment, EscapesWhatWouldLeadElsewhere) {
   EXPECT_EQ(percent_encode_segment("../a?b#c"), "..%2Fa%3Fb%23c");
   EXPECT_EQ(percent_encode_segment("e%63ho"), "e%2563ho");
   EXPECT_EQ(percent_encode_segment("."), "%2E");
