@@ -10,6 +10,7 @@
 #include "http/message.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace quern;
   using namespace quern::http;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
 
