@@ -47,6 +47,7 @@ void Connection::begin_drain() {
 
 void Connection::close() {
   if (phase_ == Phase::closed) return;
+  const auto keep = shared_from_this();  // the I/O thread's may be the last
   phase_ = Phase::closed;
   disarm();
   transport_->close();

@@ -46,6 +46,7 @@ milliseconds choose_sweep_interval(const Deadlines::Durations& durations) {
 
 IoThread::IoThread(const Deadlines::Durations& durations)
     : context_(kConcurrencyHint),
+      sockets_(context_),
       bell_(context_, make_event()),
       deadlines_(durations),
       sweep_interval_(choose_sweep_interval(durations)),
@@ -84,6 +85,7 @@ void IoThread::finish() {
   post([this] {
     is_finishing_ = true;
     bell_.cancel();
+    sockets_.finish();
     sweep_timer_.cancel();
     wake();  // for those who have rung and were not heard
   });

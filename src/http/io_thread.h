@@ -15,6 +15,7 @@
 #include "base/delayed_wakes.h"
 #include "http/asio.h"
 #include "http/deadlines.h"
+#include "http/ready_set.h"
 
 namespace quern::http {
 
@@ -38,6 +39,7 @@ class IoThread final : public Wakeable, public std::enable_shared_from_this<IoTh
   IoThread& operator=(const IoThread&) = delete;
 
   [[nodiscard]] boost::asio::io_context& context() { return context_; }
+  [[nodiscard]] ReadySet& sockets() { return sockets_; }
 
   void start();
   void run();
@@ -79,6 +81,7 @@ class IoThread final : public Wakeable, public std::enable_shared_from_this<IoTh
   void sweep();
 
   boost::asio::io_context context_;
+  ReadySet sockets_;
   boost::asio::posix::basic_stream_descriptor<Executor> bell_;  // an eventfd
   std::uint64_t rings_ = 0;                                     // read from it, and of no interest
   std::atomic<bool> is_finishing_ = false;                      // bell_ is no longer heard

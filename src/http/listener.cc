@@ -166,12 +166,17 @@ void Listener::serve(TcpSocket socket) {
     state_->refused.add();
     return;
   }
-  state_->accepted.add();
   std::string peer_ip = peer_ip_of(socket);
   IoError ignored;
   socket.non_blocking(true, ignored);
-  auto transport =
-      tls_ ? make_tls_transport(std::move(socket), *tls_) : make_tcp_transport(std::move(socket));
+  auto transport = tls_ ? make_tls_transport(std::move(socket), *tls_)
+                        : make_tcp_transport(std::move(socket), io_->sockets());
+  if (!transport) {
+    state_->connections.remove();
+    state_->accept_failures.add();
+    return;
+  }
+  state_->accepted.add();
   auto connection =
       std::make_shared<Connection>(io_, state_, std::move(transport), std::move(peer_ip));
   io_->add(connection);

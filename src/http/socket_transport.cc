@@ -1,9 +1,14 @@
 #include "http/socket_transport.h"
 
 #include <openssl/ssl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
 
 #include "http/asio_ssl.h"
 #include "http/connection.h"
+#include "http/file_handle.h"
 
 namespace quern::http {
 namespace {
@@ -22,48 +27,90 @@ ReadOutcome outcome_of(const IoError& error) {
   return ended ? ReadOutcome::ended : ReadOutcome::failed;
 }
 
-/// Each handler holds its connection, which owns the transport.
-class TcpTransport final : public Transport {
+/// Asks its socket when the set says so, and no more often: a read that does not fill its memory has emptied the socket.
+class TcpTransport final : public Transport, private ReadySet::Member {
  public:
-  explicit TcpTransport(TcpSocket socket) : socket_(std::move(socket)) {}
+  TcpTransport(FileHandle socket, ReadySet& sockets)
+      : socket_(std::move(socket)), sockets_(sockets) {}
+  ~TcpTransport() override { close(); }
+
+  [[nodiscard]] bool enter_set() { return sockets_.add(socket_.fd(), *this); }
 
   [[nodiscard]] bool is_tls() const override { return false; }
   void handshake() override {
-    asio::post(socket_.get_executor(),
-               [keep = owner_->shared_from_this()] { keep->on_handshake(true); });
+    later([](Connection& owner) { owner.on_handshake(true); });
   }
   void read(std::span<char> into) override {
-    socket_.async_read_some(buffer(into),
-                            [keep = owner_->shared_from_this()](IoError error, std::size_t bytes) {
-                              keep->on_read(bytes, outcome_of(error));
-                            });
+    into_ = into;
+    if (is_readable_) later([this](Connection&) { receive(); });
   }
   void read_raw(std::span<char> into) override { read(into); }
   std::size_t try_write(std::string_view bytes) override {
-    IoError error;  // one that lasts comes again from write()
-    return socket_.write_some(buffer(bytes), error);
+    const ssize_t written = ::send(socket_.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (written < 0) return 0;  // an error that lasts comes again from write()
+    return static_cast<std::size_t>(written);
   }
   void write(std::string_view bytes) override {
-    socket_.async_write_some(
-        buffer(bytes), [keep = owner_->shared_from_this()](IoError error, std::size_t written) {
-          keep->on_written(written, !error);
-        });
+    from_ = bytes;
+    later([this](Connection&) { send(); });
   }
   void shutdown() override {
-    IoError ignored;
-    socket_.shutdown(TcpSocket::shutdown_send, ignored);
-    asio::post(socket_.get_executor(),
-               [keep = owner_->shared_from_this()] { keep->on_shutdown(); });
+    ::shutdown(socket_.fd(), SHUT_WR);
+    later([](Connection& owner) { owner.on_shutdown(); });
   }
   void close() override {
-    IoError ignored;
-    socket_.close(ignored);
+    if (!socket_.is_open()) return;
+    sockets_.remove(socket_.fd(), *this);
+    socket_ = FileHandle();
+    into_ = {};
+    from_ = {};
   }
 
  private:
-  TcpSocket socket_;
+  void on_ready(std::uint32_t events) override {
+    const auto keep = owner_->shared_from_this();
+    is_ended_ |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    is_readable_ |= is_ended_ || (events & EPOLLIN) != 0;
+    if (is_readable_) receive();
+    send();
+  }
+
+  void receive() {
+    if (into_.empty()) return;
+    const ssize_t received = ::recv(socket_.fd(), into_.data(), into_.size(), 0);
+    if (received < 0 && errno == EAGAIN) {
+      is_readable_ = false;
+      return;
+    }
+    // The end is told once, maybe before the last bytes were read.
+    is_readable_ = is_ended_ || received == std::ssize(into_);
+    into_ = {};
+    if (received > 0) return owner_->on_read(static_cast<std::size_t>(received), ReadOutcome::data);
+    owner_->on_read(0, received == 0 ? ReadOutcome::ended : ReadOutcome::failed);
+  }
+
+  void send() {
+    if (from_.empty()) return;
+    const ssize_t sent = ::send(socket_.fd(), from_.data(), from_.size(), MSG_NOSIGNAL);
+    if (sent < 0 && errno == EAGAIN) return;
+    from_ = {};
+    owner_->on_written(static_cast<std::size_t>(std::max<ssize_t>(sent, 0)), sent > 0);
+  }
+
+  template <typename Work>
+  void later(Work work) {
+    asio::post(sockets_.executor(), [keep = owner_->shared_from_this(), work] { work(*keep); });
+  }
+
+  FileHandle socket_;
+  ReadySet& sockets_;
+  std::span<char> into_;   // of the read under way
+  std::string_view from_;  // of the write under way
+  bool is_readable_ = false;
+  bool is_ended_ = false;  // the peer sends no more
 };
 
+/// Each handler holds its connection, which owns the transport.
 class TlsTransport final : public Transport {
  public:
   TlsTransport(TcpSocket socket, TlsContext& context) : stream_(std::move(socket), context) {}
@@ -135,8 +182,10 @@ bool is_special_file(const std::filesystem::path& path) {
 
 }  // namespace
 
-std::unique_ptr<Transport> make_tcp_transport(TcpSocket socket) {
-  return std::make_unique<TcpTransport>(std::move(socket));
+std::unique_ptr<Transport> make_tcp_transport(TcpSocket socket, ReadySet& sockets) {
+  auto transport = std::make_unique<TcpTransport>(FileHandle(socket.release()), sockets);
+  if (!transport->enter_set()) return nullptr;
+  return transport;
 }
 
 std::unique_ptr<Transport> make_tls_transport(TcpSocket socket, TlsContext& context) {

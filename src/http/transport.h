@@ -19,9 +19,10 @@ enum class ReadOutcome : std::uint8_t {
 };
 
 /// Each of handshake, read, write and shutdown ends in one call of the owner's on_… function, on
-/// its I/O thread and never from within the call that began it; the operation keeps the owner alive
-/// until then. After close() they end soon. Concurrency: the owner's I/O thread. One read at a
-/// time, one write at a time.
+/// its I/O thread and never from within the call that began it; after close() soon, or never.
+/// Lifetime: while none of them is called, the owner has to be kept alive by others, as IoThread
+/// does until it is closed. Concurrency: the owner's I/O thread. One read at a time, one write at a
+/// time.
 class Transport {
  public:
   virtual ~Transport() = default;
