@@ -37,15 +37,17 @@ void ReadySet::remove(int socket, const Member& member) {
 void ReadySet::finish() { set_.cancel(); }
 
 void ReadySet::await() {
-  set_.async_wait(boost::asio::posix::descriptor_base::wait_read, [this](boost::system::error_code error) {
-    if (error) return;
-    tell();
-    await();
-  });
+  set_.async_wait(boost::asio::posix::descriptor_base::wait_read,
+                  [this](boost::system::error_code error) {
+                    if (error) return;
+                    tell();
+                    await();
+                  });
 }
 
 void ReadySet::tell() {
-  const int found = ::epoll_wait(set_.native_handle(), events_.data(), static_cast<int>(events_.size()), 0);
+  const int found =
+      ::epoll_wait(set_.native_handle(), events_.data(), static_cast<int>(events_.size()), 0);
   next_ = 0;
   count_ = static_cast<std::size_t>(std::max(found, 0));
   while (next_ < count_) {

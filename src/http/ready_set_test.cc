@@ -41,7 +41,8 @@ struct SocketPair {
 };
 
 struct Socket : ReadySet::Member {
-  explicit Socket(ReadySet& its_set, SocketPair its_pair = {}) : set(its_set), pair(std::move(its_pair)) {
+  explicit Socket(ReadySet& its_set, SocketPair its_pair = {})
+      : set(its_set), pair(std::move(its_pair)) {
     EXPECT_TRUE(set.add(pair.ours.fd(), *this));
   }
   ~Socket() { set.remove(pair.ours.fd(), *this); }
@@ -175,7 +176,8 @@ class TcpTransportTest : public ReadySetTest {
   SocketPair pair_;
   Metrics metrics_;
   std::shared_ptr<ServerState> state_ = std::make_shared<ServerState>(
-      ServerOptions{}, [](Exchange exchange) { std::move(exchange).send({.body = "answered"}); }, metrics_);
+      ServerOptions{}, [](Exchange exchange) { std::move(exchange).send({.body = "answered"}); },
+      metrics_);
 };
 
 TEST_F(TcpTransportTest, SeesAnEndThatCameTogetherWithTheRequest) {
