@@ -19,6 +19,11 @@ bool is_trace_id(std::string_view text) {
   });
 }
 
+std::string choose_trace_id(const RequestHeads& heads, Random& random) {
+  return is_trace_id(heads.request_id) ? std::string(heads.request_id)
+                                       : random_hex(random, kTraceIdRandomBytes);
+}
+
 void answer_preflight(CallPtr call) {
   http::Response response = make_response(*call, 204, "");
   call->context.cors.add_preflight_to(response.head, call->heads);
@@ -50,9 +55,7 @@ void dispatch(CallPtr call) {
   call->snapshot = call->context.snapshots.load();
   call->heads = read_heads(request.headers);
   call->query = request.query;
-  call->trace_id = is_trace_id(call->heads.request_id)
-                       ? std::string(call->heads.request_id)
-                       : random_hex(call->context.deps.random, kTraceIdRandomBytes);
+  call->trace_id = choose_trace_id(call->heads, call->context.deps.random);
   const bool valid = call->path.assign(request.path);
   call->match = match_route(request.method, call->path, valid);
 
@@ -96,9 +99,11 @@ void Api::handle(http::Exchange exchange) {
 
 void Api::reload(std::shared_ptr<const KeyRing> keys, std::shared_ptr<const Catalog> catalog) {
   auto snapshot = std::make_shared<Snapshot>();
-  snapshot->keys = std::move(keys);
+  snapshot->keys = keys;
   snapshot->catalog = std::move(catalog);
   context_->snapshots.store(std::move(snapshot));
+  context_->live.end_if(
+      [&keys](const LiveCall& call) { return keys->find(call.key()) == nullptr; });
 }
 
 void Api::set_draining(bool draining) {
@@ -108,12 +113,11 @@ void Api::set_draining(bool draining) {
 
 void Api::stop() { context_->stop(); }
 
-http::Response Api::protocol_error(unsigned status, std::string_view reason) const {
-  const std::string trace_id = random_hex(context_->deps.random, kTraceIdRandomBytes);
-  http::Response response;
-  response.status = status;
-  response.head = "Content-Type: application/json\r\n";
-  response.add_header("X-Request-Id", trace_id).add_header("X-Fal-Request-Id", trace_id);
+http::Response Api::protocol_error(const http::Request* request, unsigned status,
+                                   std::string_view reason) const {
+  const RequestHeads heads = request != nullptr ? read_heads(request->headers) : RequestHeads();
+  const std::string trace_id = choose_trace_id(heads, context_->deps.random);
+  http::Response response = make_response(*context_, heads, trace_id, status, "application/json");
   response.body = detail_body(reason.empty() ? http::reason_phrase(status) : reason);
   context_->metrics.count(nullptr, status);
   return response;

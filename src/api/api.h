@@ -33,7 +33,8 @@ class Api {
 
   /// The server's handler. Never blocks.
   void handle(http::Exchange exchange);
-  /// Requests from now on see these; those under way keep what they began with.
+  /// Requests from now on see these; those under way keep what they began with, but what is held
+  /// open for a key that is gone ends.
   void reload(std::shared_ptr<const KeyRing> keys, std::shared_ptr<const Catalog> catalog);
   /// While draining, creates are 503 and nothing is held open: waits are answered, streams end.
   void set_draining(bool draining);
@@ -41,7 +42,8 @@ class Api {
   void stop();
 
   /// For ServerOptions::protocol_error: the same error body as everywhere.
-  [[nodiscard]] http::Response protocol_error(unsigned status, std::string_view reason) const;
+  [[nodiscard]] http::Response protocol_error(const http::Request* request, unsigned status,
+                                              std::string_view reason) const;
 
  private:
   explicit Api(std::unique_ptr<Context> context);

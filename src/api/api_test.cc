@@ -20,9 +20,9 @@ namespace {
 
 constexpr std::string_view kId = "mmsu_01arz3ndektsv4rrffq69g5fav";
 
-std::shared_ptr<const KeyRing> ring_of(std::string_view secret) {
+std::shared_ptr<const KeyRing> ring_of(std::string_view secret, std::string id = "k") {
   ApiKey key;
-  key.id = "k";
+  key.id = std::move(id);
   key.secrets = {sha256(secret)};
   key.rate = key.burst = 100'000;
   return *KeyRing::make({key});
@@ -282,6 +282,23 @@ TEST_F(ApiTest, EndsHeldAnswersAndStreamsAtADrain) {
   EXPECT_TRUE(queue_.wait_for_watches(0));
 }
 
+TEST_F(ApiTest, EndsWhatIsHeldOpenForAKeyThatIsTakenAway) {
+  const int held = connect();
+  ask(held, status_path("/status?wait=60"));
+  ASSERT_TRUE(queue_.wait_for_watches(1));
+  const int stream = connect();
+  ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream");
+  ASSERT_TRUE(queue_.wait_for_watches(2));
+
+  api_->reload(ring_of("another secret of this key"), catalog_of("other"));
+  EXPECT_TRUE(queue_.wait_for_watches(2));
+  api_->reload(ring_of("secret", "another"), catalog_of("echo"));
+
+  EXPECT_TRUE(holds(read_all(held), {" 200 OK", "IN_PROGRESS"}));
+  EXPECT_TRUE(holds(read_all(stream), {" 200 OK", "data: {", "0\r\n\r\n"}));
+  EXPECT_TRUE(queue_.wait_for_watches(0));
+}
+
 TEST_F(ApiTest, FreesWhatACallerWaitedForWhenItLeaves) {
   const int held = connect();
   ask(held, status_path("/status?wait=60"));
@@ -410,8 +427,18 @@ TEST_F(ApiTest, StreamsWhatIsNewThoughOldLogEntriesWereDropped) {
   EXPECT_EQ(count_of("dropped", text), 0U) << "none that was not sent";
 }
 
+TEST_F(ApiTest, GivesProtocolErrorsTheCallersTraceIdWhenItIsKnown) {
+  http::Request request;
+  const http::Header headers[] = {{"x-request-id", "t9"}, {"origin", "https://app.example"}};
+  request.headers = headers;
+  serve({.cors_origins = {"https://app.example"}});
+  const http::Response response = api_->protocol_error(&request, 408, "Request body timed out");
+  EXPECT_TRUE(holds(response.head, {"X-Request-Id: t9\r\nX-Fal-Request-Id: t9\r\n",
+                                    "Access-Control-Allow-Origin: https://app.example\r\n"}));
+}
+
 TEST_F(ApiTest, GivesProtocolErrorsTheSameBody) {
-  const http::Response response = api_->protocol_error(431, "Headers too large");
+  const http::Response response = api_->protocol_error(nullptr, 431, "Headers too large");
   EXPECT_EQ(response.status, 431U);
   EXPECT_EQ(response.body, R"({"detail":"Headers too large"})");
   EXPECT_NE(response.head.find("X-Request-Id: "), std::string::npos);

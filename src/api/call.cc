@@ -36,14 +36,20 @@ std::string_view endpoint_as_sent(const Call& call) {
 
 http::Response make_response(const Call& call, unsigned status, std::string_view content_type,
                              std::string_view task_id) {
+  return make_response(call.context, call.heads, call.trace_id, status, content_type, task_id);
+}
+
+http::Response make_response(const Context& context, const RequestHeads& heads,
+                             std::string_view trace_id, unsigned status,
+                             std::string_view content_type, std::string_view task_id) {
   http::Response response;
   response.status = status;
   std::string& head = response.head;
   head.reserve(192);
   if (!content_type.empty()) append_all(head, "Content-Type: ", content_type, "\r\n");
-  append_all(head, "X-Request-Id: ", call.trace_id,
-             "\r\nX-Fal-Request-Id: ", task_id.empty() ? call.trace_id : task_id, "\r\n");
-  call.context.cors.add_to(head, call.heads.origin);
+  append_all(head, "X-Request-Id: ", trace_id,
+             "\r\nX-Fal-Request-Id: ", task_id.empty() ? trace_id : task_id, "\r\n");
+  context.cors.add_to(head, heads.origin);
   return response;
 }
 

@@ -59,6 +59,10 @@ std::string_view endpoint_as_sent(const Call& call);
 /// The response head of every answer: content type, ids, CORS.
 http::Response make_response(const Call& call, unsigned status, std::string_view content_type,
                              std::string_view task_id = {});
+/// The same without a call.
+http::Response make_response(const Context& context, const RequestHeads& heads,
+                             std::string_view trace_id, unsigned status,
+                             std::string_view content_type, std::string_view task_id = {});
 http::Response make_json(const Call& call, unsigned status, std::string body,
                          std::string_view task_id = {});
 

@@ -18,12 +18,18 @@ void LiveCalls::remove(const LiveCall* call) {
 }
 
 void LiveCalls::end_all() {
-  std::vector<std::shared_ptr<LiveCall>> open;
+  end_if([](const LiveCall&) { return true; });
+}
+
+void LiveCalls::end_if(const std::function<bool(const LiveCall&)>& condition) {
+  std::vector<std::shared_ptr<LiveCall>> ending;
   {
     const std::scoped_lock lock(mutex_);
-    for (const auto& [key, call] : calls_) open.push_back(call);
+    for (const auto& [address, call] : calls_) {
+      if (condition(*call)) ending.push_back(call);
+    }
   }
-  for (const auto& call : open) call->end();
+  for (const auto& call : ending) call->end();
 }
 
 std::size_t LiveCalls::size() const {

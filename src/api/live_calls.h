@@ -1,9 +1,11 @@
 #pragma once
-// Answers that are held open: event streams and ?wait=. A drain ends them all.
+// Answers that are held open: event streams and ?wait=. A drain ends them all, a reload those whose key is gone.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <unordered_map>
 
 namespace quern::api {
@@ -13,6 +15,8 @@ class LiveCall {
   virtual ~LiveCall() = default;
   /// Answers, or ends the stream, now. May come more than once, and at any moment.
   virtual void end() = 0;
+  /// The id of the caller's key.
+  [[nodiscard]] virtual const std::string& key() const = 0;
 };
 
 /// Owns them: a call lives from add() to remove(). Threads: any.
@@ -22,6 +26,7 @@ class LiveCalls {
   bool add(const std::shared_ptr<LiveCall>& call, std::size_t count_max);
   void remove(const LiveCall* call);
   void end_all();
+  void end_if(const std::function<bool(const LiveCall&)>& condition);
   [[nodiscard]] std::size_t size() const;
 
  private:

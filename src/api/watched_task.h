@@ -21,8 +21,9 @@ class WatchedTask : public LiveCall, public std::enable_shared_from_this<Watched
   WatchedTask(Context& context, TaskQuery query, WatchFor what);
 
   /// Watches, and looks once. Call when the object is owned by a shared_ptr. False: too many are
-  /// open.
+  /// open, or a reload took the caller's key away.
   bool begin();
+  [[nodiscard]] const std::string& key() const override { return query_.ref.key; }
 
  protected:
   using Time = Timers::Time;

@@ -303,11 +303,12 @@ void Connection::call_handler() {
 /// Answers in the handler's place and ends the connection: where the next request begins is not
 /// certain.
 bool Connection::refuse(const Fault& fault) {
+  const Request* const request = phase_ == Phase::body ? &head_.request : nullptr;
   job_.reset();
   body_failed_ = linger_ = true;
   is_head_only_ = false;
   phase_ = Phase::handling;
-  response_ = state_->make_fault_answer(fault);
+  response_ = state_->make_fault_answer(request, fault);
   response_.close = true;
   answer();
   return true;

@@ -120,9 +120,10 @@ struct ServerOptions {
   std::chrono::milliseconds body_timeout{60'000};  // without a byte of the body arriving: 408
   std::chrono::milliseconds idle_timeout{75'000};  // between requests
   std::chrono::milliseconds write_timeout{60'000};  // without a byte of the answer being taken
-  /// Makes the answer to what never reached the handler (400, 408, 414, 417, 431, 501, 505): `status`
-  /// and a short reason; null: a plain text body.
-  std::function<Response(unsigned status, std::string_view reason)> protocol_error;
+  /// Makes the answer to what is no request (400, 408, 414, 417, 431, 501, 505): `status` and a short
+  /// reason. `request` is null unless its body alone was at fault. No function: a plain text body.
+  std::function<Response(const Request* request, unsigned status, std::string_view reason)>
+      protocol_error;
 };
 
 inline constexpr std::size_t kStreamPendingBytesMax = 256 * 1024;

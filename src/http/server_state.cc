@@ -39,13 +39,13 @@ ServerState::ServerState(ServerOptions options_given, Handler handler_given, Met
                                       "Failed accepts, after each of which accepting rests.")),
       connections(metrics.gauge("quern_http_connections", "Connections open now.")) {}
 
-Response ServerState::make_fault_answer(const Fault& fault) {
+Response ServerState::make_fault_answer(const Request* request, const Fault& fault) {
   metrics
       .counter("quern_http_protocol_errors_total",
                "Requests refused before they reached a route, by status.",
                {{"status", std::to_string(fault.status)}})
       .add();
-  if (options.protocol_error) return options.protocol_error(fault.status, fault.reason);
+  if (options.protocol_error) return options.protocol_error(request, fault.status, fault.reason);
   Response response;
   response.status = fault.status;
   response.add_header("Content-Type", "text/plain");

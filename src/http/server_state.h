@@ -36,8 +36,8 @@ class ConnectionCount {
 struct ServerState {
   ServerState(ServerOptions options_given, Handler handler_given, Metrics& metrics_given);
 
-  /// The answer to a request that never reached the handler; counts it.
-  Response make_fault_answer(const Fault& fault);
+  /// The answer to what is no request, null if its head already is none; counts it.
+  Response make_fault_answer(const Request* request, const Fault& fault);
 
   const ServerOptions options;
   const Handler handler;

@@ -260,8 +260,9 @@ TEST(Server, SendsContinueOnlyWhenTheBodyIsWanted) {
 
 TEST(Server, AnswersAMalformedRequestAndEndsTheConnection) {
   ServerOptions options;
-  options.protocol_error = [](unsigned status, std::string_view reason) {
+  options.protocol_error = [](const Request* request, unsigned status, std::string_view reason) {
     Response response;
+    response.add_header("Asked-For", request != nullptr ? request->path : "nothing");
     response.status = status;
     response.add_header("Content-Type", "application/json");
     response.body = "{\"detail\":\"" + std::string(reason) + "\"}";
@@ -271,6 +272,7 @@ TEST(Server, AnswersAMalformedRequestAndEndsTheConnection) {
   struct Case {
     std::string bytes;
     unsigned status;
+    std::string asked_for = "nothing";
   };
   const Case cases[] = {
       {"GET / HTTP/1.1\r\n\r\n", 400},
@@ -280,7 +282,8 @@ TEST(Server, AnswersAMalformedRequestAndEndsTheConnection) {
       {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
        400},
       {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", 501},
-      {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
+      {"POST /chunks HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400,
+       "/chunks"},
       {"GET /" + std::string(20'000, 'a') + " HTTP/1.1\r\nHost: h\r\n\r\n", 414},
       {get("/", "X: " + std::string(20'000, 'a') + "\r\n"), 431},
       {std::string(1'000, '\xff') + "\r\n\r\n", 400},
@@ -294,6 +297,7 @@ TEST(Server, AnswersAMalformedRequestAndEndsTheConnection) {
     const RawAnswer answer = client.read_answer();
     EXPECT_EQ(answer.status, c.status) << c.bytes.substr(0, 100);
     EXPECT_EQ(answer.header("Connection"), "close");
+    EXPECT_EQ(answer.header("Asked-For"), c.asked_for);
     EXPECT_THAT(answer.body, StartsWith("{\"detail\":\""));
     EXPECT_EQ(client.read_to_end(), "");
     ++errors;

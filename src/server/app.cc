@@ -209,8 +209,9 @@ Result<void> App::Parts::begin() {
   if (!made) return fail(std::move(made));
   api = std::move(*made);
   http::ServerOptions options = settings.http;
-  options.protocol_error = [this](unsigned status, std::string_view reason) {
-    return api->protocol_error(status, reason);
+  options.protocol_error = [this](const http::Request* request, unsigned status,
+                                  std::string_view reason) {
+    return api->protocol_error(request, status, reason);
   };
   server = std::make_unique<http::Server>(
       std::move(options), [this](http::Exchange exchange) { api->handle(std::move(exchange)); },
