@@ -294,9 +294,9 @@ TEST_F(ApiTest, EndsWhatIsHeldOpenForAKeyThatIsTakenAway) {
   EXPECT_TRUE(queue_.wait_for_watches(2));
   api_->reload(ring_of("secret", "another"), catalog_of("echo"));
 
+  ASSERT_TRUE(queue_.wait_for_watches(0));
   EXPECT_TRUE(holds(read_all(held), {" 200 OK", "IN_PROGRESS"}));
   EXPECT_TRUE(holds(read_all(stream), {" 200 OK", "data: {", "0\r\n\r\n"}));
-  EXPECT_TRUE(queue_.wait_for_watches(0));
 }
 
 TEST_F(ApiTest, FreesWhatACallerWaitedForWhenItLeaves) {

@@ -33,6 +33,8 @@ class Listener {
   Result<void> open(const TcpEndpoint& endpoint, bool shares_port);
   [[nodiscard]] TcpEndpoint local_endpoint() const;
 
+  /// For connections from now on.
+  void set_tls(std::shared_ptr<TlsContext> tls) { tls_ = std::move(tls); }
   void start();
   /// Takes what the kernel has accepted already, then closes.
   void stop();

@@ -46,6 +46,7 @@ struct Server::Impl {
 
   Result<void> start();
   Result<void> listen();
+  Result<void> renew_certificate(const TlsFiles& files);
   void stop_accepting();
   void stop(milliseconds grace);
   void for_each_worker(void (*work)(Worker&));
@@ -94,6 +95,16 @@ Result<void> Server::Impl::listen() {
   return {};
 }
 
+Result<void> Server::Impl::renew_certificate(const TlsFiles& files) {
+  QUERN_ASSERT(started && state->options.tls);
+  auto tls = make_tls_context(files);
+  if (!tls) return fail(std::move(tls));
+  for (Worker& worker : workers) {
+    worker.io->post([&worker, tls = *tls] { worker.listener->set_tls(tls); });
+  }
+  return {};
+}
+
 /// Posts `work` to each I/O thread.
 void Server::Impl::for_each_worker(void (*work)(Worker&)) {
   for (Worker& worker : workers) worker.io->post([&worker, work] { work(worker); });
@@ -133,6 +144,9 @@ Server::~Server() { stop(); }
 
 Result<void> Server::start() { return impl_->start(); }
 std::string Server::url() const { return impl_->url; }
+Result<void> Server::renew_certificate(const TlsFiles& files) {
+  return impl_->renew_certificate(files);
+}
 void Server::stop_accepting() { impl_->stop_accepting(); }
 void Server::stop(milliseconds grace) { impl_->stop(grace); }
 std::size_t Server::connections() const { return impl_->state->connections.get(); }

@@ -139,6 +139,9 @@ class Server {
   Result<void> start();
   /// "http://127.0.0.1:8080", with the real port. After start().
   [[nodiscard]] std::string url() const;
+  /// Connections from now on are served with these files, those that are open keep what they have. After start() with
+  /// TLS. Errors: invalid_argument (the files; nothing changes).
+  Result<void> renew_certificate(const TlsFiles& files);
   /// Closes the listener and idle connections; answers under way are finished, each ends its
   /// connection.
   void stop_accepting();

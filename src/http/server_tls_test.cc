@@ -6,9 +6,9 @@
 #include <sys/stat.h>
 
 #include <fstream>
-#include <memory>
 
 #include "http/raw_client.h"
+#include "http/tls_client.h"
 #include "testing/certificate.h"
 #include "testing/temp_folder.h"
 
@@ -16,73 +16,6 @@ namespace quern::http {
 namespace {
 
 using std::chrono::milliseconds;
-
-struct Free {
-  void operator()(SSL_CTX* context) const { ::SSL_CTX_free(context); }
-  void operator()(SSL* ssl) const { ::SSL_free(ssl); }
-};
-template <typename T>
-using Owned = std::unique_ptr<T, Free>;
-
-/// A TLS session over a RawClient's socket.
-class TlsClient {
- public:
-  TlsClient(std::uint16_t port, int version_max = 0)
-      : socket_(port),
-        context_(::SSL_CTX_new(::TLS_client_method())),
-        ssl_(::SSL_new(context_.get())) {
-    if (version_max != 0) ::SSL_set_max_proto_version(ssl_.get(), version_max);
-    static constexpr unsigned char kProtocols[] = "\x02h2\x08http/1.1";
-    ::SSL_set_alpn_protos(ssl_.get(), kProtocols, sizeof kProtocols - 1);
-    ::SSL_set_fd(ssl_.get(), socket_.fd());
-    connected_ = ::SSL_connect(ssl_.get()) == 1;
-  }
-
-  [[nodiscard]] bool is_connected() const { return connected_; }
-  [[nodiscard]] int version() const { return ::SSL_version(ssl_.get()); }
-  [[nodiscard]] std::string protocol() const {
-    const unsigned char* name = nullptr;
-    unsigned length = 0;
-    ::SSL_get0_alpn_selected(ssl_.get(), &name, &length);
-    return {reinterpret_cast<const char*>(name), length};
-  }
-  void send(std::string_view bytes) {
-    ::SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size()));
-  }
-  std::string read_bytes(std::size_t bytes) {
-    std::string read(bytes, '\0');
-    std::size_t filled = 0;
-    while (filled < bytes) {
-      const int got =
-          ::SSL_read(ssl_.get(), read.data() + filled, static_cast<int>(bytes - filled));
-      if (got <= 0) break;
-      filled += static_cast<std::size_t>(got);
-    }
-    read.resize(filled);
-    return read;
-  }
-  std::string read_head() {
-    std::string head;
-    while (!head.ends_with("\r\n\r\n")) {
-      const std::string byte = read_bytes(1);
-      if (byte.empty()) break;
-      head += byte;
-    }
-    return head;
-  }
-  /// Whether the server said in TLS that it has ended.
-  bool is_ended_cleanly() {
-    char byte = 0;
-    const int got = ::SSL_read(ssl_.get(), &byte, 1);
-    return got <= 0 && ::SSL_get_error(ssl_.get(), got) == SSL_ERROR_ZERO_RETURN;
-  }
-
- private:
-  RawClient socket_;
-  Owned<SSL_CTX> context_;
-  Owned<SSL> ssl_;
-  bool connected_ = false;
-};
 
 class TlsServer : public testing::Test {
  protected:
@@ -174,6 +107,29 @@ TEST_F(TlsServer, StopsWithSessionsOpen) {
   server->stop();
 
   EXPECT_EQ(server->connections(), 0U);
+}
+
+TEST_F(TlsServer, TakesARenewedCertificateForConnectionsFromThenOn) {
+  ServerOptions one_thread = options();
+  one_thread.threads = 1;
+  TestServer server(echo, std::move(one_thread));
+  TlsClient before(server.port());
+  ASSERT_TRUE(before.is_connected());
+
+  write_certificate(files_);
+  ASSERT_TRUE(server->renew_certificate(files_));
+
+  const std::string old_key = before.server_key();
+  std::string key = old_key;
+  for (int i = 0; i < 2'000 && key == old_key; ++i) key = TlsClient(server.port()).server_key();
+  EXPECT_NE(key, old_key);
+  before.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
+  before.read_head();
+  EXPECT_EQ(before.read_bytes(6), "tls hi");
+
+  const TlsFiles none{.cert = folder_.path() / "none.pem", .key = files_.key};
+  EXPECT_EQ(server->renew_certificate(none).error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(TlsClient(server.port()).server_key(), key);
 }
 
 TEST_F(TlsServer, SaysWhichFileIsWrong) {

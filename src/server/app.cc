@@ -102,9 +102,6 @@ std::vector<std::string_view> settings_that_wait(const Settings& before, const S
   const auto compare = [&](std::string_view name, bool same) {
     if (!same) names.push_back(name);
   };
-  const auto files = [](const Settings& s) {
-    return s.http.tls ? s.http.tls->cert / s.http.tls->key : std::filesystem::path();
-  };
   compare("[server] listen", before.http.listen == after.http.listen);
   compare("[server] public_url", before.public_url == after.public_url);
   compare("[server] body_max", before.body_bytes_max == after.body_bytes_max);
@@ -119,7 +116,7 @@ std::vector<std::string_view> settings_that_wait(const Settings& before, const S
   compare("[server] trusted_proxies", before.trusted_proxies == after.trusted_proxies);
   compare("[server] drain_timeout", before.drain_timeout == after.drain_timeout);
   compare("[server] log_level", before.log_level == after.log_level);
-  compare("[server] tls", files(before) == files(after));
+  compare("[server] tls", before.http.tls.has_value() == after.http.tls.has_value());
   compare("[store] url", before.data == after.data);
   compare("[store] lease_ttl", before.lease_ttl == after.lease_ttl);
   compare("[store] result_cache", before.result_cache_bytes == after.result_cache_bytes);
@@ -267,6 +264,10 @@ Result<void> App::reload(Settings settings) {
   if (!keys) return fail(std::move(keys));
   auto catalog = Catalog::make(settings.models);
   if (!catalog) return fail(std::move(catalog));
+  if (parts_->settings.http.tls && settings.http.tls) {
+    Result<void> renewed = parts_->server->renew_certificate(*settings.http.tls);
+    if (!renewed) return renewed;
+  }
   Result<void> served = parts_->dispatcher->configure(*catalog);
   if (!served) return served;
   parts_->queue->configure(make_policy(settings), [](Result<bool>) {});

@@ -6,6 +6,8 @@
 
 #include <future>
 
+#include "http/tls_client.h"
+#include "testing/certificate.h"
 #include "testing/eventually.h"
 #include "tests/system/system_fixture.h"
 
@@ -101,6 +103,25 @@ TEST_F(ReloadTest, AnswersACallThatWasHeldAcrossTheReload) {
   EXPECT_TRUE(result) << result.error().message;
 }
 
+TEST_F(ReloadTest, ServesARenewedCertificate) {
+  const http::TlsFiles files{.cert = folder_.path() / "cert.pem",
+                             .key = folder_.path() / "key.pem"};
+  const std::string tls = "tls = { cert = \"cert.pem\", key = \"key.pem\" }";
+  const auto server_key = [&] {
+    return http::TlsClient(static_cast<std::uint16_t>(server_->port())).server_key();
+  };
+  write_certificate(files);
+  serve(config(), tls);
+  const std::string old_key = server_key();
+  ASSERT_NE(old_key, "");
+
+  write_certificate(files);
+  reload(config(), tls);
+
+  EXPECT_TRUE(eventually([&] { return server_key() != old_key; }));
+  EXPECT_EQ(server_->log().find("[server] tls"), std::string::npos) << server_->log();
+}
+
 TEST_F(ReloadTest, RefusesABrokenFileAndKeepsTheOldConfiguration) {
   serve(config());
   Client caller = client();
@@ -129,7 +150,7 @@ TEST_F(ReloadTest, RefusesWhatTheNextStartWouldRefuse) {
   }
 
   EXPECT_EQ(server_->log().find("configuration reloaded"), std::string::npos) << server_->log();
-  EXPECT_EQ(server_->log().find("at the next start only"), std::string::npos) << server_->log();
+  EXPECT_EQ(server_->log().find("[server] tls"), std::string::npos) << server_->log();
   EXPECT_EQ(client().submit("later", "{}").error().http_status, 404);
 }
 
