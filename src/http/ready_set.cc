@@ -34,12 +34,15 @@ void ReadySet::remove(int socket, const Member& member) {
   }
 }
 
-void ReadySet::finish() { set_.cancel(); }
+void ReadySet::finish() {
+  is_finished_ = true;  // the wait may be over already, and its handler about to run
+  set_.cancel();
+}
 
 void ReadySet::await() {
   set_.async_wait(boost::asio::posix::descriptor_base::wait_read,
                   [this](boost::system::error_code error) {
-                    if (error) return;
+                    if (error || is_finished_) return;
                     tell();
                     await();
                   });

@@ -50,6 +50,7 @@ class ReadySet {
   std::array<epoll_event, kBatch> events_;
   std::size_t next_ = 0;  // events_[next_, count_) are still to be told
   std::size_t count_ = 0;
+  bool is_finished_ = false;
 };
 
 }  // namespace quern::http

@@ -137,6 +137,14 @@ TEST_F(ReadySetTest, TellsTheOthersWhenOneThrows) {
   EXPECT_EQ(first->told, (Told{EPOLLIN, EPOLLIN}));
 }
 
+TEST_F(ReadySetTest, LetsTheContextEndThoughASocketIsReady) {
+  const auto socket = add();
+  io_->finish();
+  socket->pair.send("x");  // seen together with the finish, and behind it
+  io_->poll();
+  EXPECT_TRUE(io_->context().stopped());
+}
+
 TEST_F(ReadySetTest, SaysWhenItCannotTakeASocket) {
   struct Nobody : ReadySet::Member {
     void on_ready(std::uint32_t) override {}
