@@ -278,7 +278,8 @@ function page(results, docs) {
   if (latency)
     rest.push(
       `* **Latency**: one create at a time takes ${milliseconds(median(latency.create_p50_ms))} (p99 ${milliseconds(median(latency.create_p99_ms))}); ` +
-        `writing 4 KiB and one fdatasync takes ${milliseconds(median(latency.fdatasync_p50_ms))} (p99 ${milliseconds(median(latency.fdatasync_p99_ms))}) on the same disk, by the same core. ` +
+        `writing 4 KiB and one fdatasync takes ${milliseconds(median(latency.fdatasync_p50_ms))} (p99 ${milliseconds(median(latency.fdatasync_p99_ms))}) on the same disk, by the same core, ` +
+        `and ${milliseconds(median(latency.fdatasync_paused_p50_ms))} after a pause of 0.1 ms, as there is between creates. ` +
         "wrk counts a pause against each request that it held up. Counted so, that loop, which does nothing else, has pauses as well: who comes at any time waits " +
         `${milliseconds(median(latency.fdatasync_wait_p99_ms))} at p99 for the sync that is under way. Durable creates wait with it.`,
     );

@@ -70,8 +70,8 @@ export class Load {
     return { ...result, rate: (life ? result.finished : result.put) / result.seconds };
   }
 
-  async fdatasync(folder, seconds, { core } = {}) {
-    return JSON.parse(await run(this.program("fdatasync"), flags({ dir: folder, seconds }), { core }));
+  async fdatasync(folder, seconds, { core, pause_us = 0 } = {}) {
+    return JSON.parse(await run(this.program("fdatasync"), flags({ dir: folder, seconds, pause_us }), { core }));
   }
 
   /** The file that holds `requests`, one a line. */

@@ -1,12 +1,14 @@
-// quern_bench_fdatasync --dir FOLDER --seconds N: how long one write of 4 KiB with its fdatasync
-// takes on the disk under FOLDER. The file has its size before, so that this is the least a durable
-// change can cost.
+// quern_bench_fdatasync --dir FOLDER --seconds N [--pause_us N]: how long one write of 4 KiB with its
+// fdatasync takes on the disk under FOLDER, each that long after the one before. The file has its size
+// before, so that this is the least a durable change can cost.
 
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "load/flags.h"
@@ -37,8 +39,10 @@ int main(int argc, char** argv) {
   if (::fsync(fd) != 0) bench::fail("fsync");
 
   const auto end = bench::now_ns() + static_cast<std::int64_t>(flags.number("--seconds") * 1e9);
+  const std::chrono::microseconds pause(static_cast<std::int64_t>(flags.number("--pause_us", 0)));
   std::vector<std::int64_t> took;
   while (bench::now_ns() < end) {
+    if (pause.count() > 0) std::this_thread::sleep_for(pause);
     const std::int64_t begun = bench::now_ns();
     page[0] = static_cast<char>(took.size());
     write_page(fd, page, took.size() % kPages);
