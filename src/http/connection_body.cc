@@ -83,8 +83,10 @@ bool Connection::gather_body() {
 }
 
 bool Connection::await_body_bytes() {
-  if (peer_ended_) close();
-  return false;
+  if (!peer_ended_) return false;
+  phase_ = Phase::closing;  // once what was answered before is on its way
+  linger_ = false;
+  return true;
 }
 
 bool Connection::finish_body(Result<void> result) {

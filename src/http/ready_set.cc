@@ -5,6 +5,7 @@
 #include <exception>
 #include <system_error>
 
+#include "base/assert.h"
 #include "base/log.h"
 
 namespace quern::http {
@@ -22,15 +23,23 @@ ReadySet::ReadySet(boost::asio::io_context& context) : set_(context, make_set())
 
 bool ReadySet::add(int socket, Member& member) {
   epoll_event event{};
-  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  event.events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
   event.data.ptr = &member;
-  return ::epoll_ctl(set_.native_handle(), EPOLL_CTL_ADD, socket, &event) == 0;
+  if (::epoll_ctl(set_.native_handle(), EPOLL_CTL_ADD, socket, &event) != 0) return false;
+  ++members_;
+  return true;
 }
 
 void ReadySet::remove(int socket, const Member& member) {
-  ::epoll_ctl(set_.native_handle(), EPOLL_CTL_DEL, socket, nullptr);
+  if (::epoll_ctl(set_.native_handle(), EPOLL_CTL_DEL, socket, nullptr) == 0) --members_;
   for (std::size_t i = next_; i < count_; ++i) {
     if (events_[i].data.ptr == &member) events_[i].data.ptr = nullptr;
+  }
+}
+
+void ReadySet::tell_all() {
+  // Those that become ready meanwhile must not keep it here.
+  for (std::size_t left = members_ / kBatch + 1; left > 0 && tell() == kBatch; --left) {
   }
 }
 
@@ -48,7 +57,8 @@ void ReadySet::await() {
                   });
 }
 
-void ReadySet::tell() {
+std::size_t ReadySet::tell() {
+  QUERN_ASSERT(next_ == count_);
   const int found =
       ::epoll_wait(set_.native_handle(), events_.data(), static_cast<int>(events_.size()), 0);
   next_ = 0;
@@ -62,6 +72,7 @@ void ReadySet::tell() {
       log_error("An I/O thread caught an exception", {{"what", error.what()}});
     }
   }
+  return count_;
 }
 
 }  // namespace quern::http

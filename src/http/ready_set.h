@@ -19,7 +19,7 @@ class ReadySet {
  public:
   class Member {
    public:
-    /// `events`: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR. May remove itself and others. An exception
+    /// `events`: EPOLLIN, EPOLLPRI, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR. May remove itself and others. An exception
     /// is logged.
     virtual void on_ready(std::uint32_t events) = 0;
 
@@ -37,6 +37,8 @@ class ReadySet {
   [[nodiscard]] bool add(int socket, Member& member);
   /// `member` is told of nothing more, not even of what was gathered already.
   void remove(int socket, const Member& member);
+  /// Tells of all that is ready now, at once. Not from on_ready().
+  void tell_all();
   /// Lets the context end.
   void finish();
 
@@ -44,12 +46,14 @@ class ReadySet {
   static constexpr std::size_t kBatch = 128;
 
   void await();
-  void tell();
+  /// How many were ready, of kBatch at most.
+  std::size_t tell();
 
   boost::asio::posix::basic_stream_descriptor<boost::asio::io_context::executor_type> set_;
   std::array<epoll_event, kBatch> events_;
   std::size_t next_ = 0;  // events_[next_, count_) are still to be told
   std::size_t count_ = 0;
+  std::size_t members_ = 0;
   bool is_finished_ = false;
 };
 

@@ -114,8 +114,10 @@ void Server::Impl::stop_accepting() {
   if (!started || state->stopping.exchange(true)) return;
   for_each_worker([](Worker& worker) {
     worker.listener->stop();
-    // Later, so that requests which have arrived by now are seen before their connections count as idle.
+    // Later, and when all sockets were looked at, so that requests which have arrived by now are seen before their
+    // connections count as idle.
     worker.io->post([io = worker.io.get()] {
+      io->sockets().tell_all();
       const auto connections = io->connections();  // a copy: draining removes some
       for (const auto& connection : connections) connection->begin_drain();
     });

@@ -27,7 +27,8 @@ ReadOutcome outcome_of(const IoError& error) {
   return ended ? ReadOutcome::ended : ReadOutcome::failed;
 }
 
-/// Asks its socket when the set says so, and no more often: a read that does not fill its memory has emptied the socket.
+/// Asks its socket when the set says so, and no more often: a read that does not fill its memory has, as a rule, emptied
+/// the socket.
 class TcpTransport final : public Transport, private ReadySet::Member {
  public:
   TcpTransport(FileHandle socket, ReadySet& sockets)
@@ -69,8 +70,9 @@ class TcpTransport final : public Transport, private ReadySet::Member {
  private:
   void on_ready(std::uint32_t events) override {
     const auto keep = owner_->shared_from_this();
-    is_ended_ |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-    is_readable_ |= is_ended_ || (events & EPOLLIN) != 0;
+    // An end is told once, maybe before the last bytes were read; a read stops short at urgent data.
+    asks_on_ |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) != 0;
+    is_readable_ |= asks_on_ || (events & EPOLLIN) != 0;
     if (is_readable_) receive();
     send();
   }
@@ -82,8 +84,7 @@ class TcpTransport final : public Transport, private ReadySet::Member {
       is_readable_ = false;
       return;
     }
-    // The end is told once, maybe before the last bytes were read.
-    is_readable_ = is_ended_ || received == std::ssize(into_);
+    is_readable_ = asks_on_ || received == std::ssize(into_);
     into_ = {};
     if (received > 0) return owner_->on_read(static_cast<std::size_t>(received), ReadOutcome::data);
     owner_->on_read(0, received == 0 ? ReadOutcome::ended : ReadOutcome::failed);
@@ -107,7 +108,7 @@ class TcpTransport final : public Transport, private ReadySet::Member {
   std::span<char> into_;   // of the read under way
   std::string_view from_;  // of the write under way
   bool is_readable_ = false;
-  bool is_ended_ = false;  // the peer sends no more
+  bool asks_on_ = false;  // whatever a read brings, there may be more
 };
 
 /// Each handler holds its connection, which owns the transport.
