@@ -35,8 +35,10 @@ ServerState::ServerState(ServerOptions options_given, Handler handler_given, Met
       accepted(metrics.counter("quern_http_connections_accepted_total", "Connections accepted.")),
       refused(metrics.counter("quern_http_connections_refused_total",
                               "Connections closed at once because too many were open.")),
-      accept_failures(metrics.counter("quern_http_accept_failures_total",
-                                      "Failed accepts, after each of which accepting rests.")),
+      accept_failures(
+          metrics.counter("quern_http_accept_failures_total",
+                          "Failed accepts, after each of which accepting rests, and connections "
+                          "that could not be watched.")),
       connections(metrics.gauge("quern_http_connections", "Connections open now.")) {}
 
 Response ServerState::make_fault_answer(const Request* request, const Fault& fault) {

@@ -152,9 +152,10 @@ class StressHandler {
   microseconds delay() { return microseconds((++calls_ * 7919) % 3'000); }
 
   void answer_later(Exchange exchange, Response response) {
-    later_.post(delay(), [exchange = std::move(exchange), response = std::move(response)]() mutable {
-      std::move(exchange).send(std::move(response));
-    });
+    later_.post(delay(),
+                [exchange = std::move(exchange), response = std::move(response)]() mutable {
+                  std::move(exchange).send(std::move(response));
+                });
   }
 
   void get(Exchange exchange, const std::vector<std::string>& parts) {
@@ -177,7 +178,8 @@ class StressHandler {
   }
 
   void stream_on(std::shared_ptr<StreamWriter> writer, std::string body, std::size_t at) {
-    later_.post(delay() / 4, [this, writer = std::move(writer), body = std::move(body), at]() mutable {
+    later_.post(delay() / 4, [this, writer = std::move(writer), body = std::move(body),
+                              at]() mutable {
       const std::size_t bytes = std::min<std::size_t>(body.size() - at, 1 + calls_ * 131 % 9'000);
       if (bytes > 0 && !writer->write(body.substr(at, bytes))) return;
       at += bytes;
@@ -248,14 +250,16 @@ struct Plan {
   std::string what;          // for messages
 
   [[nodiscard]] bool ends_sending() const {
-    return end == End::half_close || end == End::broken || end == End::cut_body || end == End::cut_head;
+    return end == End::half_close || end == End::broken || end == End::cut_body ||
+           end == End::cut_head;
   }
 };
 
 std::string chunked(std::string_view body, Random& random) {
   std::string text;
   while (!body.empty()) {
-    const std::size_t bytes = std::min(body.size(), random.number(1, random.one_in(2) ? 50 : 70'000));
+    const std::size_t bytes =
+        std::min(body.size(), random.number(1, random.one_in(2) ? 50 : 70'000));
     char size[20];
     text.append(size, static_cast<std::size_t>(std::snprintf(size, sizeof size, "%zx\r\n", bytes)));
     text.append(body.substr(0, bytes)).append("\r\n");
@@ -265,7 +269,8 @@ std::string chunked(std::string_view body, Random& random) {
 }
 
 void add_request(Plan& plan, Random& random, std::size_t& budget, bool is_last) {
-  const bool may_stream = !plan.ends_sending();  // "no one sends half a connection to an event stream"
+  const bool may_stream =
+      !plan.ends_sending();  // "no one sends half a connection to an event stream"
   const std::string headers =
       (random.one_in(5) ? "X-Filler: " + pattern(random.size(5'000), 1) + "\r\n" : "") +
       (is_last && plan.end == Plan::End::asked_close ? "Connection: close\r\n" : "");
@@ -276,11 +281,12 @@ void add_request(Plan& plan, Random& random, std::size_t& budget, bool is_last) 
     // A body that is ignored and too large to skip ends the connection.
     const bool is_ignored = bytes < 60'000 && random.one_in(5);
     static const char* const kHow[] = {"now", "later", "sink", "latersink", "lateread"};
-    const std::string target = is_ignored ? "/ignore" : std::string("/echo/") + kHow[random.number(0, 4)];
+    const std::string target =
+        is_ignored ? "/ignore" : std::string("/echo/") + kHow[random.number(0, 4)];
     plan.what += " " + target + ":" + std::to_string(bytes);
     if (random.one_in(2) && !is_ignored) {
-      plan.out += "POST " + target + " HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n" + headers +
-                  "\r\n" + chunked(body, random);
+      plan.out += "POST " + target + " HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n" +
+                  headers + "\r\n" + chunked(body, random);
     } else {
       plan.out += post(target, body, headers);
     }
@@ -293,10 +299,12 @@ void add_request(Plan& plan, Random& random, std::size_t& budget, bool is_last) 
   if (how == "stream") bytes = std::min<std::size_t>(bytes, 200'000);
   budget -= bytes;
   const std::size_t seed = random.number(0, 25);
-  const std::string target = "/get/" + how + "/" + std::to_string(bytes) + "/" + std::to_string(seed);
+  const std::string target =
+      "/get/" + how + "/" + std::to_string(bytes) + "/" + std::to_string(seed);
   const bool head_only = random.one_in(10) && how != "stream";
   plan.what += std::string(" ") + (head_only ? "HEAD " : "") + target;
-  plan.out += std::string(head_only ? "HEAD " : "GET ") + target + " HTTP/1.1\r\nHost: h\r\n" + headers + "\r\n";
+  plan.out += std::string(head_only ? "HEAD " : "GET ") + target + " HTTP/1.1\r\nHost: h\r\n" +
+              headers + "\r\n";
   plan.wanted.push_back({.head_only = head_only, .body = head_only ? "" : pattern(bytes, seed)});
 }
 
@@ -304,7 +312,8 @@ Plan make_plan(Random& random) {
   Plan plan;
   plan.end = static_cast<Plan::End>(random.number(0, 7));
   plan.what = "end " + std::to_string(static_cast<int>(plan.end)) + ":";
-  plan.receive_buffer = random.one_in(4) ? static_cast<int>(random.number(8'000, 30'000)) : 0;  // with less the kernel waits 0.2 s for each window
+  plan.receive_buffer = random.one_in(4) ? static_cast<int>(random.number(8'000, 30'000))
+                                         : 0;  // with less the kernel waits 0.2 s for each window
   plan.send_buffer = random.one_in(6) ? 2'000 : 0;
   plan.is_slow = random.one_in(4);
   std::size_t budget = plan.receive_buffer > 0 ? 300'000 : 6U << 20U;
@@ -352,7 +361,8 @@ class Answers {
       if (head_end_ == 0) {
         const std::size_t end = in.find("\r\n\r\n", at_);
         if (end == std::string::npos) return "";
-        if (count_ >= plan_.wanted.size()) return "more answers than requests: " + in.substr(at_, 300);
+        if (count_ >= plan_.wanted.size())
+          return "more answers than requests: " + in.substr(at_, 300);
         const std::string head = in.substr(at_, end + 2 - at_);
         head_end_ = end + 4;
         const std::string status = "HTTP/1.1 " + std::to_string(plan_.wanted[count_].status) + " ";
@@ -382,8 +392,9 @@ class Answers {
       }
       const Plan::Wanted& wanted = plan_.wanted[count_];
       if (wanted.status == 200 && body_ != wanted.body)
-        return "answer " + std::to_string(count_) + " has other bytes: " + std::to_string(body_.size()) +
-               " of " + std::to_string(wanted.body.size());
+        return "answer " + std::to_string(count_) +
+               " has other bytes: " + std::to_string(body_.size()) + " of " +
+               std::to_string(wanted.body.size());
       ++count_;
       head_end_ = 0;
     }
@@ -416,25 +427,29 @@ std::string run_plan(const Plan& plan, std::uint16_t port, Random& random, bool 
   const bool ends_sending = plan.ends_sending();
   const bool server_ends = ends_sending || plan.end == Plan::End::asked_close;
   const auto state = [&] {
-    return " (answers " + std::to_string(answers.count()) + " of " + std::to_string(plan.wanted.size()) +
-           ", " + std::to_string(answers.left()) + " bytes more, unsent " + std::to_string(out.size()) +
-           ", local port " + [&] {
+    return " (answers " + std::to_string(answers.count()) + " of " +
+           std::to_string(plan.wanted.size()) + ", " + std::to_string(answers.left()) +
+           " bytes more, unsent " + std::to_string(out.size()) + ", local port " +
+           [&] {
              sockaddr_in a{};
              socklen_t l = sizeof a;
              ::getsockname(client.fd(), reinterpret_cast<sockaddr*>(&a), &l);
              return std::to_string(ntohs(a.sin_port));
-           }() + ")";
+           }() +
+           ")";
   };
   for (;;) {
     if (plan.end == Plan::End::reset && sent_all + answers.in.size() >= plan.reset_at) {
       client.reset();
       return "";
     }
-    const bool has_all = answers.count() == plan.wanted.size() && answers.left() == 0 && out.empty();
+    const bool has_all =
+        answers.count() == plan.wanted.size() && answers.left() == 0 && out.empty();
     if (has_all && !server_ends) {
       if (random.one_in(2)) std::this_thread::sleep_for(milliseconds(random.number(0, 5)));
       char byte = 0;
-      if (::recv(client.fd(), &byte, 1, 0) >= 0 && !may_be_cut) return "ended or more, unasked" + state();
+      if (::recv(client.fd(), &byte, 1, 0) >= 0 && !may_be_cut)
+        return "ended or more, unasked" + state();
       client.close();
       return "";
     }
@@ -446,7 +461,9 @@ std::string run_plan(const Plan& plan, std::uint16_t port, Random& random, bool 
     ::poll(&ready, 1, !out.empty() && !may_send ? 1 : 100);
     if (may_send && (ready.revents & POLLOUT) != 0) {
       const std::size_t piece =
-          std::min(out.size(), random.number(1, random.one_in(3) ? 30 : random.one_in(2) ? 5'000 : 300'000));
+          std::min(out.size(), random.number(1, random.one_in(3)   ? 30
+                                                : random.one_in(2) ? 5'000
+                                                                   : 300'000));
       const ssize_t sent = ::send(client.fd(), out.data(), piece, MSG_NOSIGNAL);
       if (sent < 0 && errno != EAGAIN) {
         if (!may_be_cut) return "cannot send" + state();
@@ -493,8 +510,8 @@ std::size_t open_files() {
 class TransportStress : public testing::TestWithParam<unsigned> {
  protected:
   /// Clients on threads of their own, until it is time.
-  std::size_t run_clients(std::uint16_t port, std::size_t threads, milliseconds how_long, std::uint64_t seed,
-                          bool may_be_cut) {
+  std::size_t run_clients(std::uint16_t port, std::size_t threads, milliseconds how_long,
+                          std::uint64_t seed, bool may_be_cut) {
     std::atomic<std::size_t> plans = 0;
     std::vector<std::jthread> clients;
     const auto until = Clock::now() + how_long;
@@ -504,7 +521,8 @@ class TransportStress : public testing::TestWithParam<unsigned> {
         while (Clock::now() < until && !testing::Test::HasFailure()) {
           const Plan plan = make_plan(random);
           const std::string wrong = run_plan(plan, port, random, may_be_cut);
-          EXPECT_EQ(wrong, "") << "seed " << seed << " client " << i << " " << plan.what.substr(0, 600);
+          EXPECT_EQ(wrong, "") << "seed " << seed << " client " << i << " "
+                               << plan.what.substr(0, 600);
           ++plans;
         }
       });
@@ -518,7 +536,8 @@ TEST_P(TransportStress, EveryClientGetsItsBytes) {
   const std::uint64_t seed = number_of("QUERN_STRESS_SEED", 1);
   Later later;
   StressHandler handler(later);
-  TestServer server([&](Exchange exchange) { handler(std::move(exchange)); }, {.threads = GetParam()});
+  TestServer server([&](Exchange exchange) { handler(std::move(exchange)); },
+                    {.threads = GetParam()});
   const std::size_t files = open_files();
   {
     std::vector<RawClient> idle;  // that say nothing, or half of something
@@ -558,7 +577,8 @@ TEST_P(TransportStress, StopsInTheMiddle) {
     Later later;
     StressHandler handler(later);
     Random random(seed * 77 + round);
-    TestServer server([&](Exchange exchange) { handler(std::move(exchange)); }, {.threads = GetParam()});
+    TestServer server([&](Exchange exchange) { handler(std::move(exchange)); },
+                      {.threads = GetParam()});
     std::jthread clients(
         [&] { run_clients(server.port(), 12, milliseconds(250), seed + round, true); });
     std::this_thread::sleep_for(milliseconds(random.number(20, 200)));

@@ -19,8 +19,9 @@ class App {
   ~App();
 
   [[nodiscard]] const std::string& url() const;
-  /// Takes over keys, models and limits; what else has changed waits for a restart, and is named in
-  /// the log. Errors: invalid_argument; then nothing was changed.
+  /// Takes over keys, models, limits and the TLS files' content; what else has changed waits for a
+  /// restart, and is named in the log. Errors: invalid_argument; then nothing was changed, but the
+  /// certificate maybe.
   Result<void> reload(Settings settings);
   /// Refuses creates, waits for running tasks as long as `[server] drain_timeout` says, hands back
   /// the rest, ends.
