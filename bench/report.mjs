@@ -8,6 +8,7 @@ import { pathToFileURL } from "node:url";
 import { body } from "./lib/servers.mjs";
 import { mebibytes, median, milliseconds, ratio, ratio_to, round_count, summary } from "./lib/stats.mjs";
 import { bar_plot, line_plot } from "./lib/svg.mjs";
+import { pause_us } from "./sections/latency.mjs";
 
 const names = {
   quern: "Quern",
@@ -279,7 +280,7 @@ function page(results, docs) {
     rest.push(
       `* **Latency**: one create at a time takes ${milliseconds(median(latency.create_p50_ms))} (p99 ${milliseconds(median(latency.create_p99_ms))}); ` +
         `writing 4 KiB and one fdatasync takes ${milliseconds(median(latency.fdatasync_p50_ms))} (p99 ${milliseconds(median(latency.fdatasync_p99_ms))}) on the same disk, by the same core, ` +
-        `and ${milliseconds(median(latency.fdatasync_paused_p50_ms))} after a pause of 0.1 ms, as there is between creates. ` +
+        `and ${milliseconds(median(latency.fdatasync_paused_p50_ms))} after a pause of ${pause_us / 1000} ms, about as there is between creates. ` +
         "wrk counts a pause against each request that it held up. Counted so, that loop, which does nothing else, has pauses as well: who comes at any time waits " +
         `${milliseconds(median(latency.fdatasync_wait_p99_ms))} at p99 for the sync that is under way. Durable creates wait with it.`,
     );

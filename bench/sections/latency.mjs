@@ -1,10 +1,10 @@
 // One create at a time on an idle server, beside one fdatasync of the same disk by the same core: one right after the
-// other, and with the pause between them that creates leave, since a disk that rests takes a while to wake.
+// other, and with about the pause between them that creates leave.
 
 import { start_quern } from "../lib/servers.mjs";
 import { create_request } from "../lib/tasks.mjs";
 
-const pause_us = 100;
+export const pause_us = 100;
 
 /** @returns {Record<"fdatasync_p50_ms" | "fdatasync_paused_p50_ms" | "fdatasync_p99_ms" | "fdatasync_wait_p99_ms" | "create_p50_ms" | "create_p99_ms", number[]>} */
 export async function measure_latency({ folder, binary, load, rounds, seconds, say }) {

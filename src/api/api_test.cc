@@ -122,6 +122,16 @@ class ApiTest : public ::testing::Test {
     return ::testing::AssertionSuccess();
   }
 
+  /// A held answer and an event stream.
+  std::pair<int, int> hold_open() {
+    const int held = connect();
+    ask(held, status_path("/status?wait=60"));
+    EXPECT_TRUE(queue_.wait_for_watches(1));
+    const int stream = connect();
+    ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream");
+    EXPECT_TRUE(queue_.wait_for_watches(2));
+    return {held, stream};
+  }
   static std::string status_path(std::string_view rest = "/status") {
     return "GET /v1/queue/echo/requests/" + std::string(kId) + std::string(rest);
   }
@@ -268,12 +278,7 @@ TEST_F(ApiTest, RefusesOptionsThatMakeNoSense) {
 }
 
 TEST_F(ApiTest, EndsHeldAnswersAndStreamsAtADrain) {
-  const int held = connect();
-  ask(held, status_path("/status?wait=60"));
-  ASSERT_TRUE(queue_.wait_for_watches(1));
-  const int stream = connect();
-  ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream");
-  ASSERT_TRUE(queue_.wait_for_watches(2));
+  const auto [held, stream] = hold_open();
 
   api_->set_draining(true);
 
@@ -283,12 +288,7 @@ TEST_F(ApiTest, EndsHeldAnswersAndStreamsAtADrain) {
 }
 
 TEST_F(ApiTest, EndsWhatIsHeldOpenForAKeyThatIsTakenAway) {
-  const int held = connect();
-  ask(held, status_path("/status?wait=60"));
-  ASSERT_TRUE(queue_.wait_for_watches(1));
-  const int stream = connect();
-  ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream");
-  ASSERT_TRUE(queue_.wait_for_watches(2));
+  const auto [held, stream] = hold_open();
 
   api_->reload(ring_of("another secret of this key"), catalog_of("other"));
   EXPECT_TRUE(queue_.wait_for_watches(2));

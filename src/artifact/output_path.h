@@ -22,7 +22,8 @@ struct RunnerFile {
 /// followed as long as the file lies in `folder`. The program that wrote the files may still run and
 /// swap them, and the folders above them: what is opened is what was checked. Errors:
 /// invalid_argument (missing, outside, not a regular file, or with other hard links: what it holds
-/// could be changed, or could be another's), unavailable. Messages quote `path` as given and nothing else of this machine.
+/// could be changed, or could be another's), unavailable. Messages quote `path` as given and nothing
+/// else of this machine.
 Result<RunnerFile> open_runner_file(int folder, std::string_view path);
 
 }  // namespace quern

@@ -5,6 +5,11 @@
 namespace quern {
 namespace {
 
+TEST(PercentEncode, EncodesAllButUnreservedCharacters) {
+  EXPECT_EQ(percent_encode("aZ0-._~"), "aZ0-._~");
+  EXPECT_EQ(percent_encode("a b/\xff"), "a%20b%2F%FF");
+}
+
 TEST(PercentEncodeSegment, KeepsIdsAsTheyAre) {
   EXPECT_EQ(percent_encode_segment("mmsu_01m82-A.b..c"), "mmsu_01m82-A.b..c");
   EXPECT_EQ(percent_encode_segment(""), "");

@@ -21,8 +21,6 @@ class FileHandle {
   }
 
   [[nodiscard]] int fd() const { return fd_; }
-  /// The caller closes it.
-  [[nodiscard]] int release() { return std::exchange(fd_, -1); }
   [[nodiscard]] bool is_open() const { return fd_ >= 0; }
 
  private:

@@ -10,23 +10,19 @@
 #include <vector>
 
 #include "base/delayed_wakes.h"
+#include "http/io_thread_fixture.h"
 
 namespace quern::http {
 namespace {
 
 class IoThreadTest : public testing::Test {
  protected:
-  static std::shared_ptr<IoThread> make() {
-    Deadlines::Durations durations;
-    durations.fill(std::chrono::hours(1));
-    return std::make_shared<IoThread>(durations);
-  }
   void end() const {
     io_->finish();
     io_->join();
   }
 
-  std::shared_ptr<IoThread> io_ = make();
+  std::shared_ptr<IoThread> io_ = make_io_thread();
 };
 
 TEST_F(IoThreadTest, RunsWhatIsPostedInItsOrder) {
@@ -73,7 +69,7 @@ TEST_F(IoThreadTest, RunsWhatIsPostedWhileItFinishes) {
 // The last that held it lets go between.
 TEST_F(IoThreadTest, LivesUntilItIsWoken) {
   bool ran = false;
-  auto io = make();
+  auto io = make_io_thread();
   const std::weak_ptr<IoThread> alive = io;
   {
     const DelayedWakes wakes;

@@ -170,7 +170,7 @@ void Listener::serve(TcpSocket socket) {
   IoError ignored;
   socket.non_blocking(true, ignored);
   auto transport = tls_ ? make_tls_transport(std::move(socket), *tls_)
-                        : make_tcp_transport(std::move(socket), io_->sockets());
+                        : make_tcp_transport(FileHandle(socket.release()), io_->sockets());
   if (!transport) {
     state_->connections.remove();
     state_->accept_failures.add();

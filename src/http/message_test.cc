@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "base/percent_encode.h"
-
 namespace quern::http {
 namespace {
 
@@ -45,11 +43,6 @@ TEST(Message, DecodesEscapesAndRefusesBrokenOnes) {
   EXPECT_EQ(percent_decode("%"), std::nullopt);
   EXPECT_EQ(percent_decode("a%4"), std::nullopt);
   EXPECT_EQ(percent_decode("%zz"), std::nullopt);
-}
-
-TEST(Message, EncodesAllButUnreservedCharacters) {
-  EXPECT_EQ(percent_encode("aZ0-._~"), "aZ0-._~");
-  EXPECT_EQ(percent_encode("a b/\xff"), "a%20b%2F%FF");
 }
 
 TEST(Message, SplitsAQueryIntoNamesAndValues) {

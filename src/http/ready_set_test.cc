@@ -2,43 +2,17 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <chrono>
+#include <functional>
 #include <memory>
 #include <stdexcept>
-#include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
-#include "http/connection.h"
-#include "http/file_handle.h"
-#include "http/io_thread.h"
-#include "http/server_state.h"
-#include "http/socket_transport.h"
+#include "http/io_thread_fixture.h"
 
 namespace quern::http {
 namespace {
-
-/// Two connected sockets, of which `ours` does not block.
-struct SocketPair {
-  SocketPair() {
-    int ends[2] = {-1, -1};
-    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
-    ours = FileHandle(ends[0]);
-    peer = FileHandle(ends[1]);
-  }
-  void send(std::string_view bytes) const {
-    EXPECT_EQ(::send(peer.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL), std::ssize(bytes));
-  }
-  void end_sending() const { ::shutdown(peer.fd(), SHUT_WR); }
-
-  FileHandle ours;
-  FileHandle peer;
-};
 
 struct Socket : ReadySet::Member {
   explicit Socket(ReadySet& its_set, SocketPair its_pair = {})
@@ -61,17 +35,10 @@ struct Socket : ReadySet::Member {
 class ReadySetTest : public testing::Test {
  protected:
   void TearDown() override {
-    const auto connections = io_->connections();
-    for (const auto& connection : connections) connection->close();
     io_->finish();
     io_->poll();
   }
 
-  static std::shared_ptr<IoThread> make_io() {
-    Deadlines::Durations durations;
-    durations.fill(std::chrono::hours(1));
-    return std::make_shared<IoThread>(durations);
-  }
   /// A socket that has been told of its room to write.
   std::unique_ptr<Socket> add() {
     auto socket = std::make_unique<Socket>(io_->sockets());
@@ -80,7 +47,7 @@ class ReadySetTest : public testing::Test {
     return socket;
   }
 
-  std::shared_ptr<IoThread> io_ = make_io();
+  std::shared_ptr<IoThread> io_ = make_io_thread();
 };
 
 using Told = std::vector<std::uint32_t>;
@@ -137,10 +104,10 @@ TEST_F(ReadySetTest, TellsTheOthersWhenOneThrows) {
   EXPECT_EQ(first->told, (Told{EPOLLIN, EPOLLIN}));
 }
 
-TEST_F(ReadySetTest, LetsTheContextEndThoughASocketIsReady) {
+TEST_F(ReadySetTest, LetsTheContextEndThoughSocketsAreOpen) {
   const auto socket = add();
+  EXPECT_FALSE(io_->context().stopped());
   io_->finish();
-  socket->pair.send("x");  // seen together with the finish, and behind it
   io_->poll();
   EXPECT_TRUE(io_->context().stopped());
 }
@@ -159,56 +126,6 @@ TEST_F(ReadySetTest, TellsMoreThanOneBatchHolds) {
   for (const auto& socket : sockets) socket->pair.send("x");
   io_->poll();
   for (const auto& socket : sockets) EXPECT_EQ(socket->told, Told{EPOLLIN});
-}
-
-/// A whole connection over a socket whose peer is the test, without threads.
-class TcpTransportTest : public ReadySetTest {
- protected:
-  void open() {
-    TcpSocket socket(io_->context());
-    socket.assign(boost::asio::ip::tcp::v4(), std::exchange(pair_.ours, FileHandle()).release());
-    auto transport = make_tcp_transport(std::move(socket), io_->sockets());
-    ASSERT_TRUE(transport);
-    state_->connections.try_add(1);
-    auto connection = std::make_shared<Connection>(io_, state_, std::move(transport), "127.0.0.1");
-    io_->add(connection);
-    connection->open();
-  }
-  std::string received() const {
-    std::string text(64 * 1024, '\0');
-    const ssize_t bytes = ::recv(pair_.peer.fd(), text.data(), text.size(), 0);
-    text.resize(static_cast<std::size_t>(std::max<ssize_t>(bytes, 0)));
-    return text;
-  }
-
-  SocketPair pair_;
-  Metrics metrics_;
-  std::shared_ptr<ServerState> state_ = std::make_shared<ServerState>(
-      ServerOptions{}, [](Exchange exchange) { std::move(exchange).send({.body = "answered"}); },
-      metrics_);
-};
-
-TEST_F(TcpTransportTest, SeesAnEndThatCameTogetherWithTheRequest) {
-  open();
-  pair_.send("GET / HTTP/1.1\r\nHost: quern\r\n\r\n");
-  pair_.end_sending();
-  io_->poll();
-  EXPECT_TRUE(received().ends_with("answered"));
-  EXPECT_EQ(state_->connections.get(), 0U);
-  EXPECT_EQ(received(), "");  // the end
-}
-
-TEST_F(TcpTransportTest, ReadsOnWhenItsMemoryWasFilled) {
-  open();
-  // Two heads which fill the read buffer to its last byte, and what is left of the second.
-  std::string head = "GET / HTTP/1.1\r\nHost: quern\r\nX-Filler: ";
-  const std::string end = "\r\n\r\n";
-  head += std::string((kReadBufferBytes * 3 / 4) - head.size() - end.size(), 'x') + end;
-  pair_.send(head + head);
-  io_->poll();
-  const std::string answers = received();
-  EXPECT_NE(answers.find("answered"), answers.rfind("answered"));
-  EXPECT_EQ(state_->connections.get(), 1U);
 }
 
 }  // namespace

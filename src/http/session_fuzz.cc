@@ -11,7 +11,7 @@
 
 #include "base/assert.h"
 #include "http/connection.h"
-#include "http/io_thread.h"
+#include "http/io_thread_fixture.h"
 #include "http/server_state.h"
 
 namespace quern::http {
@@ -97,9 +97,7 @@ std::string answers_to(std::string_view input, std::size_t piece_bytes) {
   static const auto state =
       std::make_shared<ServerState>(ServerOptions{.head_bytes_max = 512}, handle, metrics);
   static const auto io = [] {
-    Deadlines::Durations durations;
-    durations.fill(std::chrono::hours(1));
-    auto made = std::make_shared<IoThread>(durations);
+    auto made = make_io_thread();
     made->poll();
     return made;
   }();

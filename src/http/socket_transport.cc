@@ -8,7 +8,6 @@
 
 #include "http/asio_ssl.h"
 #include "http/connection.h"
-#include "http/file_handle.h"
 
 namespace quern::http {
 namespace {
@@ -183,8 +182,8 @@ bool is_special_file(const std::filesystem::path& path) {
 
 }  // namespace
 
-std::unique_ptr<Transport> make_tcp_transport(TcpSocket socket, ReadySet& sockets) {
-  auto transport = std::make_unique<TcpTransport>(FileHandle(socket.release()), sockets);
+std::unique_ptr<Transport> make_tcp_transport(FileHandle socket, ReadySet& sockets) {
+  auto transport = std::make_unique<TcpTransport>(std::move(socket), sockets);
   if (!transport->enter_set()) return nullptr;
   return transport;
 }

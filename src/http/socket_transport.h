@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "http/asio.h"
+#include "http/file_handle.h"
 #include "http/ready_set.h"
 #include "http/server.h"
 #include "http/transport.h"
@@ -24,8 +25,8 @@ using TcpAcceptor = boost::asio::basic_socket_acceptor<boost::asio::ip::tcp,
                                                        boost::asio::io_context::executor_type>;
 using TlsContext = boost::asio::ssl::context;
 
-/// Null when `sockets` takes no more. The socket does not block.
-std::unique_ptr<Transport> make_tcp_transport(TcpSocket socket, ReadySet& sockets);
+/// Of a socket that does not block. Null when `sockets` takes no more.
+std::unique_ptr<Transport> make_tcp_transport(FileHandle socket, ReadySet& sockets);
 std::unique_ptr<Transport> make_tls_transport(TcpSocket socket, TlsContext& context);
 
 /// TLS 1.2 or newer, HTTP/1.1 by ALPN. Errors: invalid_argument, naming the file.

@@ -1,33 +1,92 @@
-// What a transport must not miss, seen through a whole server.
+// What a transport must not miss: by a connection without threads, and through a whole server.
+
+#include "http/socket_transport.h"
 
 #include <gtest/gtest.h>
 
-#include <atomic>
+#include <algorithm>
 #include <future>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
+#include "http/connection.h"
+#include "http/io_thread_fixture.h"
 #include "http/raw_client.h"
-#include "http/server.h"
+#include "http/server_state.h"
 
 namespace quern::http {
 namespace {
 
 using std::chrono::milliseconds;
 
-/// A server with one I/O thread that can be held up.
+/// A whole connection over a socket whose peer is the test, without threads.
+class TcpTransportTest : public testing::Test {
+ protected:
+  void TearDown() override {
+    const auto connections = io_->connections();
+    for (const auto& connection : connections) connection->close();
+    io_->finish();
+    io_->poll();
+  }
+
+  void open() {
+    auto transport = make_tcp_transport(std::move(pair_.ours), io_->sockets());
+    ASSERT_TRUE(transport);
+    state_->connections.try_add(1);
+    auto connection = std::make_shared<Connection>(io_, state_, std::move(transport), "127.0.0.1");
+    io_->add(connection);
+    connection->open();
+  }
+  std::string received() const {
+    std::string text(64 * 1024, '\0');
+    const ssize_t bytes = ::recv(pair_.peer.fd(), text.data(), text.size(), 0);
+    text.resize(static_cast<std::size_t>(std::max<ssize_t>(bytes, 0)));
+    return text;
+  }
+
+  std::shared_ptr<IoThread> io_ = make_io_thread();
+  SocketPair pair_;
+  Metrics metrics_;
+  std::shared_ptr<ServerState> state_ = std::make_shared<ServerState>(
+      ServerOptions{}, [](Exchange exchange) { std::move(exchange).send({.body = "answered"}); },
+      metrics_);
+};
+
+TEST_F(TcpTransportTest, SeesAnEndThatCameTogetherWithTheRequest) {
+  open();
+  pair_.send("GET / HTTP/1.1\r\nHost: quern\r\n\r\n");
+  pair_.end_sending();
+  io_->poll();
+  EXPECT_TRUE(received().ends_with("answered"));
+  EXPECT_EQ(state_->connections.get(), 0U);
+  EXPECT_EQ(received(), "");  // the end
+}
+
+TEST_F(TcpTransportTest, ReadsOnWhenItsMemoryWasFilled) {
+  open();
+  // Two heads of three quarters of the read buffer each: the first read fills it and leaves half a head.
+  std::string head = "GET / HTTP/1.1\r\nHost: quern\r\nX-Filler: ";
+  const std::string end = "\r\n\r\n";
+  head += std::string((kReadBufferBytes * 3 / 4) - head.size() - end.size(), 'x') + end;
+  pair_.send(head + head);
+  io_->poll();
+  const std::string answers = received();
+  EXPECT_NE(answers.find("answered"), answers.rfind("answered"));
+  EXPECT_EQ(state_->connections.get(), 1U);
+}
+
+/// Holds its I/O thread up at /block.
 struct HeldUp {
   Signal is_held;
   std::promise<void> go_on;
-  std::atomic<int> handled = 0;
 
   void handle(Exchange exchange) {
     if (exchange.request().path == "/block") {
       is_held.set();
       go_on.get_future().wait();
     }
-    ++handled;
     std::move(exchange).send(text_response("answered"));
   }
 };
@@ -52,12 +111,10 @@ TEST(SocketTransport, ReadsOnBehindUrgentData) {
   EXPECT_EQ(client.read_answer().status, 200U);
 }
 
-// The same with a body that is never seen whole, and the end of input behind.
 TEST(SocketTransport, ReadsABodyBehindUrgentData) {
   HeldUp held;
   ServerOptions options{.threads = 1};
   options.body_timeout = milliseconds(2'000);
-  std::atomic<int> holds = 0;
   TestServer server(
       [&](Exchange exchange) {
         if (exchange.request().path == "/block") return held.handle(std::move(exchange));

@@ -429,14 +429,7 @@ std::string run_plan(const Plan& plan, std::uint16_t port, Random& random, bool 
   const auto state = [&] {
     return " (answers " + std::to_string(answers.count()) + " of " +
            std::to_string(plan.wanted.size()) + ", " + std::to_string(answers.left()) +
-           " bytes more, unsent " + std::to_string(out.size()) + ", local port " +
-           [&] {
-             sockaddr_in a{};
-             socklen_t l = sizeof a;
-             ::getsockname(client.fd(), reinterpret_cast<sockaddr*>(&a), &l);
-             return std::to_string(ntohs(a.sin_port));
-           }() +
-           ")";
+           " bytes more, unsent " + std::to_string(out.size()) + ")";
   };
   for (;;) {
     if (plan.end == Plan::End::reset && sent_all + answers.in.size() >= plan.reset_at) {
