@@ -61,6 +61,9 @@ void CommitThread::loop() {
   while (take(commands)) {
     committer_.run(commands);
     commands.clear();
+    // Those who were answered, or still bring commands, may wait for this core: what they bring now
+    // shares the next sync.
+    std::this_thread::yield();
   }
   committer_.close();
 }
