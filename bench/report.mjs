@@ -223,6 +223,8 @@ function page(results, docs) {
     `# ${title}\n\nWritten by \`${command}\`; change nothing here by hand. ` +
       `Measured in ${run.rounds} round${run.rounds === 1 ? "" : "s"} of ${run.seconds} s; what is compared, a second at a time in turn where it can be. A figure is the median, in brackets the lowest and the highest. ` +
       "Read the ratios, which are medians over pairs measured one after the other: the figures themselves move with the machine.",
+    "Quern is built by `scripts/tune`, which compiles it by a count of what its code does under a load of the same kinds of request; what it is compared with comes from Debian and npm. " +
+      "What that gives is told in [0020](decisions/0020-a-binary-arranged-by-its-work.md).",
     machine_table(machine),
     section("Goals", goals(results)),
   ];

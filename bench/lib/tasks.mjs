@@ -21,6 +21,12 @@ export const result_request = ({ model, id, key }) => ({
   key,
 });
 
+export const cancel_request = ({ model, id, key }) => ({
+  method: "PUT",
+  path: `/v1/queue/${model}/requests/${id}/cancel`,
+  key,
+});
+
 /** Sends one request; its parsed answer. Fails unless the status is 2xx. */
 export async function call(url, { method, path, key, body: payload }) {
   const headers = { authorization: `Key ${key}`, ...(payload && { "content-type": "application/json" }) };

@@ -15,7 +15,7 @@ export async function measure_one_core({ folder, binary, load, rounds, seconds, 
   const nginx = await start_nginx(folder, { core: 0 });
   for (let round = 1; round <= rounds; ++round) {
     const quern = await start_quern(folder, binary, { core: 0, threads: 1 });
-    for (const [kind, requests] of Object.entries(await prepare(quern.url))) {
+    for (const [kind, requests] of Object.entries(await one_core_requests(quern.url))) {
       say(`one core, round ${round} of ${rounds}: ${kind}`);
       const row = (results[kind] ??= { nginx: [], nginx_p50_ms: [], nginx_p99_ms: [], quern: [], quern_p50_ms: [], quern_p99_ms: [] });
       const length = { seconds: Math.max(1, Math.round(seconds / slices)), core: 1 };
@@ -35,8 +35,8 @@ export async function measure_one_core({ folder, binary, load, rounds, seconds, 
   return results;
 }
 
-// Tasks in each state, and the requests about them. Creates come first: the queue is still short then.
-async function prepare(url) {
+/** Puts tasks into each state. @returns {{[kind]: Request[]}} about them; creates come first: the queue is still short then */
+export async function one_core_requests(url) {
   const running = await create_tasks(url, running_count, [{ model: "run" }]);
   await until_all(url, running, "IN_PROGRESS");
   const finished = await create_tasks(url, finished_count, [{ model: "echo" }]);
