@@ -1,6 +1,7 @@
 #include "queue/local/pending.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "queue/local/change_codec.h"
 
@@ -47,6 +48,11 @@ PendingTask& Pending::task(std::int64_t sequence, Stored stored) {
   return entry->second;
 }
 
+const EndTask* Pending::keep(const EndTask& change) {
+  static_assert(std::is_trivially_destructible_v<EndTask>);
+  return std::pmr::polymorphic_allocator<>(&memory_).new_object<EndTask>(change);
+}
+
 void Pending::take(const InsertTask& change) {
   PendingTask& entry = task(change.row.id.sequence(), Stored::no);
   entry.row = change.row;
@@ -63,7 +69,7 @@ void Pending::take(const EndTask& change) {
   PendingTask& entry = task(change.row.id.sequence(), Stored::live);
   entry.row.reset();
   entry.started.reset();
-  entry.end = change;
+  entry.end = keep(change);
   const WallTime ended = change.row.ended.value_or(change.row.submitted);
   first_end_ = std::min(first_end_.value_or(ended), ended);
 }
@@ -73,7 +79,7 @@ void Pending::take(const ReviveTask& change) {
   entry.row = change.row;
   // The ended row goes, and the attempt in it stays.
   if (entry.end && entry.end->last) entry.attempts.push_back(*entry.end->last);
-  entry.end.reset();
+  entry.end = nullptr;
 }
 
 void Pending::take(const InsertAttempt& change) {
@@ -108,7 +114,7 @@ void Pending::take(const RemoveEnded& change) {
   PendingTask& entry = task(change.id.sequence(), Stored::ended);
   entry.is_removed = true;
   entry.row.reset();
-  entry.end.reset();
+  entry.end = nullptr;
   entry.attempts.clear();
   entry.logs.clear();
 }

@@ -30,7 +30,7 @@ struct PendingTask {
   bool is_removed = false;            // forgotten: nothing else counts
   std::optional<TaskRow> row{};       // of a live task, where it has changed
   std::optional<WallTime> started{};  // of its running attempt
-  std::optional<EndTask> end{};       // of a task that has ended
+  const EndTask* end = nullptr;       // of a task that has ended; it is large, and most have none
   std::string_view input{};           // of one that is not stored
   std::vector<AttemptRecord> attempts{};
   std::vector<InsertLog> logs{};
@@ -93,12 +93,13 @@ class Pending {
   void take(const RemoveIdempotency& change);
   void take(const RemoveEnded& change);
   void take(const ReserveLeaseTokens& change) { lease_tokens_ = change.up_to; }
+  const EndTask* keep(const EndTask& change);
   /// The entry of a task, made if need be for one that the tables have as `stored`.
   PendingTask& task(std::int64_t sequence, PendingTask::Stored stored);
 
   static constexpr std::size_t kFirstBytes = 16 * 1024;
 
-  // Of the records, which all views point into, and of the tasks: both only grow.
+  // Of the records, which all views point into, of the tasks and their ends: all of it only grows.
   std::pmr::monotonic_buffer_resource memory_{kFirstBytes};
   std::size_t records_ = 0;
   std::size_t bytes_ = 0;

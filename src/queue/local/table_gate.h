@@ -51,6 +51,14 @@ class TableGate {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return arrivals_ > 0; });
   }
+  /// Of a closed gate: one transaction goes on, the next waits again.
+  void let_one_through() {
+    {
+      const std::scoped_lock lock(mutex_);
+      ++passes_;
+    }
+    changed_.notify_all();
+  }
   /// Transactions fail, also one that waits.
   void refuse() { set(State::refusing); }
   void open() { set(State::open); }
@@ -67,6 +75,7 @@ class TableGate {
       const std::scoped_lock lock(mutex_);
       state_ = state;
       arrivals_ = 0;
+      passes_ = 0;
     }
     changed_.notify_all();
   }
@@ -75,8 +84,9 @@ class TableGate {
     if (state_ == State::open) return true;
     ++arrivals_;
     changed_.notify_all();
-    changed_.wait(lock, [this] { return state_ != State::closed; });
-    return state_ == State::open;
+    changed_.wait(lock, [this] { return state_ != State::closed || passes_ > 0; });
+    if (state_ == State::closed) --passes_;
+    return state_ != State::refusing;
   }
   static int add_function(sqlite3* connection, char** /*error*/, const void* /*routines*/) {
     return sqlite3_create_function(connection, "pass_gate", 0, SQLITE_UTF8, nullptr, call, nullptr,
@@ -96,6 +106,7 @@ class TableGate {
   std::condition_variable changed_;
   State state_ = State::open;
   int arrivals_ = 0;  // since it is as it is
+  int passes_ = 0;
 };
 
 }  // namespace quern

@@ -67,7 +67,7 @@ Result<void> TableWriter::prepare() {
 
 void TableWriter::add(std::string_view record, std::uint64_t number) {
   std::unique_lock lock(mutex_);
-  written_.wait(lock, [this] { return recent_->bytes() < kPendingBytesMax || failure_; });
+  if (recent_->bytes() >= kPendingBytesSlow) hold_back(lock);
   const bool was_empty = recent_->is_empty();
   if (was_empty) first_added_ = std::chrono::steady_clock::now();
   // What this process has just put together can be taken apart.
@@ -77,6 +77,15 @@ void TableWriter::add(std::string_view record, std::uint64_t number) {
   const bool wakes = was_empty || is_much();
   lock.unlock();
   if (wakes) wake_.notify_one();
+}
+
+// Little by little: a thread that has much to write would else have callers wait for all of it at once.
+void TableWriter::hold_back(std::unique_lock<std::mutex>& lock) {
+  const auto goes_on = [this](std::size_t below) { return recent_->bytes() < below || failure_; };
+  const std::size_t over = std::min(recent_->bytes(), kPendingBytesMax) - kPendingBytesSlow;
+  const auto wait = kPendingWaitMax * over / (kPendingBytesMax - kPendingBytesSlow);
+  written_.wait_for(lock, wait, [&] { return goes_on(kPendingBytesSlow); });
+  written_.wait(lock, [&] { return goes_on(kPendingBytesMax); });
 }
 
 TableWriter::Overlay TableWriter::overlay() const {
@@ -171,6 +180,7 @@ void TableWriter::write(std::unique_lock<std::mutex>& lock) {
   std::shared_ptr<const Pending> pending = earlier_;
   const std::uint64_t number = earlier_number_;
   lock.unlock();
+  written_.notify_all();  // a commit that is held back: nothing is gathered now
   Result<void> done;
   if (pending) {
     const Timed timed(times_.apply);

@@ -8,8 +8,9 @@
 //
 // Until they are in the tables, changes are looked up here: in `recent`, else in `earlier`, else in
 // the tables.
-// Limits: the commit thread waits while kPendingBytesMax have gathered; then a transaction is being
-// written anyway. Threads: as each function says.
+// Limits: where commits are faster than the tables, each waits a little from kPendingBytesSlow on,
+// the longer the more has gathered, and from kPendingBytesMax on until the gathered are being
+// written. Threads: as each function says.
 
 #include <chrono>
 #include <condition_variable>
@@ -33,7 +34,10 @@ namespace quern {
 inline constexpr std::size_t kApplyBytes = 4 * 1024 * 1024;
 inline constexpr std::size_t kApplyChanges = 16'384;
 inline constexpr std::chrono::milliseconds kApplyDelay{100};
+inline constexpr std::size_t kPendingBytesSlow = kApplyBytes + kApplyBytes / 2;
 inline constexpr std::size_t kPendingBytesMax = 4 * kApplyBytes;
+/// The wait of a commit just below kPendingBytesMax.
+inline constexpr std::chrono::microseconds kPendingWaitMax{5'000};
 /// A transaction that failed is tried again after this, or as soon as somebody asks for it.
 inline constexpr std::chrono::seconds kApplyRetryInterval{1};
 
@@ -52,7 +56,7 @@ class TableWriter {
   /// Before a record goes to the redo log: whether the tables will take it. Waits for a transaction
   /// of theirs if the last one failed. The commit thread's.
   Result<void> prepare();
-  /// Takes in a record that is in the redo log. The commit thread's.
+  /// Takes in a record that is in the redo log; may wait, see the limits. The commit thread's.
   void add(std::string_view record, std::uint64_t number);
 
   /// What the tables may not have yet. Either may be null.
@@ -73,6 +77,8 @@ class TableWriter {
   [[nodiscard]] std::size_t cache_bytes() const;
 
  private:
+  /// Gives the thread the time to keep up.
+  void hold_back(std::unique_lock<std::mutex>& lock);
   void loop();
   /// Waits until there is something to be written, and it is time; false: nothing is left at the end.
   bool wait(std::unique_lock<std::mutex>& lock);

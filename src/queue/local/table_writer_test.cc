@@ -329,6 +329,31 @@ TEST_F(JournalTest, HoldsCommitsBackWhileMuchIsPendingAndLetsThemOn) {
   EXPECT_EQ(query_integer("SELECT count(*) FROM task"), kTasks);
 }
 
+TEST_F(JournalTest, LetsCommitsOnOnceWhatHasGatheredIsBeingWritten) {
+  constexpr std::int64_t kTasks = 40;
+  const std::string body(1'000'000, 'x');
+  gate_.install(file());
+  gate_.close();
+  std::atomic<std::int64_t> committed{0};
+  std::jthread committing([&] {
+    while (committed < kTasks) {
+      journal().add(InsertTask{make_row(committed + 1), body});
+      if (!journal().commit()) return;
+      ++committed;
+    }
+  });
+  constexpr auto kHeld = static_cast<std::int64_t>(kPendingBytesMax / 1'000'000);
+  ASSERT_TRUE(eventually([&] { return committed >= kHeld; }));
+
+  gate_.let_one_through();  // the next one, of all that has gathered, waits
+
+  EXPECT_TRUE(eventually([&] { return committed >= kHeld + kHeld / 2; }));
+  gate_.open();
+  committing.join();
+  settle();
+  EXPECT_EQ(query_integer("SELECT count(*) FROM task"), kTasks);
+}
+
 TEST_F(JournalTest, RefusesACommitThatIsHeldBackOnceTheTablesCannotBeWritten) {
   constexpr std::int64_t kTasks = 40;
   const std::string body(1'000'000, 'x');
