@@ -93,6 +93,7 @@ class Pending {
   void take(const RemoveIdempotency& change);
   void take(const RemoveEnded& change);
   void take(const ReserveLeaseTokens& change) { lease_tokens_ = change.up_to; }
+  /// A copy that lives as long as all of this.
   const EndTask* keep(const EndTask& change);
   /// The entry of a task, made if need be for one that the tables have as `stored`.
   PendingTask& task(std::int64_t sequence, PendingTask::Stored stored);
