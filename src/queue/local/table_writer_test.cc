@@ -304,80 +304,69 @@ TEST_F(JournalTest, AddsNothingToTheLogBeforeWhatACrashLeftIsSettled) {
 // ---- limits
 // --------------------------------------------------------------------------------------
 
-TEST_F(JournalTest, HoldsCommitsBackWhileMuchIsPendingAndLetsThemOn) {
-  constexpr std::int64_t kTasks = 40;
-  const std::string body(1'000'000, 'x');
-  gate_.install(file());
-  gate_.close();
-  std::atomic<std::int64_t> committed{0};
-  std::jthread committing([&] {
-    while (committed < kTasks) {
-      journal().add(InsertTask{make_row(committed + 1), body});
-      if (!journal().commit()) return;
-      ++committed;
-    }
-  });
-  constexpr auto kHeld = static_cast<std::int64_t>(kPendingBytesMax / 1'000'000);
-  ASSERT_TRUE(eventually([&] { return committed >= kHeld; }));
-  EXPECT_LT(committed, kTasks) << "two generations may be there, not three";
+/// Commits tasks with a megabyte of input each, at a gate that is closed.
+class HeldBackTest : public JournalTest {
+ protected:
+  static constexpr std::int64_t kTasks = 40;
+  static constexpr auto kHeld = static_cast<std::int64_t>(kPendingBytesMax / 1'000'000);
+
+  HeldBackTest() {
+    gate_.install(file());
+    gate_.close();
+    committing_ = std::jthread([this] {
+      while (committed_ < kTasks) {
+        journal().add(InsertTask{make_row(committed_ + 1), body_});
+        if (!journal().commit()) return;
+        ++committed_;
+      }
+    });
+  }
+  ~HeldBackTest() override { gate_.open(); }
+
+  bool comes_to(std::int64_t count) {
+    return eventually([&] { return committed_ >= count; });
+  }
+
+  const std::string body_ = std::string(1'000'000, 'x');
+  std::atomic<std::int64_t> committed_{0};
+  std::jthread committing_;
+};
+
+TEST_F(HeldBackTest, GoesOnOnceTheTablesHaveWhatIsPending) {
+  ASSERT_TRUE(comes_to(kHeld));
+  EXPECT_LT(committed_, kTasks) << "two generations may be there, not three";
 
   gate_.open();
-  committing.join();
+  committing_.join();
 
-  EXPECT_EQ(committed, kTasks);
+  EXPECT_EQ(committed_, kTasks);
   settle();
   EXPECT_EQ(query_integer("SELECT count(*) FROM task"), kTasks);
 }
 
-TEST_F(JournalTest, LetsCommitsOnOnceWhatHasGatheredIsBeingWritten) {
-  constexpr std::int64_t kTasks = 40;
-  const std::string body(1'000'000, 'x');
-  gate_.install(file());
-  gate_.close();
-  std::atomic<std::int64_t> committed{0};
-  std::jthread committing([&] {
-    while (committed < kTasks) {
-      journal().add(InsertTask{make_row(committed + 1), body});
-      if (!journal().commit()) return;
-      ++committed;
-    }
-  });
-  constexpr auto kHeld = static_cast<std::int64_t>(kPendingBytesMax / 1'000'000);
-  ASSERT_TRUE(eventually([&] { return committed >= kHeld; }));
+TEST_F(HeldBackTest, GoesOnOnceWhatHasGatheredIsBeingWritten) {
+  ASSERT_TRUE(comes_to(kHeld));
 
   gate_.let_one_through();  // the next one, of all that has gathered, waits
 
-  EXPECT_TRUE(eventually([&] { return committed >= kHeld + kHeld / 2; }));
+  EXPECT_TRUE(comes_to(kHeld + kHeld / 2));
   gate_.open();
-  committing.join();
+  committing_.join();
   settle();
   EXPECT_EQ(query_integer("SELECT count(*) FROM task"), kTasks);
 }
 
-TEST_F(JournalTest, RefusesACommitThatIsHeldBackOnceTheTablesCannotBeWritten) {
-  constexpr std::int64_t kTasks = 40;
-  const std::string body(1'000'000, 'x');
-  gate_.install(file());
-  gate_.close();
-  std::int64_t committed = 0;
-  std::atomic<std::int64_t> seen{0};
-  std::jthread committing([&] {
-    for (; committed < kTasks; seen = ++committed) {
-      journal().add(InsertTask{make_row(committed + 1), body});
-      if (!journal().commit()) return;
-    }
-  });
-  constexpr auto kHeld = static_cast<std::int64_t>(kPendingBytesMax / 1'000'000);
-  ASSERT_TRUE(eventually([&] { return seen >= kHeld; }));
+TEST_F(HeldBackTest, IsRefusedOnceTheTablesCannotBeWritten) {
+  ASSERT_TRUE(comes_to(kHeld));
 
   gate_.refuse();
-  committing.join();
+  committing_.join();
 
-  EXPECT_LT(committed, kTasks);
+  EXPECT_LT(committed_, kTasks);
   gate_.open();
-  write(InsertTask{make_row(kTasks + 1), body});
+  write(InsertTask{make_row(kTasks + 1), body_});
   settle();
-  EXPECT_EQ(query_integer("SELECT count(*) FROM task"), committed + 1);
+  EXPECT_EQ(query_integer("SELECT count(*) FROM task"), committed_ + 1);
 }
 
 }  // namespace
