@@ -187,6 +187,8 @@ TEST_F(LocalQueueInputsTest, FailsTheAttemptsAloneWhoseInputCannotBeRead) {
   EXPECT_EQ(claims[1].input, input_of(51));
   EXPECT_EQ(claims[2].input, input_of(52));
   ASSERT_TRUE(store.execute("INSERT INTO input SELECT * FROM kept; DROP TABLE kept"));
+  // The failure is stored after the claim is answered, and before the next command is carried out.
+  ASSERT_TRUE(claim(bare_.queue(), 256).empty());
   bare_.advance(std::chrono::seconds{20});
   const std::vector<Claim> again = claim(bare_.queue(), 256);
   ASSERT_EQ(again.size(), 1U);
