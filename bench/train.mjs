@@ -1,6 +1,6 @@
 // node bench/train.mjs --binary QUERN --programs FOLDER --work FOLDER
 //
-// Keeps a server that counts what its code does busy for half a minute with what servers do most: creates, polls and
+// Keeps a server that counts what its code does busy for some 20 s with what servers do most: creates, polls and
 // results, tasks run at once and by programs, cancels, a start with tasks waiting. scripts/tune compiles by the counts.
 
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
@@ -14,7 +14,7 @@ import { call, cancel_request, create_tasks, until_all } from "./lib/tasks.mjs";
 import { one_core_requests } from "./sections/one_core.mjs";
 
 const each_seconds = 3; // of one kind of request; the counting makes the server several times slower
-const program_tasks = 100;
+const task_count = 100; // of what is done one by one
 
 async function train(quern, load) {
   const server = await quern.start();
@@ -22,8 +22,8 @@ async function train(quern, load) {
     await load.wrk(server.url, requests, { seconds: each_seconds });
   }
   await load.life(server.url, { model: "echo", key, body, seconds: each_seconds });
-  await until_all(server.url, await create_tasks(server.url, program_tasks, [{ model: "stamp" }]), "COMPLETED");
-  for (const task of await create_tasks(server.url, program_tasks, [{ model: "hold" }])) await call(server.url, cancel_request(task));
+  await until_all(server.url, await create_tasks(server.url, task_count, [{ model: "stamp" }]), "COMPLETED");
+  for (const task of await create_tasks(server.url, task_count, [{ model: "hold" }])) await call(server.url, cancel_request(task));
   await server.stop("SIGTERM", 60_000);
   // With what waits, as after a crash.
   await (await quern.start()).stop("SIGTERM", 60_000);

@@ -79,7 +79,7 @@ void TableWriter::add(std::string_view record, std::uint64_t number) {
   if (wakes) wake_.notify_one();
 }
 
-// Little by little: a thread that has much to write would else have callers wait for all of it at once.
+// Little by little: callers would else wait for all of it at once.
 void TableWriter::hold_back(std::unique_lock<std::mutex>& lock) {
   const auto goes_on = [this](std::size_t below) { return recent_->bytes() < below || failure_; };
   const std::size_t over = std::min(recent_->bytes(), kPendingBytesMax) - kPendingBytesSlow;
@@ -180,7 +180,7 @@ void TableWriter::write(std::unique_lock<std::mutex>& lock) {
   std::shared_ptr<const Pending> pending = earlier_;
   const std::uint64_t number = earlier_number_;
   lock.unlock();
-  written_.notify_all();  // a commit that is held back: nothing is gathered now
+  written_.notify_all();  // for a commit that is held back: nothing is gathered now
   Result<void> done;
   if (pending) {
     const Timed timed(times_.apply);

@@ -77,7 +77,7 @@ class TableWriter {
   [[nodiscard]] std::size_t cache_bytes() const;
 
  private:
-  /// Gives the thread the time to keep up.
+  /// The commit thread waits as the limits say, so that the writer keeps up.
   void hold_back(std::unique_lock<std::mutex>& lock);
   void loop();
   /// Waits until there is something to be written, and it is time; false: nothing is left at the end.
@@ -105,7 +105,7 @@ class TableWriter {
 
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
-  std::condition_variable written_;
+  std::condition_variable written_;  // or what was gathered was taken over
   std::shared_ptr<Pending> recent_;
   std::shared_ptr<const Pending> earlier_;  // being written; null: nothing is
   std::uint64_t added_;                     // number of the last record in recent_
