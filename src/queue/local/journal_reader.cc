@@ -14,7 +14,7 @@ namespace {
 constexpr std::string_view kFindEnded = "SELECT " QUERN_ENDED_COLUMNS " FROM ended WHERE seq = ?";
 constexpr std::string_view kFindAttempts =
     "SELECT number, started, ended, result, reason, retried, retry_at FROM attempt"
-    " WHERE seq = ? ORDER BY token LIMIT ?";
+    " WHERE seq = ? ORDER BY token";
 constexpr std::string_view kFindLogs =
     "SELECT " QUERN_LOG_COLUMNS " FROM log WHERE seq = ? ORDER BY number";
 constexpr std::string_view kIsLive = "SELECT seq, chance FROM task WHERE seq = ?";
@@ -127,9 +127,8 @@ struct JournalReader::Impl {
   }
 
   Result<TaskHistory> history(const TaskId& id) {
-    find_attempts.bind(1, id.sequence()).bind(2, std::uint64_t{kStoredAttemptsMax});
     Result<std::vector<StoredAttempt>> attempts =
-        read_all<StoredAttempt>(find_attempts, read_attempt);
+        read_all<StoredAttempt>(find_attempts.bind(1, id.sequence()), read_attempt);
     if (!attempts) return fail(std::move(attempts));
     Result<std::vector<NumberedLog>> logs =
         read_all<NumberedLog>(find_logs.bind(1, id.sequence()), read_log);
@@ -170,7 +169,7 @@ Result<std::optional<EndedRecord>> JournalReader::find_ended(const TaskId& id) {
   if (!task) return fail(std::move(task));
   if (!*task) return std::nullopt;
   if (!history) return fail(std::move(history));
-  if ((*task)->last_attempt && history->attempts.size() < kStoredAttemptsMax) {
+  if ((*task)->last_attempt) {
     history->attempts.push_back(*std::exchange((*task)->last_attempt, std::nullopt));
   }
   return EndedRecord{**std::move(task), *std::move(history)};

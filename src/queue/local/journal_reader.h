@@ -18,10 +18,10 @@ class Connection;
 
 /// What happened to a task besides its state.
 struct TaskHistory {
-  std::vector<StoredAttempt> attempts;  // the oldest first, at most kStoredAttemptsMax
-  std::vector<NumberedLog> logs;        // the oldest first
+  // The oldest first; of the attempts the newest kStoredAttemptsMax, and the one it ended with.
+  std::vector<StoredAttempt> attempts;
+  std::vector<NumberedLog> logs;
 };
-inline constexpr std::size_t kStoredAttemptsMax = 1'000;
 
 /// Everything about an ended task.
 struct EndedRecord {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -40,6 +41,10 @@ struct StoredAttempt {
   bool retried = false;
   std::optional<WallTime> retry_at;
 };
+
+/// Of one task. Earlier ones are forgotten: attempts that are given back are not counted, and may be
+/// any number.
+inline constexpr std::size_t kStoredAttemptsMax = 1'000;
 
 struct EndedTask {
   TaskRow row;

@@ -218,6 +218,43 @@ TEST_F(JournalTest, KeepsTheAttemptsOfATaskInTheirOrderThroughEndsAndARetry) {
   EXPECT_EQ(again[2].attempt.ended, at(60));
 }
 
+TEST_F(JournalTest, KeepsTheNewestAttemptsOfATaskThatHasVeryMany) {
+  write(InsertTask{make_row(7), "{}"});
+  std::uint64_t token = 0;
+  const auto give_back = [&](std::size_t times) {
+    for (; times > 0; --times) {
+      journal().add(InsertAttempt{{.sequence = 7,
+                                   .token = ++token,
+                                   .number = 1,
+                                   .started = at(static_cast<std::int64_t>(token)),
+                                   .result = "released"}});
+    }
+    commit();
+    settle();
+  };
+  const auto firsts = [&] {
+    return std::pair(query_integer("SELECT count(*) FROM attempt"),
+                     query_integer("SELECT min(token) FROM attempt"));
+  };
+
+  give_back(kStoredAttemptsMax);
+  EXPECT_EQ(firsts(), std::pair(std::int64_t{kStoredAttemptsMax}, std::int64_t{1}));
+  give_back(1);
+  EXPECT_EQ(firsts(), std::pair(std::int64_t{kStoredAttemptsMax}, std::int64_t{2}));
+  give_back(kStoredAttemptsMax + 5);
+  EXPECT_EQ(firsts(),
+            std::pair(std::int64_t{kStoredAttemptsMax}, std::int64_t{kStoredAttemptsMax + 7}));
+
+  const auto last =
+      AttemptRecord{.sequence = 7, .token = ++token, .number = 1, .result = "succeeded"};
+  write(EndTask{.row = make_ended(7, at(9'000), TaskState::succeeded), .last = last});
+  const std::vector<StoredAttempt> shown =
+      reader()->find_ended(make_id(7))->value().history.attempts;
+  ASSERT_EQ(shown.size(), kStoredAttemptsMax + 1);
+  EXPECT_EQ(shown.front().attempt.started, at(kStoredAttemptsMax + 7));
+  EXPECT_EQ(shown.back().attempt.result, "succeeded");
+}
+
 TEST_F(JournalTest, KnowsOfNoLastAttemptWhereATaskEndedWithoutOne) {
   write(InsertTask{make_row(9), "{}"},
         InsertAttempt{{.sequence = 9, .token = 1, .number = 1, .result = "failed"}},

@@ -33,6 +33,7 @@ enum class Sql : std::uint8_t {
   insert_input,
   delete_input,
   insert_attempt,
+  drop_attempts,
   delete_attempts,
   insert_log,
   drop_logs,
@@ -76,6 +77,8 @@ constexpr auto kSql = std::to_array<std::string_view>({
     "INSERT OR REPLACE INTO attempt (seq, token, number, started, ended, result, reason, retried, "
     "retry_at)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "DELETE FROM attempt WHERE seq = ?1 AND token <="
+    " (SELECT token FROM attempt WHERE seq = ?1 ORDER BY token DESC LIMIT 1 OFFSET ?2)",
     "DELETE FROM attempt WHERE seq = ?",
     "INSERT OR REPLACE INTO log (seq, " QUERN_LOG_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?)",
     "DELETE FROM log WHERE seq = ? AND number < ?",
@@ -364,6 +367,9 @@ void Tables::Impl::write_history(std::int64_t sequence, const PendingTask& task)
     statement.bind(8, std::int64_t{attempt.retried});
     bind_time(statement, 9, attempt.retry_at);
     run(statement);
+  }
+  if (!task.attempts.empty() || task.stored == PendingTask::Stored::ended) {
+    run(sql(Sql::drop_attempts).bind(1, sequence).bind(2, std::uint64_t{kStoredAttemptsMax}));
   }
   if (task.first_log > 0) {
     run(sql(Sql::drop_logs).bind(1, sequence).bind(2, task.first_log));
