@@ -220,7 +220,8 @@ bool Connection::step_stream() {
     }
   }
   if (overrun) {  // bytes are missing, so the body must not seem whole
-    close();
+    // Not now: whoever is writing may hold a lock that its on_disconnect() takes.
+    io_->post([keep = shared_from_this()] { keep->close(); });
     return false;
   }
   append_stream_bytes(bytes);

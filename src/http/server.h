@@ -71,7 +71,8 @@ class Exchange {
   /// Sends the head (chunked, no Content-Length) and leaves the body to the writer.
   StreamWriter stream(Response head) &&;
   /// Calls `gone` (on an I/O thread, at most once) if the peer leaves before the answer is sent. A peer that has
-  /// only ended its own side looks the same; an answer that is sent all the same reaches it.
+  /// only ended its own side looks the same; an answer that is sent all the same reaches it. Never from within
+  /// a writer's functions or its end.
   void on_disconnect(std::move_only_function<void()> gone);
 
   /// Runs `work` on the I/O thread of this connection, now if that is the caller's thread. Never

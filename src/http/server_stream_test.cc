@@ -6,6 +6,8 @@
 
 #include <condition_variable>
 #include <fstream>
+#include <future>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -376,6 +378,33 @@ TEST_F(Streams, GiveUpOnAPeerThatFallsTooFarBehind) {
   EXPECT_TRUE(eventually([&] { return !writer.write(event); }));
   EXPECT_FALSE(writer.is_open());
   EXPECT_TRUE(eventually([&] { return server->connections() == 0; }));
+}
+
+// Whoever writes may hold a lock that the other takes.
+TEST_F(Streams, NeverTellOfALostPeerFromWithinAWrite) {
+  bool is_writing = false;
+  std::promise<bool> told_from_within;
+  std::jthread elsewhere;
+  TestServer server([&](Exchange exchange) {
+    exchange.on_disconnect([&] { told_from_within.set_value(is_writing); });
+    // In a turn of the I/O thread of its own, as a queue's reply comes.
+    const auto held = std::make_shared<Exchange>(std::move(exchange));
+    elsewhere = std::jthread([held, &is_writing] {
+      held->post([held, &is_writing] {
+        StreamWriter writer = std::move(*held).stream(Response{});
+        is_writing = true;
+        while (writer.write(std::string(300'000, 'x'))) {
+        }
+        is_writing = false;
+      });
+    });
+  });
+  RawClient client = server.connect(4096);  // and reads nothing
+  client.send(kGet);
+
+  std::future<bool> told = told_from_within.get_future();
+  ASSERT_EQ(told.wait_for(kTestWait), std::future_status::ready);
+  EXPECT_FALSE(told.get());
 }
 
 TEST_F(Streams, TakeWritesFromSeveralThreads) {
