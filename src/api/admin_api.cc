@@ -1,6 +1,8 @@
 // /admin: tasks of every key, for holders of an administrator's key. All others see an unknown
 // route.
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -18,6 +20,7 @@ namespace {
 
 constexpr Fault kNotRetryable{409, "Only a failed or canceled task can be retried"};
 constexpr Fault kNotPurgeable{409, "Only a completed task can be purged"};
+constexpr std::uint64_t kFilterBytesMax = 64 * 1024;  // of the body of a cancel by filter
 
 std::string base_of(const Call& call) {
   std::string base;
@@ -179,7 +182,10 @@ std::vector<InputFault> check_cancel(const json::object& body) {
 std::optional<std::string> member_text(const json::object& body, std::string_view name) {
   const json::value* value = body.if_contains(name);
   if (value == nullptr) return std::nullopt;
-  return value->is_string() ? std::string(value->get_string()) : json::serialize(*value);
+  if (value->is_string()) return std::string(value->get_string());
+  // Without an exponent, as in a query.
+  if (const double* number = value->if_double()) return fmt::format("{}", *number);
+  return json::serialize(*value);
 }
 
 void cancel_by_filter(CallPtr call) {
@@ -273,7 +279,7 @@ void admin_purge(CallPtr call) {
               }));
 }
 
-void admin_cancel(CallPtr call) { with_body(std::move(call), 1 << 16U, cancel_by_filter); }
+void admin_cancel(CallPtr call) { with_body(std::move(call), kFilterBytesMax, cancel_by_filter); }
 
 void admin_pause(CallPtr call) { set_paused(std::move(call), true); }
 

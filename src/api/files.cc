@@ -106,7 +106,9 @@ http::Response serve(const Call& call, const OpenFile& file) {
     return file_head(call, 304, file);
   // A range of another version than the caller has would be spliced into nonsense.
   const bool same_version = call.heads.if_range.empty() || call.heads.if_range == file.etag;
-  const ByteRange range = same_version ? parse_range(call.heads.range, file.bytes) : ByteRange{};
+  const bool has_ranges = call.request().method == http::Method::get;
+  const ByteRange range =
+      has_ranges && same_version ? parse_range(call.heads.range, file.bytes) : ByteRange{};
   switch (range.kind) {
     case ByteRange::Kind::part:
       return part_of(call, file, range);
