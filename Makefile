@@ -12,7 +12,7 @@ build:   ## install and build the release binary, build/release/quern
 	@scripts/build release
 tune:    ## build the fastest binary, compiled by what it does under load, build/tuned/quern
 	@scripts/tune
-check:   ## what a commit must pass: format, include directions, lint, tests
+check:   ## what a commit must pass: format, shell syntax, include directions, tests
 	@scripts/check
 bench:   ## measure, and write docs/BENCHMARKS.md
 	@scripts/bench

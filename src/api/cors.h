@@ -1,5 +1,5 @@
 #pragma once
-// Which web pages of other origins may call, and what they may send and see (protocol.md §1).
+// Which web pages of other origins may call, and what they may send and see (docs/API.md, "Browsers").
 
 #include <string>
 #include <string_view>

@@ -1,4 +1,4 @@
-// Creates, for both dialects. The order of checks is protocol.md §1's: a request refused at any
+// Creates, for both dialects. The order of checks is that of docs/API.md, "Errors": a request refused at any
 // step creates nothing, and which refusal comes first is part of the contract.
 
 #include <algorithm>

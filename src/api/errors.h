@@ -1,5 +1,5 @@
 #pragma once
-// Every error answer of the API, with its code and its bytes (protocol.md §2, "Errors").
+// Every error answer of the API, with its code and its bytes (docs/API.md, "Errors").
 
 #include <chrono>
 #include <string>

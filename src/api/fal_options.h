@@ -1,5 +1,5 @@
 #pragma once
-// What a caller of the fal dialect may ask for beside the input (protocol.md §3, "create").
+// What a caller of the fal dialect may ask for beside the input (docs/API.md, "The fal dialect").
 
 #include <optional>
 #include <string_view>

@@ -1,5 +1,5 @@
 #pragma once
-// Status, result and cancel, for both dialects; what differs is in protocol.md §3's table.
+// Status, result and cancel, for both dialects; what differs is in docs/API.md, "The fal dialect".
 
 #include "api/call.h"
 #include "queue/queue.h"

@@ -14,8 +14,8 @@ namespace quern::api {
 namespace {
 
 struct ErrorTypeRow {
-  std::string_view queue;  // protocol.md §2
-  std::string_view fal;    // protocol.md §3
+  std::string_view queue;  // its name in the queue dialect
+  std::string_view fal;    // and in fal's
   unsigned status;         // of the result
   std::string_view text;   // when the runner gave none
 };

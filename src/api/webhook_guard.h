@@ -1,5 +1,5 @@
 #pragma once
-// What counts as webhook information (protocol.md §2): refused on creates, wherever it hides.
+// What counts as webhook information (docs/API.md, "Webhooks"): refused on creates, wherever it hides.
 
 #include <cstdint>
 #include <string_view>

@@ -18,7 +18,7 @@ constexpr bool is_terminal(TaskState state) { return state >= TaskState::succeed
 /// Normal comes before low, but for the guaranteed share of low (task/fair_rank.h).
 enum class Priority : std::uint8_t { normal, low };
 
-/// The wire's error types (protocol.md §2).
+/// The wire's error types (docs/API.md, "Status").
 enum class ErrorType : std::uint8_t {
   none,
   request_invalid,
