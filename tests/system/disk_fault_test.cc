@@ -387,6 +387,21 @@ TEST_F(DiskFaultTest, SaysWhatToDoAboutADamagedStoreAndChangesNothing) {
   EXPECT_TRUE(bytes_of(store().database()) == damaged);
 }
 
+TEST_F(DiskFaultTest, CannotRunOnAStoreOfANewerVersion) {
+  serve(config());
+  ASSERT_EQ(server_->terminate(), 0);
+  sqlite3* connection = nullptr;
+  ASSERT_EQ(::sqlite3_open(store().database().c_str(), &connection), SQLITE_OK);
+  EXPECT_EQ(::sqlite3_exec(connection, "PRAGMA user_version=1000", nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  ::sqlite3_close(connection);
+
+  EXPECT_FALSE(server_->start());
+
+  EXPECT_EQ(server_->reap(), 1) << "its configuration is not broken";
+  EXPECT_NE(server_->log().find("the store has version 1000"), std::string::npos) << server_->log();
+}
+
 TEST_F(DiskFaultTest, SaysWhatToDoAboutADamagedRedoLogAndChangesNothing) {
   serve(config());
   {

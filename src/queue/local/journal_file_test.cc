@@ -150,7 +150,7 @@ TEST_F(JournalTest, RefusesAStoreOfANewerVersion) {
   const Result<std::unique_ptr<Journal>> opened = Journal::open({.folder = folder_->path()});
 
   ASSERT_FALSE(opened);
-  EXPECT_EQ(opened.error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(opened.error().code, ErrorCode::conflict);
   EXPECT_THAT(opened.error().message, testing::HasSubstr("version 7"));
 }
 

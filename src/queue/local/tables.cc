@@ -138,10 +138,10 @@ Result<void> prepare_schema(Connection& connection) {
   if (!version) return std::unexpected(version.error());
   if (*version == kSchemaVersion) return {};
   if (*version < 0 || *version > kSchemaVersion) {
-    return fail(ErrorCode::invalid_argument, "the store has version " + std::to_string(*version) +
-                                                 ", this program knows up to " +
-                                                 std::to_string(kSchemaVersion) +
-                                                 "; use the newer program, or another data folder");
+    return fail(ErrorCode::conflict, "the store has version " + std::to_string(*version) +
+                                         ", this program knows up to " +
+                                         std::to_string(kSchemaVersion) +
+                                         "; use the newer program, or another data folder");
   }
   std::string script = "BEGIN;";
   if (*version == 0) {
