@@ -158,6 +158,13 @@ TEST_F(ApiTest, AnswersACreateThatCouldNotBeStoredWith502) {
   }
 }
 
+TEST_F(ApiTest, AnswersACreateThatGrewTooLargeWith413) {
+  queue_.answer_with(FakeQueue::Answer::fails,
+                     {ErrorCode::too_large, "the input is too large", {}});
+  EXPECT_TRUE(holds(talk("POST /v1/queue/echo", "{}"),
+                    {"HTTP/1.1 413 ", R"({"detail":"Request body too large"})"}));
+}
+
 TEST_F(ApiTest, RoundsRetryAfterUpToWholeSeconds) {
   using std::chrono::milliseconds;
   for (const auto& [wait, seconds] :

@@ -205,7 +205,8 @@ class Queue {
   virtual ~Queue() = default;
 
   /// Errors: invalid_argument (unknown model), rate_limited (per-key or per-model limit, with
-  /// retry_after), conflict (idempotency key reused with another fingerprint), unavailable.
+  /// retry_after), conflict (idempotency key reused with another fingerprint), too_large (the input),
+  /// unavailable.
   virtual void submit(Submission submission, Reply<Submitted> reply) = 0;
   /// What an earlier submit under this idempotency key got, or nullopt. Errors: conflict.
   virtual void find_replay(const IdempotencyKey& key, Reply<std::optional<Submitted>> reply) = 0;
@@ -218,6 +219,7 @@ class Queue {
   /// Ends the attempt that `lease` stands for and answers with the task's new state: terminal, or
   /// queued when the attempt is retried or was released. Succeeds only while the task runs under
   /// this very attempt. Repeating a finish that succeeded is lease_lost, and changes nothing.
+  /// A success with more outputs, or larger ones, than are kept ends the attempt as a failure.
   /// Errors: lease_lost.
   virtual void finish(const Lease& lease, Outcome outcome, Reply<TaskState> reply) = 0;
 
@@ -248,6 +250,10 @@ inline constexpr std::size_t kLogEntriesMax = 1'000;       // a task
 inline constexpr std::size_t kLogBytesMax = 256 * 1024;    // a task
 inline constexpr std::size_t kLogLineBytesMax = 8 * 1024;  // longer lines are cut
 inline constexpr std::size_t kOutputsMax = 1'000;          // a task
+/// SQLite takes no row of more than 1 GB, and a store that was handed one would take nothing any more.
+inline constexpr std::size_t kInputBytesMax = 256 * 1024 * 1024;
+/// All outputs and metadata of a task, as they are stored.
+inline constexpr std::size_t kOutputsBytesMax = kInputBytesMax;
 inline constexpr std::chrono::hours kIdempotencyTtl{24};
 
 }  // namespace quern

@@ -8,6 +8,7 @@
 
 #include "api/base_url.h"
 #include "http/server.h"
+#include "queue/queue.h"
 
 namespace quern {
 
@@ -135,7 +136,7 @@ const std::vector<ConfigKey<Settings>>& server_keys() {
       {"public_url", "string", "\"\"",
        "the address callers use, for URLs in answers; empty: from the Host header", set_public_url},
       {"body_max", "size", "\"10MiB\"", "a create's body; more is 413",
-       config::size<S>(FIELD(S, body_bytes_max), 1024, kGiB)},
+       config::size<S>(FIELD(S, body_bytes_max), 1024, kInputBytesMax)},
       {"threads", "count", "0", "I/O threads; 0: one per core",
        config::count<S>(FIELD(S, http.threads), 0, 256)},
       {"connections_max", "count", "20000", "open connections; one more is closed at once",
@@ -269,9 +270,9 @@ const std::vector<ConfigKey<Model>>& model_keys() {
       {"retry", "bool", "true", "false: a failed attempt is never repeated",
        config::flag<M>(FIELD(M, retry))},
       {"backoff_min", "duration", "\"1s\"",
-       "before the second attempt; doubles for each further one",
+       "the longest wait before the second attempt; doubles for each further one",
        config::duration<M>(FIELD(M, backoff_min), 1ms, 1h)},
-      {"backoff_max", "duration", "\"60s\"", "the longest wait between attempts",
+      {"backoff_max", "duration", "\"60s\"", "the longest wait before any attempt",
        config::duration<M>(FIELD(M, backoff_max), 1ms, 24h)},
       {"queued_max", "count", "100000", "tasks waiting, of all keys",
        config::count<M>(FIELD(M, queued_max), 1, 1'000'000'000)},

@@ -143,7 +143,7 @@ TEST_F(Config, NamesFileLineAndWhatWasExpected) {
       {"[server]\n\ntls = { cert = \"none.pem\", key = \"none.pem\" }",
        "quern.toml:3: [server] tls: TLS certificate "},
       {"[server]\nbody_max = \"ten\"", "quern.toml:2: [server] body_max: "},
-      {"[server]\nbody_max = \"1TiB\"", "quern.toml:2: [server] body_max: "},
+      {"[server]\nbody_max = \"257MiB\"", "quern.toml:2: [server] body_max: "},
       {"[server]\nidle_timeout = 5",
        "quern.toml:2: [server] idle_timeout: expected a duration such as \"60s\""},
       {"[server]\nthreads = -1",

@@ -66,6 +66,7 @@ void Committer::run(std::span<Command> commands) {
   std::vector<Command> own;
   own.swap(own_);
   rest_ = commands;
+  taken_ = clock_.now().steady;
   if (!own.empty()) run_batch(own);
   if (commands.empty()) run_batch({});
   while (!commands.empty()) {
@@ -201,11 +202,13 @@ void Committer::apply_due(Batch& batch) {
     return;
   }
   const std::optional<SteadyTime> due = state_.core.next_due();
-  // A lease whose heartbeat has come in time is not over because a sync before it took long.
+  // A lease whose heartbeat has come in time is not over because a sync before it took long. What has
+  // come since run() began is not here yet, so whatever came due since then is left to the next run.
+  const Now now{batch.now.wall, std::min(batch.now.steady, taken_)};
   const bool beats_wait = std::ranges::any_of(
       rest_, [](const Command& one) { return std::holds_alternative<HeartbeatCommand>(one); });
-  if (due && *due <= batch.now.steady && !beats_wait) {
-    state_.core.tick(batch.now, random_.next_u64(), kTicksMax);
+  if (due && *due <= now.steady && !beats_wait) {
+    state_.core.tick(now, random_.next_u64(), kTicksMax);
   }
   for (const ModelIndex model : unserved_) {
     if (state_.core.end_unserved(model, kEndUnservedMax, batch.now) == 0) {
@@ -413,14 +416,7 @@ void Committer::answer_one(FinishCommand& command) { command.reply(std::move(com
 void Committer::answer_one(AfterCommand& command) { command.then(); }
 
 void Committer::answer_one(CancelCommand& command) {
-  if (!command.answer) {
-    Result<EndedTask> ended = find_ended(command.ref);
-    if (ended) {
-      command.answer = CancelAnswer::already_completed;
-    } else {
-      command.answer = fail(std::move(ended));
-    }
-  }
+  if (!command.answer) command.answer = cancel_ended(command.ref);
   command.reply(*std::move(command.answer));
 }
 
@@ -437,7 +433,12 @@ void Committer::answer_one(ClaimCommand& command) {
       fail_unreadable(claimed, inputs[i].error());
     }
   }
+  const bool is_short = claims.size() < command.claimed.size();
   std::exchange(command.reply, nullptr)(std::move(claims));
+  // Fewer than were asked for look as if there were no more.
+  if (!is_short) return;
+  const std::optional<ModelIndex> model = state_.models.find(command.request.model);
+  tell_claimable({&*model, 1});
 }
 
 /// In the order of the claims; what is not in memory is read in one go.

@@ -173,6 +173,7 @@ class Committer {
   void configure(const QueuePolicy& policy);
   void set_policies(const QueuePolicy& policy);
   Result<EndedTask> find_ended(const TaskRef& ref);
+  Result<CancelAnswer> cancel_ended(const TaskRef& ref);
   void probe();
   void list_unserved();
   void name_all_of(const TaskRow& row);
@@ -200,6 +201,7 @@ class Committer {
   SteadyTime next_probe_{};
   bool configured_ = false;
   std::span<Command> rest_;   // of run(): what comes after the present batch
+  SteadyTime taken_{};        // of run(): when it began, with all that had come
   std::vector<Command> own_;  // commands that the committer gives itself for its next run
 };
 

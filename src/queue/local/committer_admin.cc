@@ -116,6 +116,13 @@ Result<EndedTask> Committer::find_ended(const TaskRef& ref) {
   return **std::move(ended);
 }
 
+Result<CancelAnswer> Committer::cancel_ended(const TaskRef& ref) {
+  const Result<std::optional<TaskRow>> row = journal_.find_ended_row(ref.id);
+  if (!row) return std::unexpected(row.error());
+  if (!*row || !state_.is_visible(**row, ref)) return no_such_task();
+  return CancelAnswer::already_completed;
+}
+
 Result<TaskState> Committer::retry(const TaskRef& ref) {
   if (const std::optional<Error> error = blocked()) return std::unexpected(*error);
   if (const std::optional<LiveTask> live = state_.core.find(ref.id)) {

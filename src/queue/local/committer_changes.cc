@@ -158,13 +158,13 @@ StoredResult Committer::result_of(const Change& change, FinishCommand* finish, c
 void Committer::find_expired(Batch& batch) {
   if (!retention_.is_due(batch.now)) return;
   const WallTime ended_before = retention_.ended_before(batch.now);
-  Result<std::vector<ExpiredTask>> expired = journal_.expired(ended_before, kExpireMax);
-  if (expired) batch.expired = *std::move(expired);
+  Result<ExpiredTasks> expired = journal_.expired(ended_before, kExpireMax);
+  const bool is_full = expired && expired->is_full(kExpireMax);
+  if (expired) batch.expired = std::move(expired->tasks);
   const Result<std::optional<WallTime>> oldest = journal_.oldest_idempotency();
   batch.drop_records =
       oldest && *oldest && **oldest < retention_.made_before(batch.now, kIdempotencyTtl);
-  const bool has_more = batch.drop_records || batch.expired.size() == kExpireMax ||
-                        journal_.is_forgetting_idempotency();
+  const bool has_more = batch.drop_records || is_full || journal_.is_forgetting_idempotency();
   // A failed read is tried again after a while, like a look that found nothing.
   retention_.plan(batch.now, has_more, journal_.oldest_ended().value_or(std::nullopt));
 }

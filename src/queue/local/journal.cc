@@ -19,9 +19,9 @@ namespace {
 
 constexpr std::size_t kRecordBytesKept = 1024 * 1024;  // from one transaction to the next
 
-std::vector<Output> outputs_of(const EndTask& end) {
-  // Outputs that cannot be read name no files to remove; the task expires all the same.
-  return decode_outputs(end.outputs).value_or(std::vector<Output>{});
+/// The task has ended, and is not forgotten.
+bool is_ended(const PendingTask& task, const TaskId& id) {
+  return !task.is_removed && task.end && task.end->row.id == id;
 }
 
 Result<EndedTask> ended_task(const EndTask& end) {
@@ -252,10 +252,18 @@ Result<std::optional<EndedTask>> Journal::find_ended(const TaskId& id) {
   const TableWriter::Overlay overlay = impl_->writer->overlay();
   const PendingTask* const task = Versions(overlay, id).latest();
   if (task == nullptr) return impl_->tables->find_ended(id);
-  if (task->is_removed || !task->end || task->end->row.id != id) return std::nullopt;
+  if (!is_ended(*task, id)) return std::nullopt;
   Result<EndedTask> ended = ended_task(*task->end);
   if (!ended) return fail(std::move(ended));
   return *std::move(ended);
+}
+
+Result<std::optional<TaskRow>> Journal::find_ended_row(const TaskId& id) {
+  const TableWriter::Overlay overlay = impl_->writer->overlay();
+  const PendingTask* const task = Versions(overlay, id).latest();
+  if (task == nullptr) return impl_->tables->find_ended_row(id);
+  if (!is_ended(*task, id)) return std::nullopt;
+  return task->end->row;
 }
 
 Result<std::vector<NumberedLog>> Journal::logs(const TaskId& id) {
@@ -282,31 +290,26 @@ Result<std::vector<NumberedLog>> Journal::logs(const TaskId& id) {
   return lines;
 }
 
-Result<std::vector<ExpiredTask>> Journal::expired(WallTime ended_before, std::size_t count_max) {
+Result<ExpiredTasks> Journal::expired(WallTime ended_before, std::size_t count_max) {
   const TableWriter::Overlay overlay = impl_->writer->overlay();
   std::vector<const Pending*> pendings{overlay.recent.get()};
   if (overlay.earlier) pendings.push_back(overlay.earlier.get());
+  // Of these the tables do not know the latest.
   const auto is_pending = [&](const TaskId& id) {
     return std::ranges::any_of(pendings, [&](const Pending* one) { return one->find(id); });
   };
-
-  // Of those that are pending the tables do not know the latest.
-  std::size_t stale = 0;
-  for (const Pending* pending : pendings) stale += pending->stored_ended();
-  Result<std::vector<ExpiredTask>> expired =
-      impl_->tables->expired(ended_before, count_max + stale);
+  Result<ExpiredTasks> expired = impl_->tables->expired(ended_before, count_max, is_pending);
   if (!expired) return expired;
-  std::erase_if(*expired, [&](const ExpiredTask& task) { return is_pending(task.id); });
-  if (expired->size() > count_max) expired->resize(count_max);
 
   for (const Pending* pending : pendings) {
     if (!pending->first_end() || *pending->first_end() >= ended_before) continue;
     for (const auto& [sequence, task] : pending->tasks()) {
-      if (expired->size() >= count_max) break;
+      if (expired->is_full(count_max)) break;
       if (!task.end || task.end->row.ended >= ended_before) continue;
       const TaskId& id = task.end->row.id;
       if (pending != pendings.front() && pendings.front()->find(id) != nullptr) continue;
-      expired->push_back({id, outputs_of(*task.end)});
+      expired->bytes_read += task.end->outputs.size();
+      expired->tasks.push_back({id, decode_files(task.end->outputs)});
     }
   }
   return expired;

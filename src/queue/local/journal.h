@@ -68,10 +68,13 @@ class Journal {
   /// As input() for each of them, in their order; those of neighbours are read together.
   std::vector<Result<std::string>> inputs(std::span<const TaskId> ids);
   Result<std::optional<EndedTask>> find_ended(const TaskId& id);
+  /// As find_ended(), without its result, which may be large.
+  Result<std::optional<TaskRow>> find_ended_row(const TaskId& id);
   /// Of a running task, the oldest first.
   Result<std::vector<NumberedLog>> logs(const TaskId& id);
-  /// Tasks that ended before `ended_before`, about the oldest first, at most `count_max`.
-  Result<std::vector<ExpiredTask>> expired(WallTime ended_before, std::size_t count_max);
+  /// Tasks that ended before `ended_before`, about the oldest first, at most `count_max`; fewer
+  /// where their results are large.
+  Result<ExpiredTasks> expired(WallTime ended_before, std::size_t count_max);
   /// No ended task is older; it may be one that is gone already. Nothing: there is none.
   Result<std::optional<WallTime>> oldest_ended();
   /// About the oldest: of the first that were made. Nothing: there is none, or some are being

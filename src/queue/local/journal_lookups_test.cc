@@ -49,7 +49,8 @@ UpdateTask start(std::int64_t sequence, std::uint32_t number = 1) {
 /// By its attempt `number`; 0: it never ran.
 EndTask end(std::int64_t sequence, std::int64_t ended, std::uint32_t number,
             TaskState state = TaskState::failed) {
-  static const std::string kOutputs = encode_outputs({{{.type = OutputType::text, .text = "t"}}});
+  static const std::string kOutputs = encode_outputs(
+      {{{.type = OutputType::text, .text = "t"}, {.type = OutputType::image, .file_key = "f"}}});
   EndTask end{.row = make_ended(sequence, at(ended), state),
               .run_time = std::chrono::microseconds{ended / 10},
               .error = "error",

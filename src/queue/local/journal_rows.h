@@ -67,7 +67,21 @@ struct IdempotencyRecord {
 /// A task to be forgotten, with its files.
 struct ExpiredTask {
   TaskId id;
-  std::vector<Output> outputs;
+  std::vector<Output> outputs;  // those that are files
+};
+
+/// Results that are read to forget their tasks, about, at one look: it keeps the commit thread.
+inline constexpr std::size_t kExpireBytesMax = 4 * 1024 * 1024;
+
+/// What one look for expired tasks has found.
+struct ExpiredTasks {
+  std::vector<ExpiredTask> tasks;
+  std::size_t bytes_read = 0;  // of their results
+
+  /// The look ends here: there may be more.
+  [[nodiscard]] bool is_full(std::size_t count_max) const {
+    return tasks.size() >= count_max || bytes_read >= kExpireBytesMax;
+  }
 };
 
 struct StoredModel {

@@ -354,11 +354,11 @@ TEST_F(JournalTest, ForgetsATaskWithAllThatBelongsToIt) {
           InsertLog{make_id(sequence), 0, at(1), LogSeverity::info, false, "line"});
   }
   settle();
-  EXPECT_EQ(journal().expired(at(100), 10)->size(), 0U);
-  const Result<std::vector<ExpiredTask>> expired = journal().expired(at(101), 10);
-  ASSERT_EQ(expired->size(), 1U);
-  EXPECT_EQ(expired->at(0).id, make_id(1));
-  EXPECT_EQ(expired->at(0).outputs.at(0).file_key, "f");
+  EXPECT_EQ(journal().expired(at(100), 10)->tasks.size(), 0U);
+  const Result<ExpiredTasks> expired = journal().expired(at(101), 10);
+  ASSERT_EQ(expired->tasks.size(), 1U);
+  EXPECT_EQ(expired->tasks.at(0).id, make_id(1));
+  EXPECT_EQ(expired->tasks.at(0).outputs.at(0).file_key, "f");
 
   write(RemoveEnded{make_id(1)});
   settle();
@@ -371,6 +371,79 @@ TEST_F(JournalTest, ForgetsATaskWithAllThatBelongsToIt) {
   ASSERT_TRUE(kept && *kept);
   EXPECT_EQ((*kept)->history.attempts.size(), 2U);
   EXPECT_EQ((*kept)->history.logs.size(), 1U);
+}
+
+// ---- large results that expire
+
+class JournalExpiryTest : public JournalTest {
+ protected:
+  JournalExpiryTest() { gate_.install(file()); }
+
+  /// One that ended with 3 MB of text and a file.
+  void add_large(std::int64_t sequence) {
+    write(InsertTask{make_row(sequence), "{}"},
+          EndTask{.row = make_ended(sequence, at(100 + sequence), TaskState::succeeded),
+                  .outputs = outputs_});
+  }
+  /// The sequences that one look finds.
+  std::vector<std::int64_t> look() {
+    const ExpiredTasks found = journal().expired(at(1'000), kCount).value();
+    is_full_ = found.is_full(kCount);
+    std::vector<std::int64_t> sequences;
+    for (const ExpiredTask& task : found.tasks) sequences.push_back(task.id.sequence());
+    return sequences;
+  }
+
+  static constexpr std::size_t kCount = 10;
+  const std::string outputs_ =
+      encode_outputs({{{.type = OutputType::text, .text = std::string(3'000'000, 'x')},
+                       {.type = OutputType::image, .file_key = "f"}}});
+  bool is_full_ = false;  // the last look
+};
+
+TEST_F(JournalExpiryTest, ReadsNotManyLargeResultsAtOneLook) {
+  for (std::int64_t sequence : {1, 2, 3}) add_large(sequence);
+  settle();
+
+  EXPECT_THAT(look(), testing::ElementsAre(1, 2));
+  EXPECT_TRUE(is_full_);
+
+  write(RemoveEnded{make_id(1)}, RemoveEnded{make_id(2)});
+  EXPECT_THAT(look(), testing::ElementsAre(3));
+  EXPECT_FALSE(is_full_);
+}
+
+TEST_F(JournalExpiryTest, DecodesNotManyLargeResultsThatArePending) {
+  hold();
+  for (std::int64_t sequence : {1, 2, 3}) add_large(sequence);
+
+  EXPECT_EQ(look().size(), 2U);
+  EXPECT_TRUE(is_full_);
+}
+
+TEST_F(JournalExpiryTest, ReadsNoResultOfATaskWhoseRemovalIsPending) {
+  for (std::int64_t sequence : {1, 2, 3}) add_large(sequence);
+  settle();
+  hold();
+  write(RemoveEnded{make_id(1)}, RemoveEnded{make_id(2)});
+
+  EXPECT_THAT(look(), testing::ElementsAre(3));
+  EXPECT_LT(journal().expired(at(1'000), kCount)->bytes_read, 2 * outputs_.size());
+  EXPECT_FALSE(is_full_);
+}
+
+TEST_F(JournalExpiryTest, KeepsTheFilesAloneOfWhatItReads) {
+  add_large(1);
+  const auto expect_the_file = [&] {
+    const ExpiredTasks found = journal().expired(at(1'000), kCount).value();
+    ASSERT_EQ(found.tasks.size(), 1U);
+    ASSERT_EQ(found.tasks[0].outputs.size(), 1U);
+    EXPECT_EQ(found.tasks[0].outputs[0].file_key, "f");
+  };
+
+  expect_the_file();
+  settle();
+  expect_the_file();
 }
 
 }  // namespace

@@ -27,6 +27,14 @@ bool is_visible(const TaskView& view, const TaskRef& ref) {
   return (ref.key.empty() || view.key == ref.key) && (ref.model.empty() || view.model == ref.model);
 }
 
+/// What becomes of a success that is more than the queue keeps: it would be so again.
+Outcome failure_of(const Outcome& success, std::string error) {
+  return {.end = AttemptEnd::failed,
+          .error_type = ErrorType::inference_failure,
+          .error = std::move(error),
+          .run_time = success.run_time};
+}
+
 Result<std::vector<std::unique_ptr<JournalReader>>> open_readers(const std::filesystem::path& file,
                                                                  std::size_t count) {
   std::vector<std::unique_ptr<JournalReader>> readers;
@@ -133,6 +141,9 @@ void LocalQueue::observe(QueueObserver* observer) { impl_->committer.observe(obs
 // -----------------------------------------------------------------
 
 void LocalQueue::submit(Submission submission, Reply<Submitted> reply) {
+  if (submission.input.size() > kInputBytesMax) {
+    return reply(fail(ErrorCode::too_large, "the input is larger than 256 MiB"));
+  }
   impl_->push(SubmitCommand{std::move(submission), std::move(reply)});
 }
 
@@ -150,13 +161,14 @@ void LocalQueue::heartbeat(const Lease& lease, Beat beat, Reply<BeatAnswer> repl
 
 void LocalQueue::finish(const Lease& lease, Outcome outcome, Reply<TaskState> reply) {
   if (outcome.outputs.size() > kOutputsMax) {
-    outcome = {.end = AttemptEnd::failed,
-               .error_type = ErrorType::inference_failure,
-               .error = "more than " + std::to_string(kOutputsMax) + " outputs",
-               .run_time = outcome.run_time};
+    outcome = failure_of(outcome, "more than " + std::to_string(kOutputsMax) + " outputs");
   }
   // Here and not on the commit thread: what many callers can do side by side.
   std::string stored_outputs = encode_outputs(outcome.outputs);
+  if (stored_outputs.size() + outcome.metadata_json.size() > kOutputsBytesMax) {
+    outcome = failure_of(outcome, "more than 256 MiB of outputs and metadata");
+    stored_outputs = {};
+  }
   impl_->push(
       FinishCommand{lease, std::move(outcome), std::move(stored_outputs), std::move(reply)});
 }

@@ -95,6 +95,35 @@ TEST_F(BatchTest, LosesNoLeaseWhoseHeartbeatHasComeInTime) {
   EXPECT_TRUE(finish(queue(), claimed.lease));
 }
 
+TEST_F(BatchTest, LosesNoLeaseWhoseHeartbeatComesWhileARunGoesOn) {
+  const Claim claimed = start_one(seconds{3});
+  std::promise<bool> kept;
+
+  meanwhile([&] {
+    queue().configure({.models = {{.id = "echo"}}, .keys = {}}, [&](Result<bool>) {
+      queue().heartbeat(claimed.lease, {},
+                        [&](Result<BeatAnswer> answer) { kept.set_value(answer.has_value()); });
+      harness_.clock().advance(seconds{5});  // as long as a sync that stalls
+    });
+    queue().submit(submission(), [](Result<Submitted>) {});  // a transaction of the same run
+  });
+
+  EXPECT_TRUE(kept.get_future().get());
+  EXPECT_TRUE(finish(queue(), claimed.lease));
+}
+
+TEST_F(BatchTest, LosesALeaseByItselfThatCameDueWhileARunWentOn) {
+  const Claim claimed = start_one(seconds{3});
+
+  meanwhile([&] {
+    queue().configure({.models = {{.id = "echo"}}, .keys = {}},
+                      [&](Result<bool>) { harness_.clock().advance(seconds{5}); });
+    queue().submit(submission(), [](Result<Submitted>) {});
+  });
+
+  EXPECT_TRUE(eventually([&] { return queue().stats().running == 0; }));
+}
+
 TEST_F(BatchTest, EndsTheTasksOfAModelThatIsGoneThoughACommitFailed) {
   const TaskId id = submit(queue())->id;
   harness_.local().set_disk_full(true);
@@ -173,6 +202,19 @@ TEST_F(BatchTest, ForgetsIdempotencyRecordsWithoutAPauseBetween) {
                 ->query_integer("SELECT count(*) FROM idempotency")
                 .value(),
             0);
+}
+
+TEST_F(BatchTest, ForgetsLargeResultsLookByLook) {
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(finish(queue(), start_one().lease, std::string(3'000'000, 'x')));
+  }
+
+  harness_.advance(kContractRetention + std::chrono::minutes{5});
+  EXPECT_EQ(list(queue())->tasks.size(), 3U) << "6 MB, and 4 MiB are the most but for the last";
+
+  // Before a look that found everything would be repeated.
+  for (int i = 0; i < 2; ++i) harness_.advance(milliseconds{20});
+  EXPECT_TRUE(list(queue())->tasks.empty());
 }
 
 TEST_F(BatchTest, TellsOfTheAttemptThatRunsThoughTheClockWasSetBack) {

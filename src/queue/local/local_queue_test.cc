@@ -196,6 +196,74 @@ TEST_F(LocalQueueInputsTest, FailsTheAttemptsAloneWhoseInputCannotBeRead) {
   EXPECT_EQ(again[0].attempt, 2U);
 }
 
+TEST_F(LocalQueueInputsTest, TellsOfTheTasksThatWaitBehindOneWhoseInputCannotBeRead) {
+  ASSERT_TRUE(ask<bool>([&](auto reply) {
+    bare_.queue().configure({.models = {{.id = "echo", .attempts_max = 1}}, .keys = {}},
+                            std::move(reply));
+  }));
+  ASSERT_TRUE(submit(bare_.queue(), input_of(50)));
+  ASSERT_TRUE(submit(bare_.queue(), input_of(51)));
+  ASSERT_TRUE(list(bare_.queue()));  // now they are in the tables
+  ASSERT_TRUE(Connection::open(database_in(bare_.folder()), Connection::Mode::read_write)
+                  ->execute("DELETE FROM input"));
+  RecordingObserver observer;
+  bare_.queue().observe(&observer);
+
+  EXPECT_TRUE(claim(bare_.queue()).empty()) << "one was asked for: there seem to be no others";
+
+  bare_.settle();
+  EXPECT_THAT(observer.take_claimable(), testing::Contains("echo"));
+  EXPECT_EQ(claim(bare_.queue()).size(), 1U);
+  EXPECT_TRUE(claim(bare_.queue()).empty());
+  bare_.settle();
+  EXPECT_TRUE(observer.take_claimable().empty()) << "nothing was withheld from the last claims";
+  bare_.queue().observe(nullptr);
+}
+
+// ---- what is more than it keeps ------------------------------------------------------------------
+
+TEST_F(LocalQueueTest, RefusesAnInputThatTheStoreMightNotTake) {
+  const Result<Submitted> refused = submit(queue(), std::string(kInputBytesMax + 1, ' '));
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::too_large);
+  EXPECT_EQ(queue().stats().queued, 0U);
+}
+
+TEST_F(LocalQueueTest, FailsATaskWhoseResultTheStoreMightNotTake) {
+  const TaskId id = submit(queue())->id;
+  Outcome outcome{.end = AttemptEnd::succeeded};
+  outcome.outputs.push_back({.type = OutputType::text, .text = "done"});
+  outcome.metadata_json = std::string(kOutputsBytesMax - 1, ' ');
+
+  const Result<TaskState> ended = ask<TaskState>([&](auto reply) {
+    queue().finish(claim(queue()).at(0).lease, std::move(outcome), std::move(reply));
+  });
+
+  EXPECT_EQ(ended, TaskState::failed);
+  const Result<TaskView> view = find(queue(), id);
+  EXPECT_EQ(view->error_type, ErrorType::inference_failure);
+  EXPECT_EQ(view->error, "more than 256 MiB of outputs and metadata");
+  EXPECT_TRUE(view->outputs.empty());
+}
+
+// ---- ended tasks ---------------------------------------------------------------------------------
+
+TEST_F(LocalQueueTest, AnswersACancelOfAnEndedTaskWithoutALookAtItsResult) {
+  const TaskId id = submit(queue())->id;
+  ASSERT_TRUE(finish(queue(), claim(queue()).at(0).lease));
+  ASSERT_TRUE(list(queue()));  // now it is in the tables
+  ASSERT_TRUE(Connection::open(database_in(harness_.folder()), Connection::Mode::read_write)
+                  ->execute("UPDATE ended SET outputs = 'x'"));
+  const auto cancel = [&](const std::string& key) {
+    return ask<CancelAnswer>(
+        [&](auto reply) { queue().cancel({.id = id, .key = key}, std::move(reply)); });
+  };
+
+  EXPECT_EQ(cancel("ada"), CancelAnswer::already_completed);
+  EXPECT_EQ(cancel("bob").error().code, ErrorCode::not_found);
+}
+
 TEST_F(LocalQueueTest, EndsEveryTaskOnceUnderManyThreads) {
   constexpr int kThreads = 6;
   constexpr int kTasksEach = 60;

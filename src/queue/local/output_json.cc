@@ -101,4 +101,11 @@ Result<std::vector<Output>> decode_outputs(std::string_view text) {
   return outputs;
 }
 
+std::vector<Output> decode_files(std::string_view text) {
+  Result<std::vector<Output>> outputs = decode_outputs(text);
+  if (!outputs) return {};
+  std::erase_if(*outputs, [](const Output& output) { return output.file_key.empty(); });
+  return *std::move(outputs);
+}
+
 }  // namespace quern

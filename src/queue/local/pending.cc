@@ -43,9 +43,7 @@ const IdempotencyRecord* Pending::find_idempotency(KeyIndex key, std::string_vie
 }
 
 PendingTask& Pending::task(std::int64_t sequence, Stored stored) {
-  const auto [entry, is_new] = tasks_.try_emplace(sequence, stored);
-  if (is_new && stored == Stored::ended) ++stored_ended_;
-  return entry->second;
+  return tasks_.try_emplace(sequence, stored).first->second;
 }
 
 const EndTask* Pending::keep(const EndTask& change) {

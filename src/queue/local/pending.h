@@ -62,8 +62,6 @@ class Pending {
                                                           std::string_view name) const;
   /// No task here ended before this; nothing: none ended.
   [[nodiscard]] std::optional<WallTime> first_end() const { return first_end_; }
-  /// Tasks here that the tables have among the ended ones.
-  [[nodiscard]] std::size_t stored_ended() const { return stored_ended_; }
 
   using Tasks = std::pmr::unordered_map<std::int64_t, PendingTask>;  // by sequence
   using Idempotency = std::unordered_map<std::string, InsertIdempotency>;
@@ -113,7 +111,6 @@ class Pending {
   std::vector<SetPaused> pauses_;
   std::optional<std::uint64_t> lease_tokens_;
   std::optional<WallTime> first_end_;
-  std::size_t stored_ended_ = 0;
 };
 
 }  // namespace quern

@@ -96,7 +96,6 @@ TEST_F(PendingTest, TellsWhereTheTablesHaveATaskByItsFirstChange) {
   EXPECT_EQ(task(4).stored, Stored::ended);
   EXPECT_EQ(task(5).stored, Stored::ended);
   EXPECT_EQ(task(6).stored, Stored::live);
-  EXPECT_EQ(pending_.stored_ended(), 2U);
 }
 
 TEST_F(PendingTest, KeepsTheLastAttemptOfATaskThatIsRevivedAmongTheEarlierOnes) {

@@ -16,6 +16,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -259,16 +260,31 @@ inline void expect_tasks(Journal& journal, const StoreModel& model, Where where)
       expect_ended(**found, task);
       expect_last_attempt(**found, task);
     }
+    const Result<std::optional<TaskRow>> row = journal.find_ended_row(task.row.id);
+    ASSERT_TRUE(row);
+    ASSERT_EQ(row->has_value(), task.end.has_value());
+    if (*row) {
+      EXPECT_TRUE(kept_of_ended(**row) == kept_of_ended(task.row));
+    }
     TaskId other = task.row.id;
     other.low ^= 1U;
     EXPECT_FALSE(journal.find_ended(other)->has_value());
+    EXPECT_FALSE(journal.find_ended_row(other)->has_value());
     EXPECT_EQ(texts_of(*journal.logs(task.row.id)), texts_of(task.logs));
   }
   for (const auto& [sequence, id] : model.removed) {
     EXPECT_FALSE(journal.find_ended(id)->has_value()) << sequence;
+    EXPECT_FALSE(journal.find_ended_row(id)->has_value()) << sequence;
     if (where == Where::pending) continue;
     EXPECT_TRUE(journal.logs(id)->empty()) << sequence;
   }
+}
+
+/// As the store has them, of those outputs that are files.
+inline std::string files_of(std::string_view outputs) {
+  std::vector<Output> files = decode_outputs(outputs).value();
+  std::erase_if(files, [](const Output& output) { return output.file_key.empty(); });
+  return encode_outputs(files);
 }
 
 inline void expect_expired(Journal& journal, const StoreModel& model, WallTime before,
@@ -277,14 +293,14 @@ inline void expect_expired(Journal& journal, const StoreModel& model, WallTime b
   for (const auto& [sequence, task] : model.tasks) {
     if (task.end && task.row.ended < before) expected.emplace(sequence, &task);
   }
-  const Result<std::vector<ExpiredTask>> found = journal.expired(before, count_max);
+  const Result<ExpiredTasks> found = journal.expired(before, count_max);
   ASSERT_TRUE(found);
-  EXPECT_EQ(found->size(), std::min(count_max, expected.size()));
+  EXPECT_EQ(found->tasks.size(), std::min(count_max, expected.size()));
   std::optional<WallTime> last;
-  for (const ExpiredTask& one : *found) {
+  for (const ExpiredTask& one : found->tasks) {
     const auto at = expected.find(one.id.sequence());
     ASSERT_NE(at, expected.end()) << one.id.sequence() << " is not expired, or twice there";
-    EXPECT_EQ(encode_outputs(one.outputs), at->second->end->outputs);
+    EXPECT_EQ(encode_outputs(one.outputs), files_of(at->second->end->outputs));
     EXPECT_TRUE(where == Where::pending || at->second->row.ended >= last);
     last = at->second->row.ended;
     expected.erase(at);

@@ -18,8 +18,10 @@ enum class Sql : std::uint8_t {
   scan_inputs,
   hold,
   find_ended,
+  find_ended_row,
   find_logs,
   find_expired,
+  find_outputs,
   oldest_ended,
   oldest_idempotency,
   count,
@@ -32,8 +34,11 @@ constexpr auto kSql = std::to_array<std::string_view>({
     "SELECT seq, body FROM task WHERE seq >= ? ORDER BY seq",
     "SELECT id FROM store",
     "SELECT " QUERN_ENDED_COLUMNS " FROM ended WHERE seq = ?",
+    "SELECT " QUERN_ENDED_HEAD_COLUMNS " FROM ended WHERE seq = ?",
     "SELECT " QUERN_LOG_COLUMNS " FROM log WHERE seq = ? ORDER BY number",
-    "SELECT seq, chance, outputs FROM ended WHERE ended < ? ORDER BY ended LIMIT ?",
+    // SQLite reads every column of a row that it comes to, so the large one is asked for by itself.
+    "SELECT seq, chance FROM ended WHERE ended < ? ORDER BY ended",
+    "SELECT outputs FROM ended WHERE seq = ?",
     "SELECT ended FROM ended ORDER BY ended LIMIT 1",
     // Among as many as are forgotten at a time: clocks are set back, so the first need not be the oldest.
     "SELECT created FROM (SELECT created FROM idempotency ORDER BY seq LIMIT 500) ORDER BY created "
@@ -106,6 +111,7 @@ struct TableLookups::Impl {
   std::array<Statement, kSql.size()> statements;
 
   Statement& sql(Sql which) { return statements[static_cast<std::size_t>(which)]; }
+  Result<void> add_expired(const TaskId& id, ExpiredTasks& expired);
 };
 
 TableLookups::TableLookups(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -241,21 +247,49 @@ Result<std::optional<EndedTask>> TableLookups::find_ended(const TaskId& id) {
   return *std::move(task);
 }
 
+Result<std::optional<TaskRow>> TableLookups::find_ended_row(const TaskId& id) {
+  Statement& sql = impl_->sql(Sql::find_ended_row);
+  const StatementReset reset(sql);
+  const int code = sql.bind(1, id.sequence()).step();
+  if (code == kSqliteDone) return std::nullopt;
+  if (code != kSqliteRow) return std::unexpected(read_error(code));
+  const TaskRow row = read_ended_head(sql).row;
+  if (row.id != id) return std::nullopt;
+  return row;
+}
+
 Result<std::vector<NumberedLog>> TableLookups::logs(const TaskId& id) {
   Statement& sql = impl_->sql(Sql::find_logs);
   return read_all<NumberedLog>(sql.bind(1, id.sequence()), read_log);
 }
 
-Result<std::vector<ExpiredTask>> TableLookups::expired(WallTime ended_before,
-                                                       std::size_t count_max) {
-  Statement& sql = impl_->sql(Sql::find_expired);
-  sql.bind(1, stored_time(ended_before)).bind(2, std::uint64_t{count_max});
-  return read_all<ExpiredTask>(sql, [](Statement& row) {
-    // Outputs that cannot be read name no files to remove; the task expires all the same.
-    Result<std::vector<Output>> outputs = decode_outputs(row.text(2));
-    return ExpiredTask{make_task_id(row.integer(0), row.integer(1)),
-                       outputs ? *std::move(outputs) : std::vector<Output>{}};
-  });
+Result<ExpiredTasks> TableLookups::expired(WallTime ended_before, std::size_t count_max,
+                                           const Skip& skip) {
+  ExpiredTasks expired;
+  Statement& scan = impl_->sql(Sql::find_expired);
+  const StatementReset reset(scan);
+  scan.bind(1, stored_time(ended_before));
+  while (!expired.is_full(count_max)) {
+    const int code = scan.step();
+    if (code == kSqliteDone) break;
+    if (code != kSqliteRow) return std::unexpected(read_error(code));
+    const TaskId id = make_task_id(scan.integer(0), scan.integer(1));
+    if (skip(id)) continue;
+    Result<void> added = impl_->add_expired(id, expired);
+    if (!added) return fail(std::move(added));
+  }
+  return expired;
+}
+
+Result<void> TableLookups::Impl::add_expired(const TaskId& id, ExpiredTasks& expired) {
+  Statement& query = sql(Sql::find_outputs);
+  const StatementReset reset(query);
+  const int code = query.bind(1, id.sequence()).step();
+  if (code != kSqliteRow) return std::unexpected(read_error(code));
+  const std::string_view outputs = query.text(0);
+  expired.bytes_read += outputs.size();
+  expired.tasks.push_back({id, decode_files(outputs)});
+  return {};
 }
 
 Result<std::optional<WallTime>> TableLookups::oldest_ended() {

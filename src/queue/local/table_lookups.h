@@ -52,9 +52,13 @@ class TableLookups {
   /// As input() for each of them, in their order; those of neighbours are read together.
   std::vector<Result<std::string>> inputs(std::span<const TaskId> ids);
   Result<std::optional<EndedTask>> find_ended(const TaskId& id);
+  /// Reads nothing of its result.
+  Result<std::optional<TaskRow>> find_ended_row(const TaskId& id);
   Result<std::vector<NumberedLog>> logs(const TaskId& id);
-  /// Tasks that ended before `ended_before`, the oldest first, at most `count_max`.
-  Result<std::vector<ExpiredTask>> expired(WallTime ended_before, std::size_t count_max);
+  using Skip = std::function<bool(const TaskId& id)>;
+  /// Tasks that ended before `ended_before`, the oldest first, until it is full. Reads no result of
+  /// those that are to be skipped.
+  Result<ExpiredTasks> expired(WallTime ended_before, std::size_t count_max, const Skip& skip);
   Result<std::optional<WallTime>> oldest_ended();
   Result<std::optional<WallTime>> oldest_idempotency();
 
