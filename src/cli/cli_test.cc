@@ -6,6 +6,7 @@
 #include "cli/model_input.h"
 #include "cli/progress_view.h"
 #include "cli/request_log.h"
+#include "cli/task_verbs.h"
 #include "testing/scripted_server.h"
 #include "testing/temp_folder.h"
 
@@ -84,6 +85,22 @@ TEST(ModelInput, UploadsFilesAndLaysThePairsOverTheJsonFile) {
   EXPECT_THAT(server.requests().at(1), HasSubstr("name=\"file\""));
 }
 
+TEST(ModelInput, IsStoppedWhileItUploads) {
+  const TempFolder folder;
+  std::ofstream(folder.path() / "a.png") << "png";
+  ScriptedServer server(
+      {ScriptedServer::answer(404, "{}"), ScriptedServer::answer(200, R"({"url":"http://h/a"})")});
+  Client client({.url = server.url(), .key = "k", .repeats_max = 0});
+  std::stop_source stop;
+  stop.request_stop();
+
+  const auto input = build_input(
+      client, "m", {.pairs = {"image=@" + (folder.path() / "a.png").string()}}, stop.get_token());
+
+  ASSERT_FALSE(input);
+  EXPECT_EQ(input.error().fault, ClientFault::stopped);
+}
+
 TEST(ModelInput, AsksForTheModelByOneSegment) {
   ScriptedServer server({ScriptedServer::answer(404, "{}")});
   Client client({.url = server.url(), .key = "k", .repeats_max = 0});
@@ -102,6 +119,18 @@ TEST(ModelInput, NamesAPairThatIsNone) {
   ASSERT_FALSE(input);
   EXPECT_EQ(input.error().fault, ClientFault::usage);
   EXPECT_THAT(input.error().message, HasSubstr("expected name=value"));
+}
+
+TEST(ResultVerb, SaysThatAPlaceForAFileCannotBeLookedAt) {
+  const TempFolder folder;
+  std::filesystem::create_symlink("a.png", folder.path() / "a.png");  // a loop
+  ScriptedServer server({ScriptedServer::answer(
+      200, R"({"outputs":[{"type":"image","url":"http://h/a.png","file_name":"a.png"}]})")});
+
+  const ExitCode code = result_verb({.url = server.url(), .key = "k"},
+                                    {.id = "mmsu_1", .model = "m", .out = folder.path().string()});
+
+  EXPECT_EQ(code, ExitCode::usage);
 }
 
 TEST(ProgressView, DescribesEachState) {

@@ -59,7 +59,7 @@ json::value read_value(std::string_view value, const json::value* property) {
 }
 
 ClientResult<std::string> build_input(Client& client, const std::string& model,
-                                      const InputFlags& flags) {
+                                      const InputFlags& flags, const std::stop_token& stop) {
   json::object input;
   if (!flags.json_file.empty()) {
     auto object = read_object(flags.json_file);
@@ -88,7 +88,7 @@ ClientResult<std::string> build_input(Client& client, const std::string& model,
       continue;
     }
     if (value.starts_with('@')) value.remove_prefix(1);
-    auto url = client.upload(std::string(value));
+    auto url = client.upload(std::string(value), stop);
     if (!url) return std::unexpected(url.error());
     input[name] = *url;
   }

@@ -2,6 +2,7 @@
 // Builds a model's input from the command line: `--input prompt=Hello --input speed=120 --input
 // image=@photo.jpg`, or `--json-input FILE`.
 
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,9 @@ struct InputFlags {
 /// text.
 json::value read_value(std::string_view value, const json::value* property);
 
-/// Local files are uploaded through `client`. Errors: usage, and what the upload says.
+/// Local files are uploaded through `client`, until `stop` is asked for. Errors: usage, and what
+/// the upload says.
 ClientResult<std::string> build_input(Client& client, const std::string& model,
-                                      const InputFlags& flags);
+                                      const InputFlags& flags, const std::stop_token& stop = {});
 
 }  // namespace quern

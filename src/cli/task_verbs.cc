@@ -34,7 +34,7 @@ ExitCode unknown_task(const std::string& id) {
 
 ClientResult<TaskHandle> create(Client& client, const SessionFlags& session,
                                 const RunFlags& flags) {
-  auto input = build_input(client, flags.model, flags.input);
+  auto input = build_input(client, flags.model, flags.input, interrupt_token());
   if (!input) return std::unexpected(input.error());
   auto task = client.submit(flags.model, *input, {.idempotency_key = flags.idempotency_key},
                             interrupt_token());
@@ -56,11 +56,16 @@ std::string describe(const ResultOutput& output) {
 }
 
 // Two outputs of one name, or a file that is there already, get a number: nothing is overwritten.
-fs::path free_name(const fs::path& folder, const std::string& file_name) {
+Result<fs::path> free_name(const fs::path& folder, const std::string& file_name) {
   const fs::path name = fs::path(file_name).filename();
   fs::path file = folder / name;
-  for (int n = 2; fs::exists(file); ++n) {
+  std::error_code failed;
+  for (int n = 2; fs::exists(file, failed); ++n) {
     file = folder / fmt::format("{}-{}{}", name.stem().string(), n, name.extension().string());
+  }
+  if (failed) {
+    return fail(ErrorCode::unavailable,
+                fmt::format("cannot write {}: {}", file.string(), failed.message()));
   }
   return file;
 }
@@ -76,10 +81,12 @@ ExitCode save_outputs(Client& client, const SessionFlags& session, const TaskRes
       if (output.text && !session.json) print_line(*output.text);
       continue;
     }
-    const fs::path file = free_name(folder, output.file_name.empty() ? "output" : output.file_name);
-    auto bytes = client.download(output, file, {}, interrupt_token());
+    const Result<fs::path> file =
+        free_name(folder, output.file_name.empty() ? "output" : output.file_name);
+    if (!file) return usage(file.error().message);
+    auto bytes = client.download(output, *file, {}, interrupt_token());
     if (!bytes) return report(session, bytes.error());
-    if (!session.json) print_line(fmt::format("saved {}  ({})", file.string(), describe(output)));
+    if (!session.json) print_line(fmt::format("saved {}  ({})", file->string(), describe(output)));
   }
   if (session.json) print_json(result.body);
   return ExitCode::done;

@@ -396,7 +396,10 @@ ClientResult<std::uint64_t> Client::download(
       if (done || answer->stopped || answer->sink_failed || !may_help_to_repeat(answer->status) ||
           n >= impl_->options.repeats_max)
         break;
-      if (!pause(impl_->backoff(n, answer->retry_after), stop)) break;
+      if (!pause(impl_->backoff(n, answer->retry_after), stop)) {
+        answer->stopped = true;
+        break;
+      }
       stream.seekp(0);
       bytes = 0;
     }

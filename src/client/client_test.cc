@@ -5,14 +5,19 @@
 #include <sys/stat.h>
 
 #include <fstream>
+#include <memory>
 #include <sstream>
+#include <stop_token>
+#include <thread>
 
+#include "testing/eventually.h"
 #include "testing/scripted_server.h"
 #include "testing/temp_folder.h"
 
 namespace quern {
 namespace {
 
+using std::chrono::hours;
 using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 using ::testing::Not;
@@ -178,6 +183,27 @@ TEST(Client, SendsNoCredentialWithADownloadAndLeavesNoHalfFile) {
   EXPECT_EQ(header_of(server.requests()[0], "Authorization"), "");
   EXPECT_EQ(missing.error().fault, ClientFault::not_found);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(Client, StopsBetweenTheRepeatsOfADownload) {
+  const TempFolder folder;
+  const std::string nobody = std::make_unique<ScriptedServer>(std::vector<std::string>{})->url();
+  Client client({.url = nobody, .key = "k", .backoff_min = hours{1}, .backoff_max = hours{1}});
+  std::stop_source stop;
+  const std::jthread stopper([&] {
+    // The connection is refused at once; what takes its time is the pause.
+    int asked = 0;
+    EXPECT_TRUE(eventually(
+        [&] { return std::filesystem::exists(folder.path() / "a.bin.part") && ++asked == 50; }));
+    stop.request_stop();
+  });
+
+  const auto bytes = client.download({.type = "file", .url = nobody + "/a.bin"},
+                                     folder.path() / "a.bin", {}, stop.get_token());
+
+  ASSERT_FALSE(bytes);
+  EXPECT_EQ(bytes.error().fault, ClientFault::stopped) << bytes.error().message;
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
 TEST(Client, SaysThatNobodyIsThere) {
