@@ -17,8 +17,9 @@ Result<void> write_secret(const std::filesystem::path& file, const std::string& 
   const bool written = ::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size()) &&
                        ::fsync(fd) == 0;
   ::close(fd);
-  if (!written) return fail(ErrorCode::unavailable, fmt::format("cannot write {}", file.string()));
-  return {};
+  if (written) return {};
+  ::unlink(file.c_str());  // an empty one would stand in the way of every later start
+  return fail(ErrorCode::unavailable, fmt::format("cannot write {}", file.string()));
 }
 
 }  // namespace

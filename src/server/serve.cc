@@ -136,7 +136,9 @@ int serve(const ServeOptions& options) {
   log_info("stopping: running tasks are finished or handed back; a second signal stops at once");
   // The guard ends the runners of a server that is gone, so nothing is left behind.
   std::thread([signals] {
-    wait_for_signal(signals);
+    // The terminal's end, or a reload that comes late, is no wish for haste.
+    while (wait_for_signal(signals) == SIGHUP) {
+    }
     std::_Exit(kCannotRun);
   }).detach();
   (*app)->drain();

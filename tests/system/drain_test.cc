@@ -42,6 +42,26 @@ TEST_F(SystemTest, FinishesWhatRunsBeforeItStops) {
   EXPECT_EQ(result->outputs.at(0).text, "done");
 }
 
+TEST_F(SystemTest, IsNotEndedByASighupWhileItDrains) {
+  serve(config(process_model("wait", kWaitForGo)), "drain_timeout = \"60s\"");
+  Client before = client();
+  const auto task = before.submit("wait", "{}");
+  ASSERT_TRUE(task);
+  wait_until_running(before, *task);
+  server_->signal(SIGTERM);
+  ASSERT_TRUE(eventually([&] { return ready_status() == 503; }));
+
+  server_->signal(SIGHUP);
+  EXPECT_TRUE(before.status(*task));
+  std::ofstream(folder_.path() / "wait" / "go") << "";
+
+  EXPECT_EQ(server_->reap(), 0);
+  serve(config(process_model("wait", kWaitForGo)));
+  const auto result = client().result(*task);
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->outputs.at(0).text, "done");
+}
+
 TEST_F(SystemTest, HandsBackWhatStillRunsAtTheDeadlineWithoutSpendingTheAttempt) {
   const std::string models = process_model("wait", kWaitForGo, "attempts = 1\ngrace = \"1s\"");
   serve(config(models), "drain_timeout = \"100ms\"");
