@@ -11,6 +11,7 @@
 #include "base/metrics.h"
 #include "http/server.h"
 #include "limit/rate_limiter.h"
+#include "queue/local/data_folder.h"
 #include "queue/local/local_queue.h"
 #include "runner/dispatcher.h"
 #include "runner/echo_executor.h"
@@ -53,6 +54,12 @@ QueuePolicy make_policy(const Settings& settings) {
                            .weight = key.weight});
   }
   return policy;
+}
+
+// By then it has long been said that the configuration was loaded.
+void log_refusal(const Result<bool>& configured) {
+  if (configured) return;
+  log_error("the queue did not take the configuration", {{"reason", configured.error().message}});
 }
 
 double resident_bytes() {
@@ -161,16 +168,19 @@ struct App::Parts {
 
 // What may fail because of the machine: files, folders, other servers.
 Result<void> App::Parts::open() {
-  auto opened_queue = LocalQueue::open({.folder = settings.data,
-                                        .retention = settings.results_ttl,
-                                        .result_cache_bytes = settings.result_cache_bytes},
-                                       clock, random, metrics);
-  if (!opened_queue)
-    return std::unexpected(describe_store_fault(settings.data, opened_queue.error()));
-  queue = std::move(*opened_queue);
+  Result<DataFolder> folder = DataFolder::lock(settings.data);
+  if (!folder) return fail(std::move(folder));
+  // Before the recovery: the guard would keep a copy of all that the server has in memory by then.
   auto started_guard = ProcessGuard::start(settings.data / "running");
   if (!started_guard) return fail(std::move(started_guard));
   guard = std::move(*started_guard);
+  auto opened_queue = LocalQueue::open(
+      *std::move(folder),
+      {.retention = settings.results_ttl, .result_cache_bytes = settings.result_cache_bytes}, clock,
+      random, metrics);
+  if (!opened_queue)
+    return std::unexpected(describe_store_fault(settings.data, opened_queue.error()));
+  queue = std::move(*opened_queue);
   Result<std::string> secret = open_secret(settings.data, "upload-secret", random);
   if (!secret) return fail(std::move(secret));
   upload_secret = std::move(*secret);
@@ -216,7 +226,7 @@ Result<void> App::Parts::begin() {
 
   add_state_metrics(metrics, *queue);
   queue->start();
-  queue->configure(make_policy(settings), [](Result<bool>) {});
+  queue->configure(make_policy(settings), &log_refusal);
   Result<void> served = dispatcher->configure(catalog);
   if (!served) return served;
   janitor->start();
@@ -270,7 +280,7 @@ Result<void> App::reload(Settings settings) {
   }
   Result<void> served = parts_->dispatcher->configure(*catalog);
   if (!served) return served;
-  parts_->queue->configure(make_policy(settings), [](Result<bool>) {});
+  parts_->queue->configure(make_policy(settings), &log_refusal);
   parts_->api->reload(*keys, *catalog);
   for (const std::string_view name : settings_that_wait(parts_->settings, settings)) {
     log_warn("this setting changes at the next start only", {{"setting", std::string(name)}});

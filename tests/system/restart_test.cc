@@ -1,7 +1,14 @@
 // What a restart and a crash leave: everything that was acknowledged.
 
+#include <sqlite3.h>
+
 #include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <mutex>
+#include <string>
+#include <string_view>
 #include <thread>
 
 #include "tests/system/system_fixture.h"
@@ -176,6 +183,58 @@ TEST_F(SystemTest, RefusesASecondServerOnTheSameData) {
   EXPECT_NE(rival.reap(), 0);
   EXPECT_NE(rival.log().find("in use"), std::string::npos) << rival.log();
   EXPECT_TRUE(client().submit("echo", "{}"));
+}
+
+// ---- the guard
+
+/// A line of /proc/PID/status in kB.
+std::uint64_t memory_of(pid_t pid, std::string_view name) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(name)) return std::stoull(line.substr(name.size() + 1));
+  }
+  return 0;
+}
+
+pid_t guard_of(pid_t server) {
+  const std::string id = std::to_string(server);
+  std::ifstream children("/proc/" + id + "/task/" + id + "/children");
+  pid_t child = 0;
+  children >> child;
+  return child;
+}
+
+/// Copies of the one task that the store has.
+void multiply_task(const std::filesystem::path& database, int times) {
+  sqlite3* connection = nullptr;
+  ASSERT_EQ(::sqlite3_open(database.c_str(), &connection), SQLITE_OK);
+  const std::string sql =
+      "WITH RECURSIVE more(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM more WHERE n < " +
+      std::to_string(times) +
+      ") INSERT INTO task (seq, chance, key, model, state, flags, attempts, rank, token, submitted)"
+      " SELECT seq + n, chance, key, model, state, flags, attempts, rank, token, submitted"
+      " FROM task, more";
+  EXPECT_EQ(::sqlite3_exec(connection, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+  ::sqlite3_close(connection);
+}
+
+TEST_F(SystemTest, GuardsItsRunnersWithoutACopyOfTheQueue) {
+  serve(config());
+  {
+    Client admin = client();
+    ASSERT_TRUE(admin.call("POST", "/admin/models/echo/pause"));
+    ASSERT_TRUE(admin.submit("echo", "{}"));
+  }
+  const std::uint64_t before = memory_of(guard_of(server_->pid()), "RssAnon:");
+  ASSERT_EQ(server_->terminate(), 0);
+  multiply_task(folder_.path() / "data" / "queue.sqlite", 200'000);
+
+  serve(config());
+
+  EXPECT_GT(memory_of(server_->pid(), "RssAnon:"), before + 20'000) << "the queue, in kB";
+  const std::uint64_t after = memory_of(guard_of(server_->pid()), "RssAnon:");
+  EXPECT_GT(after, 0U);
+  EXPECT_LT(after, before + 5'000);
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 
 #include "queue/local/commit_thread.h"
 #include "queue/local/committer.h"
-#include "queue/local/data_folder.h"
 #include "queue/local/journal.h"
 #include "queue/local/journal_reader.h"
 #include "queue/local/output_json.h"
@@ -107,16 +106,22 @@ Result<std::unique_ptr<LocalQueue>> LocalQueue::open(const LocalQueueOptions& op
                                                      Random& random, Metrics& metrics) {
   Result<DataFolder> folder = DataFolder::lock(options.folder);
   if (!folder) return fail(std::move(folder));
+  return open(*std::move(folder), options, clock, random, metrics);
+}
+
+Result<std::unique_ptr<LocalQueue>> LocalQueue::open(DataFolder folder,
+                                                     const LocalQueueOptions& options, Clock& clock,
+                                                     Random& random, Metrics& metrics) {
   Result<std::unique_ptr<Journal>> journal =
-      Journal::open({.folder = folder->path(),
+      Journal::open({.folder = folder.path(),
                      .checkpoint_pages = options.checkpoint_pages,
                      .times = QueueMetrics(metrics).table_times});
   if (!journal) return fail(std::move(journal));
   Result<std::vector<std::unique_ptr<JournalReader>>> readers =
-      open_readers(database_in(folder->path()), options.readers);
+      open_readers(database_in(folder.path()), options.readers);
   if (!readers) return fail(std::move(readers));
 
-  auto impl = std::make_unique<Impl>(*std::move(folder), *std::move(journal), *std::move(readers),
+  auto impl = std::make_unique<Impl>(std::move(folder), *std::move(journal), *std::move(readers),
                                      options, clock, random, metrics);
   if (Result<void> done = impl->committer.recover(); !done) return fail(std::move(done));
   return std::unique_ptr<LocalQueue>(new LocalQueue(std::move(impl)));

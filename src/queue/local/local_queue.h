@@ -27,6 +27,7 @@
 #include "base/metrics.h"
 #include "base/random.h"
 #include "base/result.h"
+#include "queue/local/data_folder.h"
 #include "queue/queue.h"
 
 namespace quern {
@@ -43,9 +44,13 @@ struct LocalQueueOptions {
 class LocalQueue final : public Queue {
  public:
   /// Everything passed in outlives the queue.
-  /// Errors: conflict (the folder is in use), unavailable, data_loss, invalid_argument (a newer
-  /// version's store).
+  /// Errors: conflict (the folder is in use, or its store is of a newer version), unavailable,
+  /// data_loss.
   static Result<std::unique_ptr<LocalQueue>> open(const LocalQueueOptions& options, Clock& clock,
+                                                  Random& random, Metrics& metrics);
+  /// In a folder that is held already, and not `options.folder`.
+  static Result<std::unique_ptr<LocalQueue>> open(DataFolder folder,
+                                                  const LocalQueueOptions& options, Clock& clock,
                                                   Random& random, Metrics& metrics);
   ~LocalQueue() override;
 
