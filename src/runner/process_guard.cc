@@ -21,6 +21,8 @@
 namespace quern {
 namespace {
 
+constexpr pid_t kFirstOfNamespace = 1;  // adopts every orphan, not only those of its descendants
+
 Result<int> open_state_file(const std::filesystem::path& path) {
   // A new file, not the old one emptied: the guard of the last server may still have that one open.
   ::unlink(path.c_str());
@@ -59,6 +61,7 @@ Result<std::unique_ptr<ProcessGuard>> ProcessGuard::start(const std::filesystem:
   ::signal(SIGPIPE, SIG_IGN);  // a pipe whose reader is gone is an ordinary error
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   if (Result<void> spawned = guard->spawn(); !spawned) return fail(std::move(spawned));
+  if (const auto first = find_process(guard->guard_)) guard->began_ = first->started;
   return guard;
 }
 
@@ -161,10 +164,17 @@ bool ProcessGuard::is_known(pid_t pid) const {
 }
 
 bool ProcessGuard::is_orphan_of(const ProcessStat& stat, const ProcessMark& leader) {
+  // Whoever started this server may have started others before it, in the same process.
+  if (stat.started < began_) return false;
   if (stat.session == leader.pid) return true;
   const std::uint64_t tag = scan_->tag_of_process(stat.pid);
   if (tag != 0 && tag == leader.tag) return true;
+  if (::getpid() == kFirstOfNamespace) return false;
   const bool alone = std::ranges::all_of(leaders_, [&](const auto& l) { return l == leader; });
+  if (alone) {
+    log_warn("ending an orphan that can only be that of the one runner",
+             {{"pid", std::to_string(stat.pid)}, {"runner", std::to_string(leader.pid)}});
+  }
   return alone;
 }
 

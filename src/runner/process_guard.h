@@ -66,7 +66,9 @@ class ProcessGuard {
   void remove(const ProcessMark& leader);
 
   /// Kills and reaps the orphans that `leader`'s tree left to this process. Those that carry no
-  /// sign of whose they are go when no other tree runs. Answers false if some live on.
+  /// sign of whose they are go when no other tree runs, but not where this process is the first of
+  /// its namespace, which adopts strangers too. Who is older than the guard is no runner's. Answers
+  /// false if some live on.
   bool end_orphans(const ProcessMark& leader);
 
   /// Reaps orphans that have ended, so that a runner that makes many of them and runs for days does not
@@ -98,6 +100,7 @@ class ProcessGuard {
   int state_fd_ = -1;
   int pipe_ = -1;
   pid_t guard_ = -1;
+  std::uint64_t began_ = 0;  // when the first guard started: no runner started earlier
 };
 
 }  // namespace quern

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,6 +28,15 @@ namespace {
 bool is_alive(pid_t pid) {
   const auto stat = find_process(pid);
   return stat && !stat->dead;
+}
+
+// As the kernel tells when a process started.
+std::uint64_t ticks_since_boot() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  const auto ticks = static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
+  return static_cast<std::uint64_t>(now.tv_sec) * ticks +
+         static_cast<std::uint64_t>(now.tv_nsec) * ticks / 1'000'000'000;
 }
 
 std::string read_file(const std::filesystem::path& path) {
@@ -64,6 +75,41 @@ class ProcessGuardTest : public ::testing::Test {
     std::ofstream(folder_.path() / "ready") << "ready";
     for (;;) ::pause();
   }
+
+  // Of a session of its own, and no runner.
+  static pid_t start_helper() {
+    const pid_t helper = ::fork();
+    if (helper == 0) {
+      ::close_range(3, ~0U, 0);  // else the guard would wait for it
+      ::setsid();
+      for (;;) ::pause();
+    }
+    EXPECT_TRUE(eventually([&] { return ::getsid(helper) == helper; }));
+    return helper;
+  }
+
+  // Runs `work` in a process that all others of its namespace end with; its exit status, or kSkipped.
+  static int run_as_first_process(const std::function<void()>& work) {
+    const pid_t outer = ::fork();
+    if (outer == 0) {
+      if (::unshare(CLONE_NEWPID | CLONE_NEWNS) != 0) ::_exit(kSkipped);
+      const pid_t first = ::fork();
+      if (first == 0) {
+        const bool mounted = ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+                             ::mount("proc", "/proc", "proc", 0, nullptr) == 0;
+        if (mounted) work();
+        ::_exit(kSkipped);
+      }
+      ::_exit(exit_status(first));
+    }
+    return exit_status(outer);
+  }
+  static int exit_status(pid_t pid) {
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+  }
+  static constexpr int kSkipped = 77;
 
   std::vector<pid_t> wait_for_pids(std::size_t count) {
     std::vector<pid_t> pids;
@@ -240,6 +286,41 @@ TEST_F(ProcessGuardTest, ForgetsATreeThatHasEnded) {
     // The header stands first, so an empty list is one that was read.
     return read_file(state_file()).size() == 128 && read_guard_state(state_file()).empty();
   }));
+}
+
+TEST_F(ProcessGuardTest, SparesWhoWasThereBeforeIt) {
+  const pid_t helper = start_helper();
+  ASSERT_TRUE(eventually([&] { return ticks_since_boot() > find_process(helper)->started + 1; }));
+  auto guard = start_guard();
+
+  EXPECT_TRUE(start_tree(*guard, "exit 0").end_tree().all_dead);
+
+  EXPECT_TRUE(is_alive(helper));
+  kill_and_reap(helper);
+}
+
+TEST_F(ProcessGuardTest, SparesStrangersWhereItIsTheFirstOfItsNamespace) {
+  const auto spares_a_stranger = [&] {
+    auto guard = start_guard();
+    const pid_t stranger = start_helper();
+    start_tree(*guard, "exit 0").end_tree();
+    return is_alive(stranger);
+  };
+  const int status = run_as_first_process([&] { ::_exit(spares_a_stranger() ? 0 : 1); });
+  if (status == kSkipped) GTEST_SKIP() << "no right to make a namespace of processes here";
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(ProcessGuardTest, EndsAnOrphanWithoutASignOfWhoseItIs) {
+  auto guard = start_guard();
+  auto child = start_tree(*guard,
+                          "(env -i setsid sh -c 'touch $$.pid; exec sleep 1000' "
+                          "> /dev/null 2>&1 < /dev/null &)\n");
+  const std::vector<pid_t> pids = wait_for_pids(1);
+
+  EXPECT_TRUE(child.end_tree().all_dead);
+
+  EXPECT_TRUE(std::ranges::none_of(pids, is_alive));
 }
 
 TEST_F(ProcessGuardTest, EndsWithTheServerThatStopsInOrder) {
