@@ -107,6 +107,8 @@ Result<Output> OutputCollector::make_output(RunnerOutput& output, ArtifactStore&
   if (output.type == OutputType::text) {
     Result<std::string> text = read_text(store, folders, output);
     if (!text) return fail(std::move(text));
+    // It goes into the store with the result, as if it had come in the line.
+    if (!has_room(text->size())) return fail(ErrorCode::invalid_argument, fault_);
     output.text = std::move(*text);
   }
   Result<Output> adopted = adopt_patiently(store, folders, output, stop);
@@ -130,6 +132,7 @@ std::optional<Outcome> OutputCollector::conclude(ArtifactStore& store,
     }
     store.remove(outcome.outputs);
     if (made.error().code == ErrorCode::unavailable && stop.stop_requested()) return std::nullopt;
+    if (!fault_.empty()) return failed_outcome(made.error(), fault_);
     return failed_outcome(made.error(), fmt::format("output {} {}", outcome.outputs.size() + 1,
                                                     made.error().message));
   }

@@ -17,7 +17,7 @@
 namespace quern {
 
 inline constexpr std::size_t kResultBytesMax =
-    16U << 20U;  // of all output and metadata lines of one attempt
+    16U << 20U;  // of all output and metadata lines of one attempt, and the texts of its files
 
 /// Threads: one at a time.
 class OutputCollector {

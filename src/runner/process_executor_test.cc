@@ -320,6 +320,20 @@ TEST_F(ProcessExecutorTest, RefusesTextThatIsTooLongOrNoText) {
             1'048'576U);
 }
 
+TEST_F(ProcessExecutorTest, RefusesTooMuchTextOfManyFiles) {
+  const auto text_files = [](int count) {
+    return "cd \"$(dirname \"$TMPDIR\")/output\"\nfor i in $(seq " + std::to_string(count) +
+           R"(); do
+  head -c 1048576 /dev/zero > $i
+  echo "{\"output\":{\"type\":\"text\",\"path\":\"$i\"}}"
+done)";
+  };
+
+  expect_failure(run(text_files(17)), "more than 16 MiB of output and metadata lines", false);
+  EXPECT_EQ(files_in_store(), 0U);
+  EXPECT_EQ(run(text_files(15)).outcome.outputs.size(), 15U);
+}
+
 TEST_F(ProcessExecutorTest, RefusesTooManyOutputsAndBadRecords) {
   expect_failure(
       run(R"(for i in $(seq 1001); do echo '{"output":{"type":"text","text":"x"}}'; done)"),
