@@ -123,6 +123,8 @@ http::Response serve(const Call& call, const OpenFile& file) {
 void open_and_serve(CallPtr call) {
   const Result<OpenFile> file =
       call->context.deps.artifacts.open_file(call->param(0), call->param(1));
+  if (!file && file.error().code == ErrorCode::unavailable)
+    return answer_unavailable(std::move(call), file.error().retry_after);
   if (!file) return answer_fault(std::move(call), kNotFound);
   http::Response response = serve(*call, *file);
   if (!response.file) ::close(file->fd);

@@ -57,6 +57,8 @@ std::string complete_name(std::string_view name, std::string_view content_type) 
   return safe_file_name(with_extension(safe_file_name(name), content_type));
 }
 
+std::unexpected<Error> no_such_file() { return fail(ErrorCode::not_found, "no such file"); }
+
 std::uint64_t nanoseconds_of(const timespec& time) {
   constexpr std::uint64_t kPerSecond = 1'000'000'000;
   return static_cast<std::uint64_t>(time.tv_sec) * kPerSecond +
@@ -87,8 +89,8 @@ struct ArtifactStore::Impl {
   /// owner.
   Result<void> keep(const RunnerFile& source, const Output& output);
   Result<void> copy_file(int fd, const Output& output);
-  [[nodiscard]] FileDescriptor open_file(std::string_view key, std::string_view name,
-                                         const KeyFolders*& where) const;
+  [[nodiscard]] Result<FileDescriptor> open_file(std::string_view key, std::string_view name,
+                                                 const KeyFolders*& where) const;
 };
 
 namespace {
@@ -306,41 +308,39 @@ Result<std::unique_ptr<Upload>> ArtifactStore::start_upload(std::string_view fil
 }
 
 /// A name that safe_file_name() would change was never given to a file, whatever it leads to.
-FileDescriptor ArtifactStore::Impl::open_file(std::string_view key, std::string_view name,
-                                              const KeyFolders*& where) const {
-  if (!is_file_key(key) || safe_file_name(name) != name) return {};
+Result<FileDescriptor> ArtifactStore::Impl::open_file(std::string_view key, std::string_view name,
+                                                      const KeyFolders*& where) const {
+  if (!is_file_key(key) || safe_file_name(name) != name) return no_such_file();
   for (const KeyFolders* folders : {&files, &uploads}) {
-    FileDescriptor file = folders->open_file(std::string(key), std::string(name));
-    if (!file.is_open()) continue;
     where = folders;
-    return file;
+    Result<FileDescriptor> file = folders->open_file(std::string(key), std::string(name));
+    if (file || file.error().code != ErrorCode::not_found) return file;
   }
-  return {};
+  return no_such_file();
 }
 
 Result<OpenFile> ArtifactStore::open_file(std::string_view file_key,
                                           std::string_view file_name) const {
   const KeyFolders* where = nullptr;
-  FileDescriptor file = impl_->open_file(file_key, file_name, where);
+  Result<FileDescriptor> file = impl_->open_file(file_key, file_name, where);
+  if (!file) return fail(std::move(file));
   struct stat status{};
-  if (!file.is_open() || ::fstat(file.get(), &status) != 0) {
-    return fail(ErrorCode::not_found, "no such file");
-  }
+  if (::fstat(file->get(), &status) != 0) return no_such_file();
   OpenFile opened;
   opened.bytes = static_cast<std::uint64_t>(status.st_size);
-  opened.content_type = content_type_of(file.get());
+  opened.content_type = content_type_of(file->get());
   opened.etag = etag_of(status);
   opened.modified = WallTime{std::chrono::duration_cast<std::chrono::microseconds>(
       std::chrono::nanoseconds{nanoseconds_of(status.st_mtim)})};
-  opened.fd = file.release();
+  opened.fd = file->release();
   return opened;
 }
 
 Result<fs::path> ArtifactStore::find_path(std::string_view file_key,
                                           std::string_view file_name) const {
   const KeyFolders* where = nullptr;
-  const FileDescriptor file = impl_->open_file(file_key, file_name, where);
-  if (!file.is_open()) return fail(ErrorCode::not_found, "no such file");
+  Result<FileDescriptor> file = impl_->open_file(file_key, file_name, where);
+  if (!file) return fail(std::move(file));
   return where->path_of(file_key, file_name);
 }
 

@@ -87,9 +87,9 @@ class ArtifactStore {
   Result<std::unique_ptr<Upload>> start_upload(std::string_view file_name, std::uint64_t bytes_max,
                                                std::optional<std::string> file_key = std::nullopt);
 
-  /// Errors: not_found (also for every malformed key or name).
+  /// Errors: not_found (also for every malformed key or name), unavailable.
   Result<OpenFile> open_file(std::string_view file_key, std::string_view file_name) const;
-  /// The file's place on this machine, for runners. Errors: not_found.
+  /// The file's place on this machine, for runners. Errors: as open_file().
   Result<std::filesystem::path> find_path(std::string_view file_key,
                                           std::string_view file_name) const;
 

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "artifact/artifact_store_fixture.h"
+#include "artifact/descriptors_left.h"
 
 namespace quern {
 namespace {
@@ -104,6 +105,23 @@ TEST_F(Serving, HasAStrongETagThatIsStableAndChangesWithTheFile) {
     tags.insert(first->etag);
   }
   EXPECT_EQ(tags.size(), 50U);
+}
+
+TEST_F(Serving, AFileIsNotMissingWhileThereAreNoDescriptors) {
+  put("a.txt", "here");
+  for (const Output& output : {adopt("a.txt"), upload("b.txt", "here")}) {
+    const auto [file, path] = [&] {
+      const DescriptorsLeft none(0);
+      return std::pair(store_->open_file(output.file_key, output.file_name),
+                       store_->find_path(output.file_key, output.file_name));
+    }();
+
+    ASSERT_FALSE(file || path);
+    EXPECT_EQ(file.error().code, ErrorCode::unavailable);
+    EXPECT_GT(file.error().retry_after.count(), 0);
+    EXPECT_EQ(path.error().code, ErrorCode::unavailable);
+    EXPECT_EQ(content(output), "here");
+  }
 }
 
 TEST_F(Serving, AFileStaysReadableForWhoHasItOpen) {

@@ -113,12 +113,17 @@ std::unexpected<Error> io_failure(int error, std::string_view what) {
   if (error == ENOSPC || error == EDQUOT) {
     return fail(ErrorCode::unavailable, message + ": the disk is full", kDiskFullRetryAfter);
   }
-  return fail(ErrorCode::unavailable, message + ": " + std::generic_category().message(error));
+  return fail(ErrorCode::unavailable, message + ": " + std::generic_category().message(error),
+              is_shortage(error) ? kShortageRetryAfter : std::chrono::milliseconds{0});
+}
+
+bool is_shortage(int error) {
+  return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE;
 }
 
 bool is_passing(int error) {
-  constexpr std::array kPassing{ENOSPC, EDQUOT, EIO, EROFS, EMFILE, ENFILE, ENOMEM};
-  return std::ranges::find(kPassing, error) != kPassing.end();
+  constexpr std::array kOfTheDisk{ENOSPC, EDQUOT, EIO, EROFS};
+  return is_shortage(error) || std::ranges::find(kOfTheDisk, error) != kOfTheDisk.end();
 }
 
 Result<void> write_all(int fd, std::string_view bytes) {

@@ -1,6 +1,7 @@
 #pragma once
 // Small operations on files whose failures are told by what ran out.
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -14,9 +15,16 @@
 
 namespace quern {
 
+/// The `retry_after` of what failed by is_shortage(), and of no other failure of a file.
+inline constexpr std::chrono::milliseconds kShortageRetryAfter{1'000};
+
 /// What failed for the reason `error` (an errno), as `unavailable`: "<what>: the disk is full".
-/// Names no path.
+/// Names no path. Tells a `retry_after` if the disk is full or is_shortage(error), else none.
 std::unexpected<Error> io_failure(int error, std::string_view what);
+
+/// Whether what failed for the reason `error` failed only because the machine is short of
+/// descriptors, memory or processes.
+bool is_shortage(int error);
 
 /// Whether what failed for the reason `error` may go well later though nothing about it changes: the
 /// disk is full or in trouble, or the machine is short of something.

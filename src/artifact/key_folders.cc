@@ -136,14 +136,17 @@ Result<void> KeyFolders::move_file(int from, const std::string& from_name, const
   return sync_folder(*folder);
 }
 
-FileDescriptor KeyFolders::open_file(const std::string& key, const std::string& name) const {
+Result<FileDescriptor> KeyFolders::open_file(const std::string& key,
+                                             const std::string& name) const {
   const std::string place = key.substr(0, kShardDigits) + "/" + key + "/" + name;
   FileDescriptor file(
       ::openat(folder_.get(), place.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!file.is_open() && is_passing(errno)) return io_failure(errno, "opening a file");
   struct stat status{};
   const bool is_file =
       file.is_open() && ::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode);
-  return is_file ? std::move(file) : FileDescriptor();
+  if (!is_file) return fail(ErrorCode::not_found, "no such file");
+  return file;
 }
 
 std::filesystem::path KeyFolders::path_of(std::string_view key, std::string_view name) const {

@@ -34,8 +34,9 @@ class KeyFolders {
   Result<void> move_file(int from, const std::string& from_name, const std::string& key,
                          const std::string& name);
 
-  /// Closed if there is no such regular file.
-  [[nodiscard]] FileDescriptor open_file(const std::string& key, const std::string& name) const;
+  /// Errors: not_found (no such regular file), unavailable.
+  [[nodiscard]] Result<FileDescriptor> open_file(const std::string& key,
+                                                 const std::string& name) const;
   [[nodiscard]] std::filesystem::path path_of(std::string_view key, std::string_view name) const;
 
   /// False if there is no such key.

@@ -5,6 +5,7 @@
 #include <exception>
 #include <utility>
 
+#include "artifact/file_ops.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -18,6 +19,11 @@ class NoNews final : public ProgressSink {
   void progress(double /*fraction*/) override {}
   void log(LogEntry /*entry*/) override {}
 };
+
+// That is nobody's attempt. A full disk is another matter: there may never be room for this file.
+bool is_shortage(const Error& error) {
+  return error.code == ErrorCode::unavailable && error.retry_after == kShortageRetryAfter;
+}
 
 // What is wrong with the input is the caller's to know; what is wrong with us is not.
 Outcome input_failure(const Error& error) {
@@ -119,6 +125,7 @@ AttemptRunner::Ran AttemptRunner::run_in(const AttemptFolders& folders, RunningA
                                                              input_files_, attempt.stop_token())
                                      : make_input(model, claim.input);
   if (attempt.stop_reason() != StopReason::none) return {.outcome = stopped_outcome(attempt)};
+  if (!input && is_shortage(input.error())) return not_started("input: " + input.error().message);
   if (!input) return {.outcome = input_failure(input.error())};
 
   const Run run{.claim = claim,

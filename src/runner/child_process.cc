@@ -19,6 +19,7 @@
 #include <optional>
 #include <string_view>
 
+#include "artifact/file_ops.h"
 #include "base/log.h"
 
 // The C library's clone() under the name that sanitizers do not replace: ThreadSanitizer takes any clone for a fork
@@ -167,15 +168,11 @@ class AllSignalsBlocked {
   sigset_t before_{};
 };
 
-// A want of the machine, which passes, and nothing that is wrong with the program.
-bool is_shortage(int error) {
-  return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE;
-}
-
 Error describe_failure(const ChildSpec& spec, const Launch& launch) {
   const std::filesystem::path program(spec.command.front());
   const std::string shown = program.is_absolute() ? program.filename().string() : program.string();
   const std::string why = ::strerrordesc_np(launch.failed_errno);
+  // A want of the machine passes, and is nothing that is wrong with the program.
   const ErrorCode code =
       is_shortage(launch.failed_errno) ? ErrorCode::unavailable : ErrorCode::invalid_argument;
   if (launch.failed_step == nullptr) {

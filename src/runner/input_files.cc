@@ -109,9 +109,9 @@ class Preparation {
   Result<void> replace_string(json::string& text, bool must_be_file) {
     const std::string_view view(text);
     if (is_data_uri(view)) return replace(text, [&](int fd) { return write_data(view, fd); });
-    if (const auto stored = find_stored(view)) {
-      return replace(text, [&](int fd) { return copy_stored(*stored, fd); });
-    }
+    const Result<std::filesystem::path> stored = find_stored(view);
+    if (stored) return replace(text, [&](int fd) { return copy_stored(*stored, fd); });
+    if (stored.error().code != ErrorCode::not_found) return at_place(stored.error());
     if (!must_be_file) return {};
     if (is_http_url(view)) return replace(text, [&](int fd) { return fetch(view, fd); });
     return refuse(std::string(kFileExpected));
@@ -148,17 +148,16 @@ class Preparation {
     return write_all(fd, *bytes);
   }
 
-  [[nodiscard]] std::optional<std::filesystem::path> find_stored(std::string_view text) const {
+  [[nodiscard]] Result<std::filesystem::path> find_stored(std::string_view text) const {
     const std::optional<StoredFileUrl> url = parse_stored_file_url(text);
-    if (!url) return std::nullopt;
-    Result<std::filesystem::path> path = store_.find_path(url->file_key, url->file_name);
-    if (!path) return std::nullopt;
-    return std::move(*path);
+    if (!url) return fail(ErrorCode::not_found, "no stored file");
+    return store_.find_path(url->file_key, url->file_name);
   }
 
   // A copy and not a link: what a runner does to its input must not change the stored file.
   Result<void> copy_stored(const std::filesystem::path& path, int fd) const {
     const FileDescriptor from(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    if (!from.is_open() && is_passing(errno)) return io_failure(errno, "reading a stored file");
     if (!from.is_open()) return fail(ErrorCode::invalid_argument, "this file has expired");
     return copy_all(from.get(), fd, stop_);
   }

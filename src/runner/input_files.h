@@ -38,7 +38,8 @@ struct InputFileOptions {
 /// Blocks (disk and network); returns promptly once `stop` is asked for, with any error.   Threads:
 /// any. Errors, with messages for the caller that begin with the property's name ("image: could not
 /// fetch: HTTP 404 Not Found"): invalid_argument (the input is at fault: REQUEST_INVALID, never
-/// repeated), unavailable (may be repeated).
+/// repeated), unavailable (may be repeated; with kShortageRetryAfter if nothing is wrong but that
+/// this machine is short of descriptors or memory).
 Result<json::object> prepare_input(json::object input, std::span<const std::string> file_properties,
                                    const AttemptFolders& folders, const ArtifactStore& store,
                                    const InputFileOptions& options, std::stop_token stop);

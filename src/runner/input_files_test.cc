@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "artifact/descriptors_left.h"
 #include "testing/path_server.h"
 #include "testing/seeded_random.h"
 #include "testing/temp_folder.h"
@@ -191,6 +192,25 @@ TEST_F(InputFiles, TellsPassingTroubleApart) {
   server_.answer("/busy", http_answer("503 x", ""));
   EXPECT_EQ(refusal(R"({"image":")" + server_.url("/busy") + R"("})", ErrorCode::unavailable),
             "image: could not fetch: HTTP 503 Service Unavailable");
+}
+
+TEST_F(InputFiles, TellsThatTheMachineIsShortOfDescriptors) {
+  const std::string stored = R"({"image":"http://q)" + upload("a.txt", "hello") + R"("})";
+  const auto with_descriptors = [&](std::size_t count, std::string_view input) {
+    const DescriptorsLeft few(count);
+    return prepare(input);
+  };
+
+  // None for the input file; for the stored file as it is looked for; for the stored file as it is copied.
+  for (const auto& done : {with_descriptors(0, R"({"x":"data:,hello"})"),
+                           with_descriptors(0, stored), with_descriptors(1, stored)}) {
+    ASSERT_FALSE(done);
+    EXPECT_EQ(done.error().code, ErrorCode::unavailable) << done.error().message;
+    EXPECT_GT(done.error().retry_after.count(), 0) << done.error().message;
+  }
+  EXPECT_EQ(count_input_files(), 0U);
+  const auto enough = with_descriptors(2, stored);
+  EXPECT_TRUE(enough) << enough.error().message;
 }
 
 TEST_F(InputFiles, RefusesPrivateAddressesByDefault) {

@@ -129,6 +129,44 @@ TEST_F(MachineFaultTest, GoesOnOnceThereAreDescriptorsAgain) {
   EXPECT_EQ(look_up(kept, task->request_id).count("failed"), 0);
 }
 
+TEST_F(MachineFaultTest, HandsATaskBackWhileThereIsNoDescriptorForItsInputFile) {
+  serve(config(process_model(
+      "hello", "cat >/dev/null\necho '{\"output\":{\"type\":\"text\",\"text\":\"hello\"}}'\n",
+      "attempts = 1")));
+  Client kept = client();
+  ASSERT_TRUE(kept.models());
+
+  board().descriptor_error = EMFILE;
+  const auto task = kept.submit("hello", R"({"image":"data:,x"})");
+  ASSERT_TRUE(task) << task.error().message;
+  EXPECT_TRUE(eventually([&] {
+    return server_->log().find("\"reason\":\"input: image: ") != std::string::npos;
+  })) << server_->log();
+  board().descriptor_error = 0;
+
+  const auto result = kept.wait(*task);
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->outputs.at(0).text, "hello");
+}
+
+TEST_F(MachineFaultTest, SaysThatAFileIsUnavailableWhileThereAreNoDescriptors) {
+  serve(config());
+  std::ofstream(folder_.path() / "a.txt") << "hello";
+  Client kept = client();
+  const auto url = kept.upload(folder_.path() / "a.txt");
+  ASSERT_TRUE(url) << url.error().message;
+  const std::string path = url->substr(url->find("/files/"));
+
+  board().descriptor_error = EMFILE;
+  const auto refused = kept.call("GET", path);
+  board().descriptor_error = 0;
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().http_status, 503) << refused.error().message;
+  EXPECT_GE(refused.error().retry_after, seconds{1});
+  EXPECT_EQ(kept.call("GET", path), "hello");
+}
+
 // Children of `parent` that have ended and are not reaped.
 std::size_t zombies_of(pid_t parent) {
   std::size_t count = 0;
