@@ -211,7 +211,8 @@ class Queue {
   /// What an earlier submit under this idempotency key got, or nullopt. Errors: conflict.
   virtual void find_replay(const IdempotencyKey& key, Reply<std::optional<Submitted>> reply) = 0;
 
-  /// At most count_max of the model's tasks, in claim order; empty when none may be claimed.
+  /// At most count_max of the model's tasks, in claim order; empty when none may be claimed. Errors:
+  /// unavailable (the store takes nothing, or the input of no task can be read).
   virtual void claim(ClaimRequest request, Reply<std::vector<Claim>> reply) = 0;
   /// Renews the lease to its full time. Progress and logs are visible at once and need not be durable.
   /// Errors: lease_lost.

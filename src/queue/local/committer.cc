@@ -434,8 +434,14 @@ void Committer::answer_one(ClaimCommand& command) {
     }
   }
   const bool is_short = claims.size() < command.claimed.size();
-  std::exchange(command.reply, nullptr)(std::move(claims));
-  // Fewer than were asked for look as if there were no more.
+  auto reply = std::exchange(command.reply, nullptr);
+  // None would say that no others wait. And whoever claims is to wait a little: where no input can be
+  // read, the disk may be in trouble, and each claim spends attempts.
+  if (is_short && claims.empty()) {
+    return reply(fail(ErrorCode::unavailable, "the input of no task can be read"));
+  }
+  reply(std::move(claims));
+  // Fewer than were asked for would say so as well.
   if (!is_short) return;
   const std::optional<ModelIndex> model = state_.models.find(command.request.model);
   tell_claimable({&*model, 1});

@@ -201,22 +201,31 @@ TEST_F(LocalQueueInputsTest, TellsOfTheTasksThatWaitBehindOneWhoseInputCannotBeR
     bare_.queue().configure({.models = {{.id = "echo", .attempts_max = 1}}, .keys = {}},
                             std::move(reply));
   }));
-  ASSERT_TRUE(submit(bare_.queue(), input_of(50)));
-  ASSERT_TRUE(submit(bare_.queue(), input_of(51)));
+  for (const int i : {50, 51, 50, 51, 51}) ASSERT_TRUE(submit(bare_.queue(), input_of(i)));
   ASSERT_TRUE(list(bare_.queue()));  // now they are in the tables
   ASSERT_TRUE(Connection::open(database_in(bare_.folder()), Connection::Mode::read_write)
                   ->execute("DELETE FROM input"));
   RecordingObserver observer;
   bare_.queue().observe(&observer);
+  const auto claim_some = [&](std::uint32_t count) {
+    const auto claims = ask<std::vector<Claim>>([&](auto reply) {
+      bare_.queue().claim({.model = "echo", .count_max = count}, std::move(reply));
+    });
+    bare_.settle();
+    return claims;
+  };
 
-  EXPECT_TRUE(claim(bare_.queue()).empty()) << "one was asked for: there seem to be no others";
-
-  bare_.settle();
-  EXPECT_THAT(observer.take_claimable(), testing::Contains("echo"));
-  EXPECT_EQ(claim(bare_.queue()).size(), 1U);
-  EXPECT_TRUE(claim(bare_.queue()).empty());
-  bare_.settle();
-  EXPECT_TRUE(observer.take_claimable().empty()) << "nothing was withheld from the last claims";
+  const Result<std::vector<Claim>> none = claim_some(1);
+  ASSERT_FALSE(none) << "no claims would say that no others wait";
+  EXPECT_EQ(none.error().code, ErrorCode::unavailable);
+  const Result<std::vector<Claim>> all = claim_some(1);
+  ASSERT_TRUE(all);
+  EXPECT_EQ(all->size(), 1U);
+  EXPECT_TRUE(observer.take_claimable().empty());
+  const Result<std::vector<Claim>> some = claim_some(2);
+  ASSERT_TRUE(some);
+  EXPECT_EQ(some->size(), 1U);
+  EXPECT_THAT(observer.take_claimable(), testing::Contains("echo")) << "another one waits";
   bare_.queue().observe(nullptr);
 }
 
