@@ -1,6 +1,7 @@
 // SIGTERM: what runs is finished or handed back, and nothing is lost.
 
-#include <thread>
+#include <fstream>
+#include <functional>
 
 #include "tests/system/system_fixture.h"
 
@@ -16,53 +17,50 @@ constexpr const char* kWaitForGo =
     "while [ ! -e go ]; do sleep 0.05; done\n"
     "echo '{\"output\":{\"type\":\"text\",\"text\":\"done\"}}'\n";
 
-TEST_F(SystemTest, FinishesWhatRunsBeforeItStops) {
-  serve(config(process_model("wait", kWaitForGo)), "drain_timeout = \"60s\"");
-  Client before = client();
-  const auto task = before.submit("wait", "{}");
-  ASSERT_TRUE(task);
-  wait_until_running(before, *task);
+class DrainTest : public SystemTest {
+ protected:
+  /// SIGTERM comes while a task runs, which ends after `meanwhile`.
+  void stop_while_a_task_runs(const std::function<void(Client& before)>& meanwhile) {
+    serve(config(process_model("wait", kWaitForGo)), "drain_timeout = \"60s\"");
+    Client before = client();
+    const auto task = before.submit("wait", "{}");
+    ASSERT_TRUE(task);
+    wait_until_running(before, *task);
+    server_->signal(SIGTERM);
 
-  server_->signal(SIGTERM);
-  // Draining shows by the first create that is refused; polls go on.
-  for (;;) {
-    const auto refused = before.submit("echo", "{}");
-    if (refused) continue;
-    EXPECT_EQ(refused.error().http_status, 503) << refused.error().message;
-    EXPECT_GE(refused.error().retry_after, seconds{1});
-    break;
+    meanwhile(before);
+    EXPECT_TRUE(before.status(*task));
+    std::ofstream(folder_.path() / "wait" / "go") << "";
+
+    EXPECT_EQ(server_->reap(), 0);
+    serve(config(process_model("wait", kWaitForGo)));
+    const auto result = client().result(*task);
+    ASSERT_TRUE(result) << result.error().message;
+    EXPECT_EQ(result->outputs.at(0).text, "done");
   }
-  EXPECT_TRUE(before.status(*task));
-  std::ofstream(folder_.path() / "wait" / "go") << "";
+};
 
-  EXPECT_EQ(server_->reap(), 0);
-  serve(config(process_model("wait", kWaitForGo)));
-  const auto result = client().result(*task);
-  ASSERT_TRUE(result) << result.error().message;
-  EXPECT_EQ(result->outputs.at(0).text, "done");
+TEST_F(DrainTest, FinishesWhatRunsBeforeItStops) {
+  stop_while_a_task_runs([](Client& before) {
+    // Draining shows by the first create that is refused; polls go on.
+    for (;;) {
+      const auto refused = before.submit("echo", "{}");
+      if (refused) continue;
+      EXPECT_EQ(refused.error().http_status, 503) << refused.error().message;
+      EXPECT_GE(refused.error().retry_after, seconds{1});
+      return;
+    }
+  });
 }
 
-TEST_F(SystemTest, IsNotEndedByASighupWhileItDrains) {
-  serve(config(process_model("wait", kWaitForGo)), "drain_timeout = \"60s\"");
-  Client before = client();
-  const auto task = before.submit("wait", "{}");
-  ASSERT_TRUE(task);
-  wait_until_running(before, *task);
-  server_->signal(SIGTERM);
-  ASSERT_TRUE(eventually([&] { return ready_status() == 503; }));
-
-  server_->signal(SIGHUP);
-  EXPECT_TRUE(before.status(*task));
-  std::ofstream(folder_.path() / "wait" / "go") << "";
-
-  EXPECT_EQ(server_->reap(), 0);
-  serve(config(process_model("wait", kWaitForGo)));
-  const auto result = client().result(*task);
-  ASSERT_TRUE(result) << result.error().message;
-  EXPECT_EQ(result->outputs.at(0).text, "done");
+TEST_F(DrainTest, IsNotEndedByASighup) {
+  stop_while_a_task_runs([this](Client& /*before*/) {
+    ASSERT_TRUE(eventually([&] { return ready_status() == 503; }));
+    server_->signal(SIGHUP);
+  });
 }
 
-TEST_F(SystemTest, HandsBackWhatStillRunsAtTheDeadlineWithoutSpendingTheAttempt) {
+TEST_F(DrainTest, HandsBackWhatStillRunsAtTheDeadlineWithoutSpendingTheAttempt) {
   const std::string models = process_model("wait", kWaitForGo, "attempts = 1\ngrace = \"1s\"");
   serve(config(models), "drain_timeout = \"100ms\"");
   Client before = client();
