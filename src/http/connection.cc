@@ -233,6 +233,11 @@ bool Connection::make_room() {
   const bool is_pinned = pinned_.capacity() > 0;
   if (is_pinned && in_.empty()) in_.make_room(kReadBytesMin, kBodyBufferBytes);
   if (phase_ == Phase::body && !is_body_in_place() && in_.tail().size() < kReadBytesMin) pin_head();
+  // A head that fills the memory to its end leaves none to hear in that the peer has left.
+  if (phase_ == Phase::handling && in_.empty() && in_.tail().empty()) {
+    pinned_ = std::exchange(in_, ReadBuffer());
+    in_.make_room(kReadBytesMin, kReadBufferBytes);
+  }
   return !in_.tail().empty();
 }
 

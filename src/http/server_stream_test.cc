@@ -12,6 +12,7 @@
 #include <optional>
 #include <thread>
 
+#include "http/connection.h"
 #include "http/raw_client.h"
 #include "testing/temp_folder.h"
 
@@ -405,6 +406,25 @@ TEST_F(Streams, NeverTellOfALostPeerFromWithinAWrite) {
   std::future<bool> told = told_from_within.get_future();
   ASSERT_EQ(told.wait_for(kTestWait), std::future_status::ready);
   EXPECT_FALSE(told.get());
+}
+
+// Nothing is left of the memory for reads then.
+TEST(HeldRequests, NoticeThatThePeerLeftThoughTheirHeadFillsTheReadBuffer) {
+  std::promise<void> gone;
+  std::optional<Exchange> held;
+  TestServer server([&](Exchange exchange) {
+    held.emplace(std::move(exchange));
+    held->on_disconnect([&] {
+      held.reset();
+      gone.set_value();
+    });
+  });
+  RawClient client = server.connect();
+  const std::string head = "GET / HTTP/1.1\r\nHost: h\r\nX-Filler: ";
+  client.send(head + std::string(kReadBufferBytes - head.size() - 4, 'x') + "\r\n\r\n");
+  client.close();
+
+  EXPECT_EQ(gone.get_future().wait_for(kTestWait), std::future_status::ready);
 }
 
 TEST_F(Streams, TakeWritesFromSeveralThreads) {
