@@ -1,7 +1,6 @@
 // How the files of a runner come into the store, and what it cannot make the store take.
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -10,6 +9,7 @@
 #include <fstream>
 
 #include "artifact/artifact_store_fixture.h"
+#include "testing/process_limit.h"
 
 namespace quern {
 namespace {
@@ -177,13 +177,10 @@ TEST_F(Adopt, RefusesEverythingOnceItsFolderIsGone) {
 
 TEST_F(Adopt, TellsAShortageOfDescriptorsFromARunnersFault) {
   put("a.txt", "a");
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
-  const rlimit none{.rlim_cur = 3, .rlim_max = before.rlim_max};
-
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
-  const auto adopted = store_->adopt(folders_, "a.txt", OutputType::file);
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  const auto adopted = [&] {
+    const DescriptorsLeft none(0);
+    return store_->adopt(folders_, "a.txt", OutputType::file);
+  }();
 
   ASSERT_FALSE(adopted);
   EXPECT_EQ(adopted.error().code, ErrorCode::unavailable);

@@ -13,7 +13,7 @@
 #include <thread>
 
 #include "artifact/artifact_store_fixture.h"
-#include "artifact/descriptors_left.h"
+#include "testing/process_limit.h"
 
 namespace quern {
 namespace {

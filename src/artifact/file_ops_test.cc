@@ -2,12 +2,12 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
 
+#include "testing/process_limit.h"
 #include "testing/temp_folder.h"
 
 namespace quern {
@@ -74,15 +74,10 @@ TEST(FileOps, RemovesATreeDeeperThanAnyDescriptorLimit) {
   }
 
   folder = open_folder(temp.path());
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
-  const rlimit few{.rlim_cur = 40, .rlim_max = before.rlim_max};
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
-
-  const bool is_removed = remove_tree(folder.get(), "d");
-
-  ::setrlimit(RLIMIT_NOFILE, &before);
-  EXPECT_TRUE(is_removed);
+  {
+    const ProcessLimit few(RLIMIT_NOFILE, 40);
+    EXPECT_TRUE(remove_tree(folder.get(), "d"));
+  }
   EXPECT_FALSE(fs::exists(temp.path() / "d"));
 }
 

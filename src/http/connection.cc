@@ -232,20 +232,19 @@ bool Connection::make_room() {
   }
   const bool is_pinned = pinned_.capacity() > 0;
   if (is_pinned && in_.empty()) in_.make_room(kReadBytesMin, kBodyBufferBytes);
-  if (phase_ == Phase::body && !is_body_in_place() && in_.tail().size() < kReadBytesMin) pin_head();
+  if (phase_ == Phase::body && !is_body_in_place() && in_.tail().size() < kReadBytesMin)
+    pin_head(kBodyBufferBytes);
   // A head that fills the memory to its end leaves none to hear in that the peer has left.
-  if (phase_ == Phase::handling && in_.empty() && in_.tail().empty()) {
-    pinned_ = std::exchange(in_, ReadBuffer());
-    in_.make_room(kReadBytesMin, kReadBufferBytes);
-  }
+  if (phase_ == Phase::handling && in_.empty() && in_.tail().empty()) pin_head(kReadBufferBytes);
   return !in_.tail().empty();
 }
 
-/// Lets in_ move while the request is alive: the bytes its views point to stay where they are.
-void Connection::pin_head() {
-  if (pinned_.capacity() > 0) return in_.make_room(kBodyBufferBytes, kBodyBufferBytes);
+/// Lets in_ move while the request is alive, into memory with `bytes_free` free: the bytes its views
+/// point to stay where they are.
+void Connection::pin_head(std::size_t bytes_free) {
+  if (pinned_.capacity() > 0) return in_.make_room(bytes_free, bytes_free);
   pinned_ = std::exchange(in_, ReadBuffer());
-  in_.make_room(pinned_.size() + kBodyBufferBytes, kBodyBufferBytes);
+  in_.make_room(pinned_.size() + bytes_free, bytes_free);
   in_.append(pinned_.view());
 }
 

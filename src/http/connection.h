@@ -123,7 +123,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   void start_read();
   [[nodiscard]] bool wants_input() const;
   bool make_room();
-  void pin_head();
+  void pin_head(std::size_t bytes_free);
   void arm_for_input();
   bool step_head();
   bool step_end_of_input();

@@ -2,13 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <optional>
 #include <vector>
 
 #include "http/raw_client.h"
 #include "http/server.h"
+#include "testing/process_limit.h"
 
 namespace quern::http {
 namespace {
@@ -171,22 +171,6 @@ TEST(ServerLimits, DoNotLetBytesOfAHeadBuyTime) {
   EXPECT_EQ(client.read_answer().status, 408U);
 }
 
-/// Leaves the process one free descriptor while it lives.
-class FewDescriptors {
- public:
-  FewDescriptors() {
-    ::getrlimit(RLIMIT_NOFILE, &before_);
-    const int next = ::dup(STDERR_FILENO);
-    ::close(next);
-    const rlimit few{.rlim_cur = static_cast<rlim_t>(next) + 1, .rlim_max = before_.rlim_max};
-    ::setrlimit(RLIMIT_NOFILE, &few);
-  }
-  ~FewDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_{};
-};
-
 TEST(ServerLimits, LetPeersWaitWhileThereIsNoDescriptorForThem) {
 #ifdef __SANITIZE_ADDRESS__
   GTEST_SKIP() << "the sanitizers' own checks open pipes; runs under ThreadSanitizer";
@@ -195,7 +179,7 @@ TEST(ServerLimits, LetPeersWaitWhileThereIsNoDescriptorForThem) {
   Counter& failures = server.metrics().counter("quern_http_accept_failures_total", "");
   std::optional<RawClient> client;
   {
-    const FewDescriptors few;
+    const DescriptorsLeft one(1);
     client.emplace(server.port());
     ASSERT_TRUE(client->is_connected());
     client->send(get("/a"));

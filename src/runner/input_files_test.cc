@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "artifact/descriptors_left.h"
 #include "testing/path_server.h"
+#include "testing/process_limit.h"
 #include "testing/seeded_random.h"
 #include "testing/temp_folder.h"
 

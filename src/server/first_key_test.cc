@@ -1,33 +1,15 @@
 #include "server/first_key.h"
 
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/resource.h>
 
 #include <filesystem>
 
+#include "testing/process_limit.h"
 #include "testing/seeded_random.h"
 #include "testing/temp_folder.h"
 
 namespace quern {
 namespace {
-
-/// While it lives, no file of this process takes a byte.
-class NoBytesTaken {
- public:
-  NoBytesTaken() {
-    ::signal(SIGXFSZ, SIG_IGN);
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit none{0, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &none);
-  }
-  ~NoBytesTaken() { ::setrlimit(RLIMIT_FSIZE, &before_); }
-  NoBytesTaken(const NoBytesTaken&) = delete;
-  NoBytesTaken& operator=(const NoBytesTaken&) = delete;
-
- private:
-  rlimit before_{};
-};
 
 TEST(FirstKey, IsTheSameAtEveryStart) {
   const TempFolder folder;
@@ -45,7 +27,7 @@ TEST(FirstKey, ThatCannotBeWrittenLeavesNothingInTheWayOfTheNext) {
   const TempFolder folder;
   SeededRandom random(1);
   {
-    const NoBytesTaken full;
+    const FileSizeLimit full(0);
     const auto refused = open_secret(folder.path(), "first-key", random);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
