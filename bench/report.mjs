@@ -290,8 +290,9 @@ function page(results, docs) {
     );
   if (slots)
     rest.push(
-      `* **Slots**: from the last line of one process to the first line of the next in its slot ${milliseconds(median(slots.p50_ms))} in the median, ` +
-        `${milliseconds(median(slots.p90_ms))} at p90: its exit, a durable finish, a durable claim and the start of a process.`,
+      `* **Slots**: from the last line of one process to the start of the next in its slot ${milliseconds(median(slots.p50_ms))} in the median, ` +
+        `${milliseconds(median(slots.p90_ms))} at p90: its exit, a durable finish, a durable claim and the start of a process. ` +
+        `What is started here, the least that there is, takes ${milliseconds(median(slots.first_line_p50_ms))} more to the first line of its own, while its C library asks the processor what it can do.`,
     );
   if (rest.length > 0) parts.push(section("Connections, streams, latency, slots", rest.join("\n")));
   parts.push(section("Commands", "```\n" + commands(run, machine) + "\n```"));

@@ -11,10 +11,14 @@
 
 namespace bench {
 
+inline std::int64_t nanoseconds(const timespec& time) {
+  return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
 inline std::int64_t now_ns() {
   timespec time{};
   ::clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+  return nanoseconds(time);
 }
 
 /// Milliseconds that `share` of `nanoseconds` stayed at or under; 0 when nothing was timed.
