@@ -52,9 +52,8 @@ int main(int argc, char** argv) {
   if (::write(STDOUT_FILENO, kOutput, sizeof(kOutput) - 1) < 0) return 1;
 
   std::array<char, 96> line{};
-  const int size =
-      std::snprintf(line.data(), line.size(), "%lld %lld %lld\n",
-                    static_cast<long long>(started_ns(begun)), static_cast<long long>(begun),
-                    static_cast<long long>(bench::now_ns()));
+  const int size = std::snprintf(
+      line.data(), line.size(), "%lld %lld %lld\n", static_cast<long long>(started_ns(begun)),
+      static_cast<long long>(begun), static_cast<long long>(bench::now_ns()));
   return ::write(file, line.data(), static_cast<std::size_t>(size)) == size ? 0 : 1;
 }

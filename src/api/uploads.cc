@@ -2,15 +2,13 @@
 // parts). Bytes go to the disk as they come, on threads that may block.
 
 #include <fmt/format.h>
-#include <unistd.h>
-
-#include <array>
 
 #include "api/body.h"
 #include "api/handlers.h"
 #include "api/multipart.h"
 #include "api/query_params.h"
 #include "api/task_json.h"
+#include "api/upload_parts.h"
 #include "artifact/artifact_store.h"
 #include "base/assert.h"
 #include "base/percent_encode.h"
@@ -21,7 +19,6 @@ namespace {
 
 constexpr std::string_view kFileField = "file";
 constexpr std::string_view kNameless = "file";
-constexpr std::string_view kPartName = "part";
 constexpr std::uint64_t kMultipartOverheadMax = 64 * 1024;  // boundaries, heads, other fields
 constexpr std::uint64_t kSmallBodyMax = 1 << 20U;           // of the JSON calls here
 constexpr std::uint64_t kPartsMax = 10'000;
@@ -199,69 +196,6 @@ std::optional<std::vector<std::uint32_t>> read_parts(const json::object& body) {
   return parts;
 }
 
-Result<void> append_file(Upload& upload, int fd) {
-  std::array<char, 256 * 1024> buffer;
-  for (;;) {
-    const ssize_t got = ::read(fd, buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail(ErrorCode::unavailable, "cannot read a part");
-    if (got == 0) return {};
-    auto written = upload.write(std::string_view(buffer.data(), static_cast<std::size_t>(got)));
-    if (!written) return written;
-  }
-}
-
-struct Assembly {
-  std::string nonce;
-  std::string name;
-  std::vector<std::uint32_t> parts;
-};
-
-// The whole file, when its parts went into it already: a caller whose answer was lost asks again.
-std::optional<Output> find_assembled(const Context& context, const Assembly& assembly) {
-  const ArtifactStore& store = context.deps.artifacts;
-  const UploadLinks& links = context.upload_links;
-  for (const std::uint32_t part : assembly.parts) {
-    if (store.find_path(links.file_key(assembly.nonce, part), kPartName)) return std::nullopt;
-  }
-  Output whole;
-  whole.file_key = links.file_key(assembly.nonce);
-  whole.file_name = safe_file_name(assembly.name);
-  auto file = store.open_file(whole.file_key, whole.file_name);
-  if (!file) return std::nullopt;
-  ::close(file->fd);
-  whole.content_type = std::move(file->content_type);
-  whole.file_bytes = file->bytes;
-  return whole;
-}
-
-Result<Output> assemble(const Context& context, const Assembly& assembly) {
-  ArtifactStore& store = context.deps.artifacts;
-  const UploadLinks& links = context.upload_links;
-  if (auto whole = find_assembled(context, assembly)) return std::move(*whole);
-  auto upload = store.start_upload(assembly.name, context.options.upload_bytes_max,
-                                   links.file_key(assembly.nonce));
-  if (!upload) return std::unexpected(upload.error());
-  for (const std::uint32_t part : assembly.parts) {
-    const auto file = store.open_file(links.file_key(assembly.nonce, part), kPartName);
-    if (!file)
-      return fail(ErrorCode::invalid_argument, fmt::format("Part {} was not uploaded", part));
-    const Result<void> appended = append_file(**upload, file->fd);
-    ::close(file->fd);
-    if (!appended) return std::unexpected(appended.error());
-  }
-  auto whole = (*upload)->finish();
-  if (!whole) return whole;
-  std::vector<Output> used;
-  for (const std::uint32_t part : assembly.parts) {
-    Output& output = used.emplace_back();
-    output.file_key = links.file_key(assembly.nonce, part);
-    output.file_name = kPartName;
-  }
-  store.remove(used);
-  return whole;
-}
-
 void complete(CallPtr call) {
   const auto nonce = open_link(*call);
   if (!nonce) return answer_fault(std::move(call), kNotFound);
@@ -272,9 +206,11 @@ void complete(CallPtr call) {
     return answer_invalid_parameter(std::move(call), "body", "parts",
                                     "Input should be a list of ascending part numbers",
                                     "value_error");
-  Assembly assembly{*nonce, std::string(call->param(1)), std::move(*parts)};
-  run_blocking(std::move(call), [assembly = std::move(assembly)](CallPtr held) {
-    const Result<Output> whole = assemble(held->context, assembly);
+  UploadInParts upload{*nonce, std::string(call->param(1)), std::move(*parts)};
+  run_blocking(std::move(call), [upload = std::move(upload)](CallPtr held) {
+    const Context& context = held->context;
+    const Result<Output> whole = assemble(context.deps.artifacts, context.upload_links, upload,
+                                          context.options.upload_bytes_max);
     if (!whole) return answer_upload_error(std::move(held), whole.error());
     answer_stored(std::move(held), *whole);
   });
@@ -312,7 +248,7 @@ void put_upload_part(CallPtr call) {
   const auto part = part_number(parse_count(call->param(2)).value_or(0));
   if (!nonce || !part) return answer_fault(std::move(call), kNotFound);
   auto incoming = make_incoming(*call);
-  incoming->name = kPartName;
+  incoming->name = kUploadPartName;
   incoming->key = call->context.upload_links.file_key(*nonce, *part);
   receive(std::move(call), std::move(incoming), [](CallPtr held, const Output& file) {
     const std::uint32_t number = *part_number(*parse_count(held->param(2)));

@@ -1,0 +1,30 @@
+#pragma once
+// Large files that come in parts: each part is a file of its own, until one is made of all.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/upload_links.h"
+#include "artifact/artifact_store.h"
+#include "base/result.h"
+
+namespace quern::api {
+
+/// What every part is called; its key tells which it is.
+inline constexpr std::string_view kUploadPartName = "part";
+
+struct UploadInParts {
+  std::string nonce;  // the random name behind its upload token
+  std::string name;   // of the whole
+  std::vector<std::uint32_t> parts;  // ascending, from 1
+};
+
+/// Makes one file of the parts, which are removed; for one that was made before, finds it. At most `bytes_max` bytes.
+/// invalid_argument: a part was not uploaded, the message says which; too_large; unavailable: this machine lacks
+/// room or descriptors, and all parts are still there. May block. Durable on return.
+Result<Output> assemble(ArtifactStore& store, const UploadLinks& links, const UploadInParts& upload,
+                        std::uint64_t bytes_max);
+
+}  // namespace quern::api
