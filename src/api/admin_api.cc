@@ -62,7 +62,7 @@ std::string whole_task_json(const TaskView& view, std::string_view base) {
   for (const Attempt& attempt : view.attempts) attempts.emplace_back(attempt_object(attempt));
   facts["attempts"] = std::move(attempts);
 
-  std::string out = json::serialize(facts);
+  std::string out = to_json(facts);
   out.pop_back();  // the brace: what follows is rendered as everywhere else
   out += R"(,"logs":)";
   append_logs(out, view.logs);
@@ -128,8 +128,8 @@ struct Cancels {
                       {"not_canceled", refused.load()},
                       {"has_more", next_before.has_value()}};
     if (next_before) body["next_before"] = next_before->to_string();
-    log_act(*call, "cancel", json::serialize(body));
-    answer_json(std::move(call), 200, json::serialize(body));
+    log_act(*call, "cancel", to_json(body));
+    answer_json(std::move(call), 200, to_json(body));
   }
 };
 
@@ -185,7 +185,7 @@ std::optional<std::string> member_text(const json::object& body, std::string_vie
   if (value->is_string()) return std::string(value->get_string());
   // Without an exponent, as in a query.
   if (const double* number = value->if_double()) return fmt::format("{}", *number);
-  return json::serialize(*value);
+  return to_json(*value);
 }
 
 void cancel_by_filter(CallPtr call) {
@@ -214,7 +214,7 @@ void set_paused(CallPtr call, bool paused) {
               reply_to<bool>(std::move(call), [model, paused](CallPtr held, Result<bool> done) {
                 if (!done) return answer_look_up_error(std::move(held), done.error());
                 answer_json(std::move(held), 200,
-                            json::serialize(json::object{{"model", model}, {"paused", paused}}));
+                            to_json(json::object{{"model", model}, {"paused", paused}}));
               }));
 }
 
@@ -223,7 +223,7 @@ void answer_page(CallPtr call, const TaskPage& page) {
   for (const TaskView& view : page.tasks) tasks.emplace_back(task_object(view));
   json::object out{{"tasks", std::move(tasks)}, {"has_more", page.more}};
   if (page.more) out["next_before"] = page.tasks.back().id.to_string();
-  answer_json(std::move(call), 200, json::serialize(out));
+  answer_json(std::move(call), 200, to_json(out));
 }
 
 }  // namespace
@@ -262,7 +262,7 @@ void admin_retry(CallPtr call) {
                                                                         Result<TaskState> done) {
     if (!done) return answer_change_error(std::move(held), done.error(), kNotRetryable);
     const json::object body{{"request_id", id.to_string()}, {"state", state_name(*done)}};
-    answer_json(std::move(held), 200, json::serialize(body), id.to_string());
+    answer_json(std::move(held), 200, to_json(body), id.to_string());
   }));
 }
 
@@ -275,7 +275,7 @@ void admin_purge(CallPtr call) {
               reply_to<bool>(std::move(call), [id = ref->id](CallPtr held, Result<bool> done) {
                 if (!done) return answer_change_error(std::move(held), done.error(), kNotPurgeable);
                 const json::object body{{"request_id", id.to_string()}, {"purged", true}};
-                answer_json(std::move(held), 200, json::serialize(body), id.to_string());
+                answer_json(std::move(held), 200, to_json(body), id.to_string());
               }));
 }
 

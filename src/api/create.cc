@@ -69,7 +69,7 @@ void answer_submit_error(CallPtr call, const Error& error) {
 
 // 12 and 13: admission, and the durable enqueue.
 void submit(CallPtr call, DraftPtr draft) {
-  if (draft->is_input_body) draft->submission.input = json::serialize(draft->body);
+  if (draft->is_input_body) draft->submission.input = to_json(draft->body);
   Queue& queue = call->context.deps.queue;
   queue.submit(std::move(draft->submission),
                reply_to<Submitted>(std::move(call), [](CallPtr held, Result<Submitted> made) {

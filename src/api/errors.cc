@@ -39,7 +39,7 @@ void append_fault(std::string& body, std::string_view place, const InputFault& f
     if (step.is_string())
       append_json_string(body, step.get_string());
     else
-      body += json::serialize(step);
+      body += to_json(step);
   }
   body += R"(],"msg":)";
   append_json_string(body, fault.msg);

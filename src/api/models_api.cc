@@ -72,14 +72,14 @@ void list_models(CallPtr call) {
   for (const Model* model : page.models) data.emplace_back(model_json(*model));
   json::object out{{"object", "list"}, {"data", std::move(data)}, {"has_more", page.more}};
   if (page.more) out["next_after"] = page.models.back()->id;
-  answer_json(std::move(call), 200, json::serialize(out));
+  answer_json(std::move(call), 200, to_json(out));
 }
 
 void get_model(CallPtr call) {
   const Model* model = call->snapshot->catalog->find(call->param(0));
   if (model == nullptr || !call->key->may_use(model->id))
     return answer_model_not_found(std::move(call), call->match.params[0].raw);
-  std::string body = json::serialize(model_json(*model));
+  std::string body = to_json(model_json(*model));
   answer_json(std::move(call), 200, std::move(body));
 }
 

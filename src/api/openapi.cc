@@ -120,15 +120,14 @@ class Document {
     for (const std::string_view part :
          {"schemas", "parameters", "headers", "requestBodies", "responses", "securitySchemes"})
       components[part] = std::move(text_[part]);
-    return json::serialize(
-        json::object{{"openapi", "3.1.0"},
-                     {"info", std::move(text_["info"])},
-                     {"servers", json::array{json::object{{"url", "/"}}}},
-                     {"tags", std::move(text_["tags"])},
-                     {"security", json::array{json::object{{"key", json::array{}}},
-                                              json::object{{"bearer", json::array{}}}}},
-                     {"paths", std::move(paths_)},
-                     {"components", std::move(components)}});
+    return to_json(json::object{{"openapi", "3.1.0"},
+                                {"info", std::move(text_["info"])},
+                                {"servers", json::array{json::object{{"url", "/"}}}},
+                                {"tags", std::move(text_["tags"])},
+                                {"security", json::array{json::object{{"key", json::array{}}},
+                                                         json::object{{"bearer", json::array{}}}}},
+                                {"paths", std::move(paths_)},
+                                {"components", std::move(components)}});
   }
 
  private:

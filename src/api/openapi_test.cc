@@ -99,7 +99,7 @@ TEST(Openapi, GivesEachOperationAnIdOfItsOwnAndEveryParameterOfItsPath) {
       EXPECT_TRUE(ids.insert(std::string(operation.at("operationId").as_string())).second)
           << operation.at("operationId");
       const json::value* parameters = operation.as_object().if_contains("parameters");
-      const std::string written = parameters == nullptr ? "" : json::serialize(*parameters);
+      const std::string written = parameters == nullptr ? "" : to_json(*parameters);
       for (std::size_t at = path.find('{'); at != path.npos; at = path.find('{', at + 1)) {
         const std::string name(path.substr(at + 1, path.find('}', at) - at - 1));
         EXPECT_NE(written.find("/parameters/" + name + "\""), std::string::npos) << path;
@@ -151,7 +151,7 @@ TEST_P(ModernSchema, SaysTheSame) {
   ASSERT_TRUE(Schema::compile(draft7).has_value());
 
   EXPECT_EQ(json::value(modern_schema(draft7, "#/S")), json::value(parse(GetParam().modern)))
-      << json::serialize(modern_schema(draft7, "#/S"));
+      << to_json(modern_schema(draft7, "#/S"));
 }
 
 INSTANTIATE_TEST_SUITE_P(

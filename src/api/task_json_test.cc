@@ -119,7 +119,7 @@ TEST(TaskJson, WritesLogsWithLevelsAndTimes) {
                {ManualClock().now().wall, LogSeverity::warn, true, "late"}};
   const auto body = parse_json(status_json(kQueue, view, true))->get_object();
   EXPECT_EQ(body.at("progress"), 0.25);
-  EXPECT_EQ(json::serialize(body.at("logs").at(0)),
+  EXPECT_EQ(to_json(body.at("logs").at(0)),
             R"({"message":"a \"b\"\n","timestamp":"2026-02-02T02:40:00.000000Z",)"
             R"("level":"STDERR","source":"runner","labels":{"level":"STDERR"}})");
   EXPECT_EQ(body.at("logs").at(1).at("source"), "quern");

@@ -16,8 +16,8 @@ namespace quern::api {
 inline constexpr std::string_view kUploadPartName = "part";
 
 struct UploadInParts {
-  std::string nonce;  // the random name behind its upload token
-  std::string name;   // of the whole
+  std::string nonce;                 // the random name behind its upload token
+  std::string name;                  // of the whole
   std::vector<std::uint32_t> parts;  // ascending, from 1
 };
 

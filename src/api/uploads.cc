@@ -131,7 +131,7 @@ void answer_stored(CallPtr call, const Output& file) {
                     {"content_type", file.content_type},
                     {"file_name", file.file_name},
                     {"file_size", file.file_bytes}};
-  answer_json(std::move(call), 200, json::serialize(body));
+  answer_json(std::move(call), 200, to_json(body));
 }
 
 // ---- fal's storage
@@ -159,7 +159,7 @@ void answer_initiated(CallPtr call) {
   upload_url += "/fal/storage/upload/" + token + "/" + percent_encode(name);
   json::object out{{"upload_url", upload_url},
                    {"file_url", file_url(*call, context.upload_links.file_key(*nonce), name)}};
-  answer_json(std::move(call), 200, json::serialize(out));
+  answer_json(std::move(call), 200, to_json(out));
 }
 
 // The random name behind the token in the path, if the token is good.
@@ -254,7 +254,7 @@ void put_upload_part(CallPtr call) {
     const std::uint32_t number = *part_number(*parse_count(held->param(2)));
     const std::string etag = part_etag(number, file.file_bytes);
     const json::object body{{"partNumber", number}, {"etag", etag}};
-    http::Response response = make_json(*held, 200, json::serialize(body));
+    http::Response response = make_json(*held, 200, to_json(body));
     response.add_header("ETag", etag);
     answer(std::move(held), std::move(response));
   });

@@ -7,6 +7,7 @@
 #include <boost/json/value_stack.hpp>
 #include <charconv>
 #include <cmath>
+#include <utility>
 
 #include "base/char_run.h"
 #include "base/utf8.h"
@@ -159,6 +160,30 @@ bool is_control(char32_t c) {
 
 bool needs_escape(char32_t c) { return is_control(c) || c == '"' || c == '\\'; }
 
+// The shortest text that reads back the same, and never as a whole number.
+void append_double(std::string& out, double value) {
+  if (!std::isfinite(value)) {
+    out += "null";
+    return;
+  }
+  const double size = std::abs(value);
+  const bool is_handy = size == 0 || (size >= 1e-4 && size < 1e16);
+  std::array<char, 32> text;
+  const char* end =
+      std::to_chars(text.data(), text.data() + text.size(), value,
+                    is_handy ? std::chars_format::fixed : std::chars_format::scientific)
+          .ptr;
+  const std::string_view number(text.data(), static_cast<std::size_t>(end - text.data()));
+  out += number;
+  if (is_handy && number.find('.') == std::string_view::npos) out += ".0";
+}
+
+template <typename Whole>
+void append_whole(std::string& out, Whole value) {
+  std::array<char, 24> text;
+  out.append(text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr);
+}
+
 bool is_plain_ascii(char c) {
   const auto byte = static_cast<unsigned char>(c);
   return byte >= 0x20 && byte < 0x7F && byte != '"' && byte != '\\';
@@ -198,6 +223,54 @@ void append_json_string(std::string& out, std::string_view text) {
   }
   out += text;
   out += '"';
+}
+
+void append_json(std::string& out, const json::value& value) {
+  switch (value.kind()) {
+    case json::kind::null:
+      out += "null";
+      break;
+    case json::kind::bool_:
+      out += value.get_bool() ? "true" : "false";
+      break;
+    case json::kind::int64:
+      append_whole(out, value.get_int64());
+      break;
+    case json::kind::uint64:
+      append_whole(out, value.get_uint64());
+      break;
+    case json::kind::double_:
+      append_double(out, value.get_double());
+      break;
+    case json::kind::string:
+      append_json_string(out, value.get_string());
+      break;
+    case json::kind::object:
+      append_json(out, value.get_object());
+      break;
+    case json::kind::array: {
+      char before = '[';
+      for (const json::value& element : value.get_array()) {
+        out += std::exchange(before, ',');
+        append_json(out, element);
+      }
+      if (before == '[') out += before;
+      out += ']';
+      break;
+    }
+  }
+}
+
+void append_json(std::string& out, const json::object& object) {
+  char before = '{';
+  for (const auto& [name, value] : object) {
+    out += std::exchange(before, ',');
+    append_json_string(out, name);
+    out += ':';
+    append_json(out, value);
+  }
+  if (before == '{') out += before;
+  out += '}';
 }
 
 }  // namespace quern

@@ -4,7 +4,6 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/serialize.hpp>
 #include <boost/json/storage_ptr.hpp>
 #include <boost/json/value.hpp>
 #include <string>
@@ -29,5 +28,17 @@ Result<json::value> parse_json(std::string_view text, std::size_t depth_max = kJ
 /// JSON demands, C1 controls, line separators and changes of direction are escaped, so that the
 /// text is safe to show.
 void append_json_string(std::string& out, std::string_view text);
+
+/// Appends the value without spaces, its strings as append_json_string() writes them. Numbers read back as the same
+/// number of the same kind and look as people write them: 7.5, 1.0, 1e+30. (Boost.JSON writes 7.5E0.)
+void append_json(std::string& out, const json::value& value);
+void append_json(std::string& out, const json::object& object);
+
+template <typename JsonValue>
+std::string to_json(const JsonValue& value) {
+  std::string text;
+  append_json(text, value);
+  return text;
+}
 
 }  // namespace quern

@@ -14,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   if (const auto parsed = parse_json(text)) {
     QUERN_ASSERT(find_invalid_utf8(text) == std::string_view::npos);
-    const auto again = parse_json(json::serialize(*parsed));
+    const auto again = parse_json(to_json(*parsed));
     QUERN_ASSERT(again.has_value() && *again == *parsed);
   }
 

@@ -17,7 +17,7 @@ using ::testing::HasSubstr;
 
 std::string fault_of(std::string_view text) {
   auto parsed = parse_json(text);
-  if (parsed) return "accepted: " + json::serialize(*parsed);
+  if (parsed) return "accepted: " + to_json(*parsed);
   EXPECT_EQ(parsed.error().code, ErrorCode::invalid_argument);
   return parsed.error().message;
 }
@@ -100,7 +100,7 @@ TEST(Json, ReadsDoublesToTheLastBit) {
     const auto value = std::bit_cast<double>(random());
     if (!std::isfinite(value)) continue;
     ASSERT_EQ(parse_json(fmt::format("{}", value)).value().to_number<double>(), value);
-    ASSERT_EQ(parse_json(json::serialize(json::value(value))).value().as_double(), value);
+    ASSERT_EQ(parse_json(to_json(json::value(value))).value().as_double(), value);
   }
 }
 
@@ -126,7 +126,7 @@ TEST(Json, TakesTheLastOfMembersWithOneName) {
 
 TEST(Json, ReadsValuesLargerThanItsScratchMemory) {
   const std::string text = "[\"" + std::string(1'000'000, 'x') + "\"]";
-  EXPECT_EQ(json::serialize(parse_json(text).value()), text);
+  EXPECT_EQ(to_json(parse_json(text).value()), text);
 }
 
 TEST(Json, QuotesStringsSoThatTheyReadBackTheSame) {
@@ -166,6 +166,27 @@ TEST(Json, ReplacesInvalidUtf8InStrings) {
   EXPECT_EQ(as_json_string("a\xC3"), "\"a\xEF\xBF\xBD\"");
   EXPECT_EQ(as_json_string("\xE2\x82\""), "\"\xEF\xBF\xBD\\\"\"");  // the quote is not swallowed
   EXPECT_EQ(as_json_string("\xED\xA0\x80"), "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");
+}
+
+TEST(Json, WritesNumbersAsPeopleDoAndOfTheKindTheyWere) {
+  const std::string_view text =
+      R"([0,-1,9223372036854775807,-9223372036854775808,18446744073709551615,7.5,1.0,-0.0,0.0001,)"
+      R"(100000.0,123456789012345.6,1e+30,1.5e-07,0.1,5e-324,1.7976931348623157e+308])";
+  EXPECT_EQ(to_json(*parse_json(text)), text);
+  EXPECT_EQ(to_json(*parse_json("[1.50,1E2,12E-1,18446744073709551616]")),
+            "[1.5,100.0,1.2,1.8446744073709552e+19]");
+}
+
+TEST(Json, WritesEveryKindOfValueWithoutSpaces) {
+  const std::string_view text =
+      R"({"a":[],"b":{},"c":[[1],{"d":null}],"quo\"te":true,"":false,"é":"\u0000\n"})";
+  EXPECT_EQ(to_json(*parse_json(text)), text);
+  EXPECT_EQ(to_json(parse_json(text)->get_object()), text);
+}
+
+TEST(Json, WritesWhatIsNoNumberAsNull) {
+  EXPECT_EQ(to_json(json::value(std::numeric_limits<double>::infinity())), "null");
+  EXPECT_EQ(to_json(json::value(std::numeric_limits<double>::quiet_NaN())), "null");
 }
 
 }  // namespace

@@ -93,7 +93,7 @@ void append_canonical(std::string& out, const json::value& value) {
       }
       return;
     default:
-      out += json::serialize(value);
+      out += to_json(value);
   }
 }
 

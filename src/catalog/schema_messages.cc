@@ -23,7 +23,7 @@ std::string repr(const json::value& value) {
       return fmt::format("{}{}{}", quote, text, quote);
     }
     default:
-      return json::serialize(value);
+      return to_json(value);
   }
 }
 

@@ -26,7 +26,7 @@ std::vector<std::string> faults(std::string_view schema, std::string_view input)
   for (const InputFault& fault : compile(schema)->check(read(input))) {
     std::string line;
     for (const json::value& step : fault.loc) {
-      line += step.is_string() ? std::string(step.get_string()) : json::serialize(step);
+      line += step.is_string() ? std::string(step.get_string()) : to_json(step);
       line += &step == &fault.loc.back() ? "" : ".";
     }
     lines.push_back(line + " " + fault.type + " " + fault.msg);

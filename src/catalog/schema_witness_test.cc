@@ -233,8 +233,8 @@ TEST(SchemaWitness, AgreesOnRandomSchemasAndInputs) {
       const json::object input = generator.input();
       const auto faults = (*schema)->check(input);
       ASSERT_EQ(faults.empty(), witness.accepts(input)) << "seed " << seed << "\n"
-                                                        << json::serialize(document) << "\n"
-                                                        << json::serialize(input);
+                                                        << to_json(document) << "\n"
+                                                        << to_json(input);
       for (const InputFault& fault : faults) ASSERT_TRUE(leads_into(fault, input)) << fault.msg;
       ++(faults.empty() ? valid : invalid);
     }

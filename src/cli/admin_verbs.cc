@@ -30,7 +30,7 @@ const json::value& at(const json::value& object, std::string_view name) {
 std::string text_at(const json::value& object, std::string_view name) {
   const json::value& value = at(object, name);
   if (value.is_null()) return {};
-  return value.is_string() ? std::string(value.get_string()) : json::serialize(value);
+  return value.is_string() ? std::string(value.get_string()) : to_json(value);
 }
 
 bool flag_at(const json::value& object, std::string_view name) {
@@ -227,7 +227,7 @@ ExitCode change(const SessionFlags& session, std::string_view method, const std:
   const auto done = call(session, method, path);
   if (!done) return report_admin(session, done.error());
   if (session.json) {
-    print_json(json::serialize(*done));
+    print_json(to_json(*done));
   } else {
     print_line(line);
   }
@@ -265,7 +265,7 @@ ExitCode admin_list_verb(const SessionFlags& session, const AdminFlags& flags) {
   }
   json::object out{{"tasks", std::move(tasks)}, {"has_more", !next_before.empty()}};
   if (!next_before.empty()) out["next_before"] = next_before;
-  print_json(json::serialize(out));
+  print_json(to_json(out));
   return ExitCode::done;
 }
 
@@ -273,7 +273,7 @@ ExitCode admin_show_verb(const SessionFlags& session, const AdminFlags& flags) {
   const auto task = call(session, "GET", task_path(flags));
   if (!task) return report_admin(session, task.error());
   if (session.json) {
-    print_json(json::serialize(*task));
+    print_json(to_json(*task));
   } else {
     print_whole_task(*task);
   }
@@ -306,8 +306,7 @@ ExitCode admin_cancel_verb(const SessionFlags& session, const AdminFlags& flags)
   std::uint64_t requested = 0;
   std::uint64_t not_canceled = 0;
   for (bool more = true; more;) {
-    const auto done =
-        call(session, "POST", "/admin/tasks/cancel", json::serialize(body_of(*fields)));
+    const auto done = call(session, "POST", "/admin/tasks/cancel", to_json(body_of(*fields)));
     if (!done) return report_admin(session, done.error());
     requested += count_at(*done, "cancellation_requested");
     not_canceled += count_at(*done, "not_canceled");
@@ -315,7 +314,7 @@ ExitCode admin_cancel_verb(const SessionFlags& session, const AdminFlags& flags)
     if (more) set_field(*fields, "before", text_at(*done, "next_before"));
   }
   if (session.json) {
-    print_json(json::serialize(
+    print_json(to_json(
         json::object{{"cancellation_requested", requested}, {"not_canceled", not_canceled}}));
   } else {
     print_line(fmt::format("{} to be canceled, {} had ended before", requested, not_canceled));

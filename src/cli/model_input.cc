@@ -66,7 +66,7 @@ ClientResult<std::string> build_input(Client& client, const std::string& model,
     if (!object) return std::unexpected(object.error());
     input = std::move(*object);
   }
-  if (flags.pairs.empty()) return json::serialize(input);
+  if (flags.pairs.empty()) return to_json(input);
 
   // The schema tells texts from numbers. Without one (or without the model: the create says that
   // better), values are taken as they look.
@@ -92,7 +92,7 @@ ClientResult<std::string> build_input(Client& client, const std::string& model,
     if (!url) return std::unexpected(url.error());
     input[name] = *url;
   }
-  return json::serialize(input);
+  return to_json(input);
 }
 
 }  // namespace quern

@@ -55,7 +55,7 @@ Result<void> RequestLog::remember(const TaskHandle& task, std::string_view url) 
                            {"model", task.model},
                            {"url", url},
                            {"created", format_rfc3339(SystemClock().now().wall)}};
-  const std::string line = json::serialize(entry) + "\n";
+  const std::string line = to_json(entry) + "\n";
   const int fd = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (fd < 0) return fail(ErrorCode::unavailable, "cannot write " + file_.string());
   const bool written = ::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size()) &&

@@ -60,7 +60,7 @@ void indent(std::string& out, const json::value& value, std::size_t depth) {
     indent_items(out, value.get_array(), '[', ']', depth,
                  [&](const auto& item) { indent(out, item, depth + 1); });
   } else {
-    out += json::serialize(value);
+    out += to_json(value);
   }
 }
 

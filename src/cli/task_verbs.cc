@@ -139,9 +139,9 @@ ExitCode submit_verb(const SessionFlags& session, const RunFlags& flags) {
   auto task = create(client, session, flags);
   if (!task) return report(session, task.error());
   if (session.json) {
-    print_json(json::serialize(json::object{{"request_id", task->request_id},
-                                            {"model", task->model},
-                                            {"queue_position", task->queue_position}}));
+    print_json(to_json(json::object{{"request_id", task->request_id},
+                                    {"model", task->model},
+                                    {"queue_position", task->queue_position}}));
   } else {
     print_line(task->request_id);
   }

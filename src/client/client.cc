@@ -70,7 +70,7 @@ std::string explain(const json::value& body) {
         for (const json::value& step : loc->get_array()) {
           if (step.is_string() && step.get_string() == "body") continue;
           if (!place.empty()) place += '.';
-          place += step.is_string() ? std::string(step.get_string()) : json::serialize(step);
+          place += step.is_string() ? std::string(step.get_string()) : to_json(step);
         }
       }
       if (!text.empty()) text += "; ";
@@ -195,7 +195,7 @@ TaskResult read_result(std::string body) {
       result.outputs.push_back(read_output(entry));
   }
   const json::value* metadata = find(parsed, "metadata");
-  result.metadata = metadata != nullptr ? json::serialize(*metadata) : "{}";
+  result.metadata = metadata != nullptr ? to_json(*metadata) : "{}";
   result.body = std::move(body);
   return result;
 }
@@ -211,7 +211,7 @@ void add_models(std::vector<ModelInfo>& models, const json::value& page) {
   for (const json::value& entry : list->get_array()) {
     models.push_back({string_at(entry, "id"), string_at(entry, "title"),
                       string_at(entry, "description"), string_at(entry, "modality"),
-                      json::serialize(entry)});
+                      to_json(entry)});
   }
 }
 

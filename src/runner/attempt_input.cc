@@ -22,7 +22,7 @@ Result<Parsed> parse_input(const Model& model, std::string_view input) {
     return fail(ErrorCode::internal, "an input that is no object was accepted");
   Parsed parsed{.object = std::move(value->get_object())};
   if (const json::value* prompt = parsed.object.if_contains("prompt")) {
-    parsed.prompt = json::serialize(*prompt);
+    parsed.prompt = to_json(*prompt);
   }
   if (model.schema) model.schema->fill_defaults(parsed.object);
   return parsed;
@@ -33,7 +33,7 @@ Result<Parsed> parse_input(const Model& model, std::string_view input) {
 Result<AttemptInput> make_input(const Model& model, std::string_view input) {
   Result<Parsed> parsed = parse_input(model, input);
   if (!parsed) return fail(std::move(parsed));
-  return AttemptInput{.json = json::serialize(parsed->object), .prompt = std::move(parsed->prompt)};
+  return AttemptInput{.json = to_json(parsed->object), .prompt = std::move(parsed->prompt)};
 }
 
 Result<AttemptInput> make_input_with_files(const Model& model, std::string_view input,
@@ -47,7 +47,7 @@ Result<AttemptInput> make_input_with_files(const Model& model, std::string_view 
   Result<json::object> prepared = prepare_input(std::move(parsed->object), properties, folders,
                                                 store, options, std::move(stop));
   if (!prepared) return fail(std::move(prepared));
-  return AttemptInput{.json = json::serialize(*prepared), .prompt = std::move(parsed->prompt)};
+  return AttemptInput{.json = to_json(*prepared), .prompt = std::move(parsed->prompt)};
 }
 
 std::string add_prompt(std::string metadata, std::string_view prompt) {

@@ -200,7 +200,7 @@ TEST_F(DispatcherTest, EchoesInBatches) {
       ASSERT_EQ(outcome->end, AttemptEnd::succeeded);
       ASSERT_EQ(outcome->outputs.size(), 1U);
       EXPECT_EQ(outcome->outputs[0].type, OutputType::text);
-      EXPECT_EQ(outcome->outputs[0].text, R"({"prompt":"hi","n":[1,2.5E0,null]})");
+      EXPECT_EQ(outcome->outputs[0].text, R"({"prompt":"hi","n":[1,2.5,null]})");
       EXPECT_EQ(outcome->metadata_json, R"({"prompt":"hi"})");
     }
   }

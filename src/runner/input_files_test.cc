@@ -32,7 +32,7 @@ class InputFiles : public testing::Test {
   std::string prepared(std::string_view input) {
     const auto done = prepare(input);
     if (!done) return "(" + done.error().message + ")";
-    std::string text = json::serialize(*done);
+    std::string text = to_json(*done);
     const std::string folder = folders_.input.string() + "/";
     for (auto at = text.find(folder); at != std::string::npos; at = text.find(folder)) {
       text.erase(at, folder.size());

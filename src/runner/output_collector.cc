@@ -136,7 +136,7 @@ std::optional<Outcome> OutputCollector::conclude(ArtifactStore& store,
     return failed_outcome(made.error(), fmt::format("output {} {}", outcome.outputs.size() + 1,
                                                     made.error().message));
   }
-  if (!metadata_.empty()) outcome.metadata_json = json::serialize(metadata_);
+  if (!metadata_.empty()) outcome.metadata_json = to_json(metadata_);
   return outcome;
 }
 

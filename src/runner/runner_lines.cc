@@ -76,7 +76,7 @@ std::optional<RunnerError> decode_error(const json::object& message, const json:
 std::string decode_output_metadata(const json::object& output) {
   const json::value* metadata = output.if_contains("metadata");
   if (metadata == nullptr || !metadata->is_object() || metadata->get_object().empty()) return {};
-  return json::serialize(*metadata);
+  return to_json(*metadata);
 }
 
 Result<RunnerOutput> decode_output(const json::value& value) {

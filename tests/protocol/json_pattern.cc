@@ -42,7 +42,7 @@ class Matcher {
  private:
   static std::string differ(const json::value& pattern, const json::value& actual,
                             const std::string& where) {
-    return where + ": expected " + json::serialize(pattern) + ", got " + json::serialize(actual);
+    return where + ": expected " + to_json(pattern) + ", got " + to_json(actual);
   }
 
   std::string match_string(std::string_view pattern, const json::value& actual,
