@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <array>
+#include <boost/json/monotonic_resource.hpp>
 #include <span>
 #include <utility>
 
@@ -10,13 +12,19 @@
 namespace quern {
 namespace {
 
+// Memory of a parsed input: most need no more than this.
+struct Room {
+  std::array<unsigned char, 2048> bytes;
+  json::monotonic_resource memory{bytes.data(), bytes.size()};
+};
+
 struct Parsed {
   json::object object;
   std::string prompt;
 };
 
-Result<Parsed> parse_input(const Model& model, std::string_view input) {
-  Result<json::value> value = parse_json(input);
+Result<Parsed> parse_input(const Model& model, std::string_view input, Room& room) {
+  Result<json::value> value = parse_json(input, kJsonDepthMax, &room.memory);
   if (!value) return fail(std::move(value));
   if (!value->is_object())
     return fail(ErrorCode::internal, "an input that is no object was accepted");
@@ -28,26 +36,36 @@ Result<Parsed> parse_input(const Model& model, std::string_view input) {
   return parsed;
 }
 
+// As long as what it was read from, and then some for defaults.
+AttemptInput written(const json::object& object, std::string prompt, std::string_view input) {
+  AttemptInput made{.prompt = std::move(prompt)};
+  made.json.reserve(input.size() + input.size() / 4);
+  append_json(made.json, object);
+  return made;
+}
+
 }  // namespace
 
 Result<AttemptInput> make_input(const Model& model, std::string_view input) {
-  Result<Parsed> parsed = parse_input(model, input);
+  Room room;
+  Result<Parsed> parsed = parse_input(model, input, room);
   if (!parsed) return fail(std::move(parsed));
-  return AttemptInput{.json = to_json(parsed->object), .prompt = std::move(parsed->prompt)};
+  return written(parsed->object, std::move(parsed->prompt), input);
 }
 
 Result<AttemptInput> make_input_with_files(const Model& model, std::string_view input,
                                            const AttemptFolders& folders,
                                            const ArtifactStore& store,
                                            const InputFileOptions& options, std::stop_token stop) {
-  Result<Parsed> parsed = parse_input(model, input);
+  Room room;
+  Result<Parsed> parsed = parse_input(model, input, room);
   if (!parsed) return fail(std::move(parsed));
   std::span<const std::string> properties;
   if (model.schema) properties = model.schema->file_properties();
   Result<json::object> prepared = prepare_input(std::move(parsed->object), properties, folders,
                                                 store, options, std::move(stop));
   if (!prepared) return fail(std::move(prepared));
-  return AttemptInput{.json = to_json(*prepared), .prompt = std::move(parsed->prompt)};
+  return written(*prepared, std::move(parsed->prompt), input);
 }
 
 std::string add_prompt(std::string metadata, std::string_view prompt) {

@@ -37,6 +37,18 @@ void append_output(std::string& out, const Output& output) {
   out += '}';
 }
 
+// Enough for most: a quarter of a text for its escapes.
+std::size_t length_guess(std::span<const Output> outputs) {
+  constexpr std::size_t kNamesAndNumbers = 96;
+  std::size_t length = 2;
+  for (const Output& output : outputs) {
+    const std::size_t text = output.text ? output.text->size() : 0;
+    length += kNamesAndNumbers + output.file_key.size() + output.file_name.size() +
+              output.content_type.size() + text + text / 4 + output.metadata_json.size();
+  }
+  return length;
+}
+
 std::string text_of(const json::object& object, std::string_view name) {
   const json::value* value = object.if_contains(name);
   if (value == nullptr || !value->is_string()) return {};
@@ -79,6 +91,7 @@ Output decode_output(const json::object& object) {
 std::string encode_outputs(std::span<const Output> outputs) {
   std::string out;
   if (outputs.empty()) return out;
+  out.reserve(length_guess(outputs));
   for (const Output& output : outputs) {
     out += out.empty() ? '[' : ',';
     append_output(out, output);
