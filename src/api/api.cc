@@ -74,14 +74,12 @@ void dispatch(CallPtr call) {
 
 }  // namespace
 
-Result<std::unique_ptr<Api>> Api::make(Options options, Deps deps,
-                                       std::shared_ptr<const KeyRing> keys,
-                                       std::shared_ptr<const Catalog> catalog) {
+Result<std::unique_ptr<Api>> Api::make(Options options, Deps deps, Config config) {
   auto urls = BaseUrls::make(options.public_url, options.trusted_proxies);
   if (!urls) return fail(std::move(urls));
   auto context = std::make_unique<Context>(std::move(options), deps, std::move(*urls));
   std::unique_ptr<Api> api(new Api(std::move(context)));
-  api->reload(std::move(keys), std::move(catalog));
+  api->reload(std::move(config));
   return api;
 }
 
@@ -97,13 +95,14 @@ void Api::handle(http::Exchange exchange) {
   });
 }
 
-void Api::reload(std::shared_ptr<const KeyRing> keys, std::shared_ptr<const Catalog> catalog) {
+void Api::reload(Config config) {
   auto snapshot = std::make_shared<Snapshot>();
-  snapshot->keys = keys;
-  snapshot->catalog = std::move(catalog);
+  snapshot->keys = config.keys;
+  snapshot->catalog = std::move(config.catalog);
+  snapshot->endpoints = std::move(config.endpoints);
   context_->snapshots.store(std::move(snapshot));
   context_->live.end_if(
-      [&keys](const LiveCall& call) { return keys->find(call.key()) == nullptr; });
+      [&keys = config.keys](const LiveCall& call) { return keys->find(call.key()) == nullptr; });
 }
 
 void Api::set_draining(bool draining) {

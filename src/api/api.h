@@ -2,9 +2,10 @@
 // Everything between the HTTP server and the queue: both dialects, files, uploads, the catalog for
 // machines, health, and the administrators' routes. The wire is described in docs/API.md.
 //
-//   auto api = api::Api::make(options, {queue, artifacts, limiter, clock, random, metrics}, keys,
-//   catalog); http::Server server(server_options, [&](http::Exchange e) {
-//   (*api)->handle(std::move(e)); }, metrics);
+//   auto api = api::Api::make(options, {queue, artifacts, limiter, clock, random, metrics},
+//                             {keys, catalog});
+//   http::Server server(server_options, [&](http::Exchange e) { (*api)->handle(std::move(e)); },
+//                       metrics);
 //
 // Ends in this order: set_draining(true), server.stop_accepting(), …, server.stop(), api->stop(),
 // the queue. The Api itself must outlive the server and every reply that the queue still owes.
@@ -16,6 +17,7 @@
 #include "auth/api_key.h"
 #include "base/result.h"
 #include "catalog/catalog.h"
+#include "catalog/endpoint_history.h"
 #include "http/server.h"
 
 namespace quern::api {
@@ -25,17 +27,22 @@ struct Context;
 /// Threads: any.
 class Api {
  public:
+  /// What the configuration says, and which aliases models had by earlier ones.
+  struct Config {
+    std::shared_ptr<const KeyRing> keys;
+    std::shared_ptr<const Catalog> catalog;
+    std::shared_ptr<const EndpointHistory> endpoints = std::make_shared<EndpointHistory>();
+  };
+
   /// Errors: invalid_argument (public_url, trusted_proxies).
-  static Result<std::unique_ptr<Api>> make(Options options, Deps deps,
-                                           std::shared_ptr<const KeyRing> keys,
-                                           std::shared_ptr<const Catalog> catalog);
+  static Result<std::unique_ptr<Api>> make(Options options, Deps deps, Config config);
   ~Api();
 
   /// The server's handler. Never blocks.
   void handle(http::Exchange exchange);
   /// Requests from now on see these; those under way keep what they began with, but what is held
   /// open for a key that is gone ends.
-  void reload(std::shared_ptr<const KeyRing> keys, std::shared_ptr<const Catalog> catalog);
+  void reload(Config config);
   /// While draining, creates are 503 and nothing is held open: waits are answered, streams end.
   void set_draining(bool draining);
   /// Ends what is held open and the threads for timers and files. Idempotent.

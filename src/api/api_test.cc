@@ -3,6 +3,7 @@
 #include "api/api.h"
 
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -56,7 +57,7 @@ class ApiTest : public ::testing::Test {
     artifacts_ = *ArtifactStore::open(folder_.path(), random_);
     auto made =
         Api::make(std::move(options), {queue_, *artifacts_, limiter_, clock_, random_, metrics_},
-                  ring_of("secret"), catalog_of("echo"));
+                  {ring_of("secret"), catalog_of("echo")});
     ASSERT_TRUE(made);
     api_ = std::move(*made);
     http::ServerOptions server_options;
@@ -86,6 +87,9 @@ class ApiTest : public ::testing::Test {
     text += "Authorization: Key " + std::string(key) + "\r\n";
     text += "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n";
     text += body;
+    send_text(fd, text);
+  }
+  static void send_text(int fd, std::string_view text) {
     EXPECT_EQ(::send(fd, text.data(), text.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(text.size()));
   }
@@ -251,7 +255,7 @@ TEST_F(ApiTest, TakesNoReplyAfterTheServerHasStoppedForAFault) {
 }
 
 TEST_F(ApiTest, SeesNewKeysAndModelsAfterAReload) {
-  api_->reload(ring_of("new"), catalog_of("other"));
+  api_->reload({ring_of("new"), catalog_of("other")});
 
   EXPECT_TRUE(holds(talk("POST /v1/queue/other", "{}", "secret"), {" 401 "}));
   EXPECT_TRUE(holds(talk("POST /v1/queue/echo", "{}", "new"), {" 404 ", "App not found: echo"}));
@@ -259,9 +263,38 @@ TEST_F(ApiTest, SeesNewKeysAndModelsAfterAReload) {
   EXPECT_TRUE(holds(talk("GET /openapi.json"), {"/v1/queue/other"}));
 }
 
+TEST_F(ApiTest, KnowsATaskByTheAliasesThatItsModelHad) {
+  queue_.set_task(make_task(TaskState::running));
+  const auto ask_at = [&](std::string_view endpoint) {
+    return talk(fmt::format("GET /fal/{}/requests/{}/status", endpoint, kId));
+  };
+  auto known = std::make_shared<EndpointHistory>(
+      EndpointHistory::parse("echo acme/old/v1\nother acme/other\n"));
+  for (const char* left : {"echo", "other"}) {  // the model is there without its alias, or gone
+    api_->reload({ring_of("secret"), catalog_of(left), known});
+    EXPECT_TRUE(holds(ask_at("acme/old/v1"), {" 202 ", "IN_PROGRESS"}));
+    EXPECT_TRUE(holds(ask_at("acme/old"), {" 202 ", "/fal/acme/old/requests/"}));
+    EXPECT_TRUE(holds(ask_at("quern/echo"), {" 202 "}));
+    EXPECT_TRUE(holds(ask_at("acme/other"), {" 404 ", "Request not found"}));
+    EXPECT_TRUE(holds(ask_at("acme/none"), {" 404 ", "Request not found"}));
+  }
+}
+
 TEST_F(ApiTest, SaysWhyItIsNotReady) {
   queue_.set_unwritable("no space left on device");
-  EXPECT_TRUE(holds(talk("GET /readyz"), {" 503 ", "no space left on device"}));
+  EXPECT_TRUE(
+      holds(talk("GET /readyz"), {" 503 ", "Retry-After: 1\r\n", "no space left on device"}));
+  api_->set_draining(true);
+  EXPECT_TRUE(holds(talk("GET /readyz"), {" 503 ", "Retry-After: 1\r\n", "draining"}));
+}
+
+TEST_F(ApiTest, RefusesAnEnvelopeWithoutItsBoundary) {
+  const int fd = connect();
+  send_text(
+      fd,
+      "POST /v1/files?file_name=a.bin HTTP/1.1\r\nHost: a\r\nAuthorization: Key secret\r\n"
+      "Content-Type: multipart/form-data\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab");
+  EXPECT_TRUE(holds(read_all(fd), {" 422 ", "boundary"}));
 }
 
 TEST_F(ApiTest, CountsAnswersByRouteAndCode) {
@@ -281,7 +314,7 @@ TEST_F(ApiTest, BuildsUrlsFromThePublicOne) {
 TEST_F(ApiTest, RefusesOptionsThatMakeNoSense) {
   EXPECT_FALSE(Api::make({.public_url = "quern"},
                          {queue_, *artifacts_, limiter_, clock_, random_, metrics_},
-                         ring_of("secret"), catalog_of("echo")));
+                         {ring_of("secret"), catalog_of("echo")}));
 }
 
 TEST_F(ApiTest, EndsHeldAnswersAndStreamsAtADrain) {
@@ -297,9 +330,9 @@ TEST_F(ApiTest, EndsHeldAnswersAndStreamsAtADrain) {
 TEST_F(ApiTest, EndsWhatIsHeldOpenForAKeyThatIsTakenAway) {
   const auto [held, stream] = hold_open();
 
-  api_->reload(ring_of("another secret of this key"), catalog_of("other"));
+  api_->reload({ring_of("another secret of this key"), catalog_of("other")});
   EXPECT_TRUE(queue_.wait_for_watches(2));
-  api_->reload(ring_of("secret", "another"), catalog_of("echo"));
+  api_->reload({ring_of("secret", "another"), catalog_of("echo")});
 
   ASSERT_TRUE(queue_.wait_for_watches(0));
   EXPECT_TRUE(holds(read_all(held), {" 200 OK", "IN_PROGRESS"}));

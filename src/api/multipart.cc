@@ -67,10 +67,13 @@ std::optional<std::string> header_parameter(std::string_view header, std::string
   return std::nullopt;
 }
 
+bool is_form_data(std::string_view content_type) {
+  return equals_ignoring_case(trim(content_type.substr(0, content_type.find(';'))),
+                              "multipart/form-data");
+}
+
 std::optional<std::string> multipart_boundary(std::string_view content_type) {
-  constexpr std::string_view kType = "multipart/form-data";
-  if (!equals_ignoring_case(trim(content_type.substr(0, content_type.find(';'))), kType))
-    return std::nullopt;
+  if (!is_form_data(content_type)) return std::nullopt;
   auto boundary = header_parameter(content_type, "boundary");
   if (!boundary || boundary->empty() || boundary->size() > kBoundaryBytesMax) return std::nullopt;
   return boundary;

@@ -11,7 +11,9 @@
 
 namespace quern::api {
 
-/// The boundary of a Content-Type header; nullopt if it is not multipart/form-data or has none.
+/// A Content-Type header that says multipart/form-data.
+bool is_form_data(std::string_view content_type);
+/// Its boundary; nullopt if it has none of 1 to 70 bytes, or is not multipart/form-data.
 std::optional<std::string> multipart_boundary(std::string_view content_type);
 /// The value of a parameter of a header such as Content-Disposition, unquoted.
 std::optional<std::string> header_parameter(std::string_view header, std::string_view name);

@@ -1,5 +1,6 @@
 #include "api/query_params.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -8,7 +9,7 @@
 namespace quern::api {
 namespace {
 
-constexpr double kSecondsMax = 366.0 * 24 * 3600;  // the longest start timeout
+constexpr double kSecondsMax = 1e10;  // 300 years; more count as so many
 
 bool is_plain(std::string_view text) { return text.find_first_of("%+") == std::string_view::npos; }
 
@@ -61,8 +62,9 @@ std::optional<std::chrono::milliseconds> parse_seconds(std::string_view text) {
   const char* end = text.data() + text.size();
   const auto [stop, ec] = std::from_chars(text.data(), end, seconds, std::chars_format::fixed);
   if (ec != std::errc{} || stop != end || !std::isfinite(seconds)) return std::nullopt;
-  if (std::signbit(seconds) || seconds > kSecondsMax) return std::nullopt;
-  return std::chrono::milliseconds(static_cast<std::int64_t>(std::ceil(seconds * 1000)));
+  if (std::signbit(seconds)) return std::nullopt;
+  const double bounded = std::min(seconds, kSecondsMax);
+  return std::chrono::milliseconds(static_cast<std::int64_t>(std::ceil(bounded * 1000)));
 }
 
 std::optional<std::uint64_t> parse_count(std::string_view text) {

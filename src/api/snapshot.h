@@ -8,14 +8,16 @@
 
 #include "auth/api_key.h"
 #include "catalog/catalog.h"
+#include "catalog/endpoint_history.h"
 
 namespace quern::api {
 
 struct Snapshot {
   std::shared_ptr<const KeyRing> keys;
   std::shared_ptr<const Catalog> catalog;
-  mutable std::once_flag openapi_once;  // guards the making of openapi_json
-  mutable std::string openapi_json;     // made at the first GET /openapi.json
+  std::shared_ptr<const EndpointHistory> endpoints;  // never null
+  mutable std::once_flag openapi_once;               // guards the making of openapi_json
+  mutable std::string openapi_json;                  // made at the first GET /openapi.json
 };
 
 /// Threads: any. Reading costs one atomic load and one reference count as long as nothing is

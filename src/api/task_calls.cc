@@ -116,9 +116,8 @@ bool is_endpoint_of(const Call& call, const TaskView& view) {
   if (call.dialect() == Dialect::queue) return true;
   const std::optional<std::string> endpoint = endpoint_id(call);
   if (!endpoint) return false;
-  if (const Model* model = call.snapshot->catalog->find(view.model))
-    return call.snapshot->catalog->matches_alias(*model, *endpoint);
-  return *endpoint == "quern/" + view.model;  // a model that is no longer served
+  return call.snapshot->catalog->is_endpoint_of(view.model, *endpoint) ||
+         call.snapshot->endpoints->has(view.model, *endpoint);
 }
 
 void answer_view(CallPtr call, const TaskView& view) {

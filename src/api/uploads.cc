@@ -219,12 +219,18 @@ void complete(CallPtr call) {
 }  // namespace
 
 void post_file(CallPtr call) {
+  const std::string_view type = call->heads.content_type;
+  const std::optional<std::string> boundary = multipart_boundary(type);
+  if (is_form_data(type) && !boundary) {
+    return answer_invalid_parameter(std::move(call), "header", "content-type",
+                                    "Input should have a boundary of 1 to 70 characters",
+                                    "value_error");
+  }
   auto incoming = make_incoming(*call);
   incoming->name = find_param(call->query, "file_name").value_or("");
   if (incoming->name.empty())
     incoming->name = header_parameter(call->heads.content_disposition, "filename").value_or("");
-  if (const auto boundary = multipart_boundary(call->heads.content_type))
-    expect_multipart(incoming, *boundary);
+  if (boundary) expect_multipart(incoming, *boundary);
   receive(std::move(call), std::move(incoming), answer_stored);
 }
 

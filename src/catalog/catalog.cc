@@ -23,8 +23,13 @@ std::size_t prefix_segments(std::string_view alias) {
   return alias.starts_with("workflows/") || alias.starts_with("comfy/") ? 3 : 2;
 }
 
-// owner/app: the first segments of an alias; all of it if it has no more.
-std::string_view prefix_of(std::string_view alias) {
+}  // namespace
+
+bool is_model_id(std::string_view text) {
+  return text.size() <= kModelIdBytesMax && is_segment(text);
+}
+
+std::string_view owner_and_app(std::string_view alias) {
   std::size_t end = 0;
   for (std::size_t n = prefix_segments(alias); n > 0; --n) {
     end = alias.find('/', end);
@@ -50,16 +55,6 @@ std::optional<std::string> alias_fault(std::string_view alias) {
   const std::size_t needed = prefix_segments(alias);
   if (segments < needed) return fmt::format("needs at least {} segments", needed);
   return std::nullopt;
-}
-
-bool matches(std::string_view alias, std::string_view endpoint) {
-  return endpoint == alias || endpoint == prefix_of(alias);
-}
-
-}  // namespace
-
-bool is_model_id(std::string_view text) {
-  return text.size() <= kModelIdBytesMax && is_segment(text);
 }
 
 Result<std::shared_ptr<const Catalog>> Catalog::make(std::vector<Model> models) {
@@ -91,7 +86,7 @@ Result<void> Catalog::add_aliases(const Model& model) {
                   fmt::format("model \"{}\": the alias \"{}\" {}", model.id, alias, *fault));
     }
     // One prefix of several aliases stands for a model only if they all do.
-    const std::string prefix(prefix_of(alias));
+    const std::string prefix(owner_and_app(alias));
     const auto known = by_prefix_.try_emplace(prefix, &model).first;
     if (known->second != &model) known->second = nullptr;
     const auto [other, is_new] = by_alias_.emplace(std::move(alias), &model);
@@ -115,11 +110,12 @@ const Model* Catalog::find_alias(std::string_view alias) const {
   return found == by_prefix_.end() ? nullptr : found->second;
 }
 
-bool Catalog::matches_alias(const Model& model, std::string_view endpoint) const {
-  if (endpoint.starts_with(kOwnPrefix) && endpoint.substr(kOwnPrefix.size()) == model.id)
-    return true;
-  return std::ranges::any_of(model.aliases,
-                             [&](const std::string& alias) { return matches(alias, endpoint); });
+bool Catalog::is_endpoint_of(std::string_view model, std::string_view endpoint) const {
+  if (endpoint.starts_with(kOwnPrefix) && endpoint.substr(kOwnPrefix.size()) == model) return true;
+  const Model* served = find(model);
+  return served != nullptr && std::ranges::any_of(served->aliases, [&](std::string_view alias) {
+           return endpoint == alias || endpoint == owner_and_app(alias);
+         });
 }
 
 }  // namespace quern

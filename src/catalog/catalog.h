@@ -2,6 +2,8 @@
 // The models that are served. Immutable; a reload makes a new catalog.
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
@@ -20,12 +22,11 @@ class Catalog {
   static Result<std::shared_ptr<const Catalog>> make(std::vector<Model> models);
 
   [[nodiscard]] const Model* find(std::string_view id) const;
-  /// By full alias, `quern/<id>`, or the `owner/app` (first two segments; after `workflows/` or
-  /// `comfy/` three) of either. A prefix that stands for several models finds none; use
-  /// `matches_alias`.
+  /// By full alias, `quern/<id>`, or the `owner/app` of either. One that stands for several models finds none.
   [[nodiscard]] const Model* find_alias(std::string_view alias) const;
-  /// `endpoint` is an alias of the model, or the `owner/app` of one.
-  [[nodiscard]] bool matches_alias(const Model& model, std::string_view endpoint) const;
+  /// `endpoint` is `quern/<id>`, or an alias of the model or the `owner/app` of one. A model that is not served has no
+  /// aliases.
+  [[nodiscard]] bool is_endpoint_of(std::string_view model, std::string_view endpoint) const;
   [[nodiscard]] const std::vector<Model>& models() const { return models_; }
 
  private:
@@ -48,5 +49,10 @@ class Catalog {
 /// `[A-Za-z0-9_.-]+`, at most kModelIdBytesMax, and neither "." nor "..".
 bool is_model_id(std::string_view text);
 inline constexpr std::size_t kModelIdBytesMax = 128;
+
+/// What is wrong with an alias, after "the alias \"…\" "; nullopt: nothing.
+std::optional<std::string> alias_fault(std::string_view alias);
+/// The first two segments of an alias; after `workflows/` or `comfy/` three.
+std::string_view owner_and_app(std::string_view alias);
 
 }  // namespace quern

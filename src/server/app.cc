@@ -17,6 +17,7 @@
 #include "runner/echo_executor.h"
 #include "runner/process_executor.h"
 #include "runner/process_guard.h"
+#include "server/endpoint_file.h"
 #include "server/first_key.h"
 #include "server/janitor.h"
 
@@ -156,6 +157,7 @@ struct App::Parts {
   std::unique_ptr<LocalQueue> queue;
   std::unique_ptr<ProcessGuard> guard;
   std::unique_ptr<ArtifactStore> artifacts;
+  std::optional<EndpointFile> endpoints;
   std::unique_ptr<Janitor> janitor;
   std::unique_ptr<Dispatcher> dispatcher;
   std::unique_ptr<Observer> observer;
@@ -187,6 +189,7 @@ Result<void> App::Parts::open() {
   auto opened_artifacts = ArtifactStore::open(settings.data, random);
   if (!opened_artifacts) return fail(std::move(opened_artifacts));
   artifacts = std::move(*opened_artifacts);
+  endpoints.emplace(settings.data / "aliases");
   return {};
 }
 
@@ -212,7 +215,8 @@ Result<void> App::Parts::begin() {
                               .body_bytes_max = settings.body_bytes_max,
                               .upload_bytes_max = settings.upload_bytes_max,
                               .upload_secret = upload_secret},
-                             {*queue, *artifacts, limiter, clock, random, metrics}, keys, catalog);
+                             {*queue, *artifacts, limiter, clock, random, metrics},
+                             {keys, catalog, endpoints->take_in(*catalog)});
   if (!made) return fail(std::move(made));
   api = std::move(*made);
   http::ServerOptions options = settings.http;
@@ -281,7 +285,7 @@ Result<void> App::reload(Settings settings) {
   Result<void> served = parts_->dispatcher->configure(*catalog);
   if (!served) return served;
   parts_->queue->configure(make_policy(settings), &log_refusal);
-  parts_->api->reload(*keys, *catalog);
+  parts_->api->reload({*keys, *catalog, parts_->endpoints->take_in(**catalog)});
   for (const std::string_view name : settings_that_wait(parts_->settings, settings)) {
     log_warn("this setting changes at the next start only", {{"setting", std::string(name)}});
   }
