@@ -59,8 +59,8 @@ bool EndpointHistory::add(std::string_view model, std::string_view alias) {
 void EndpointHistory::forget_oldest() {
   const std::string_view oldest = lines_.front();
   const std::size_t blank = oldest.find(' ');
-  shorts_.erase(shorts_.find(
-      line_of(oldest.substr(0, blank), owner_and_app(oldest.substr(blank + 1)))));
+  shorts_.erase(
+      shorts_.find(line_of(oldest.substr(0, blank), owner_and_app(oldest.substr(blank + 1)))));
   known_.erase(lines_.front());
   lines_.pop_front();
 }

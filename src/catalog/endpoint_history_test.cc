@@ -48,7 +48,8 @@ TEST(EndpointHistory, PassesOverLinesThatAreNone) {
 TEST(EndpointHistory, ForgetsTheOldestOfTooMany) {
   EndpointHistory history;
   std::vector<std::string> aliases;
-  for (std::size_t i = 0; i <= kEndpointHistoryMax; ++i) aliases.push_back("a/b/" + std::to_string(i));
+  for (std::size_t i = 0; i <= kEndpointHistoryMax; ++i)
+    aliases.push_back("a/b/" + std::to_string(i));
   history.add(*make_catalog("m", aliases));
 
   EXPECT_FALSE(history.has("m", "a/b/0"));

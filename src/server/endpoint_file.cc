@@ -55,8 +55,10 @@ EndpointFile::EndpointFile(std::filesystem::path file)
 std::shared_ptr<const EndpointHistory> EndpointFile::take_in(const Catalog& catalog) {
   if (history_.add(catalog)) {
     if (const Result<void> kept = replace(file_, history_.to_text()); !kept) {
-      log_warn("the aliases of models could not be kept: once they change, URLs of tasks under the old ones are 404 after a restart",
-               {{"file", file_.string()}, {"reason", kept.error().message}});
+      log_warn(
+          "the aliases of models could not be kept: once they change, URLs of tasks under the old "
+          "ones are 404 after a restart",
+          {{"file", file_.string()}, {"reason", kept.error().message}});
     }
   }
   return std::make_shared<const EndpointHistory>(history_);

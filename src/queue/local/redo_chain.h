@@ -3,9 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 #include "base/result.h"
 
@@ -49,13 +52,7 @@ struct RedoFile {
 };
 
 struct RedoFound {
-  enum class Kind : std::uint8_t {
-    nothing,
-    torn,  // a header that belongs there, but another content or checksum
-    whole,
-  };
-  Kind kind = Kind::nothing;
-  RedoHeader header;         // unless nothing
+  RedoHeader header;
   std::string_view content;  // until the reader reads on
 };
 
@@ -70,25 +67,44 @@ class RedoReader {
 
   /// `at` + `bytes` is within the file; what is answered lives until the next call.
   Result<std::string_view> read(std::uint64_t at, std::uint64_t bytes);
-  /// What stands at `place`, which may be anything.
-  Result<RedoFound> find(const RedoPlace& place);
+  /// The record at `place`, if the whole of it stands there.
+  Result<std::optional<RedoFound>> find(const RedoPlace& place);
+  /// Where whole records go on behind `place`, where none is: nowhere, if that is the end. They are told by their
+  /// checksums, for which one of them must be read, with the one before it or that of the damaged one: of damage that
+  /// leaves but one record behind it without both, nothing is seen.
+  Result<std::optional<RedoPlace>> find_later(const RedoPlace& place);
 
  private:
+  Result<RedoHeader> read_header(std::uint64_t at);
+  [[nodiscard]] bool has_room(const RedoHeader& header, std::uint64_t at) const;
+  Result<std::optional<std::uint64_t>> find_magic(std::uint64_t from);
+  Result<std::vector<std::uint64_t>> read_checksums(const RedoPlace& damaged);
+  Result<std::optional<RedoPlace>> find_later_at(const RedoPlace& damage, std::uint64_t at,
+                                                 std::span<const std::uint64_t> befores,
+                                                 std::uint64_t& budget);
+
   const RedoFile& file_;
   std::string piece_;
   std::uint64_t piece_at_ = 0;
 };
 
-/// The records of a file, from its start until the first that does not go on from the one before.
+/// Records that were there and are damaged: whole ones follow.
+struct RedoGap {
+  RedoPlace begin;  // of number 0 at the start of a file
+  RedoPlace end;    // a whole record
+};
+
+/// The records of a file, from its start until the first that does not go on from the one before, though not where whole
+/// ones follow later.
 struct RedoChain {
-  std::uint64_t first = 0;    // number, 0: there is none
+  std::uint64_t first = 0;    // number of the first whole one, 0: there is none
   std::uint64_t last_at = 0;  // where the last begins
   RedoPlace next;
+  std::vector<RedoGap> gaps;  // in their order
 
   [[nodiscard]] std::uint64_t last() const { return first == 0 ? 0 : next.number - 1; }
 };
 
-/// A record in it may be torn, though not the last: it was whole once, and was damaged later.
 Result<RedoChain> find_redo_chain(RedoReader& reader, std::uint64_t seed);
 
 /// What failed for the reason `error` (an errno), as `unavailable`: "<what>: the disk is full".

@@ -42,16 +42,23 @@ void read(const std::string& bytes) {
   const Result<RedoChain> chain = find_redo_chain(reader, kSeed);
   QUERN_ASSERT(chain);
   QUERN_ASSERT(chain->next.at <= file.size && chain->last_at <= chain->next.at);
-  // Each of its records is found again, the last one whole.
+  // Each of its records is found again, the last one too.
   RedoPlace place{.seed = kSeed};
-  RedoFound found;
-  for (std::uint64_t number = chain->first; place.at < chain->next.at; ++number) {
-    found = *reader.find(place);
-    QUERN_ASSERT(found.kind != RedoFound::Kind::nothing && found.header.number == number);
-    place = place.behind(found.header);
+  auto gap = chain->gaps.begin();
+  std::uint64_t last = 0;
+  while (place.at < chain->next.at) {
+    const auto found = *reader.find(place);
+    if (gap != chain->gaps.end() && gap->begin.at == place.at) {
+      QUERN_ASSERT(!found && gap->end.at > place.at && gap->end.number > place.number);
+      place = gap++->end;
+      continue;
+    }
+    QUERN_ASSERT(found && found->header.number > last);
+    if (last == 0) QUERN_ASSERT(found->header.number == chain->first);
+    last = found->header.number;
+    place = place.behind(found->header);
   }
-  QUERN_ASSERT(place.at == chain->next.at);
-  QUERN_ASSERT(chain->first == 0 || found.kind == RedoFound::Kind::whole);
+  QUERN_ASSERT(place.at == chain->next.at && gap == chain->gaps.end() && last == chain->last());
   ::close(file.fd);
 }
 

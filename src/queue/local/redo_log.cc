@@ -1,6 +1,7 @@
 #include "queue/local/redo_log.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -76,24 +77,37 @@ Result<void> check_all_there(const RedoChain& older, const RedoChain& newer, std
   return {};
 }
 
+std::string describe(const RedoGap& gap) {
+  const std::uint64_t last = gap.end.number - 1;
+  const std::uint64_t first = gap.begin.at == 0 ? last : gap.begin.number;
+  return first == last
+             ? fmt::format("the redo log lacks records: {} is damaged, and later ones are there",
+                           last)
+             : fmt::format(
+                   "the redo log lacks records: {} to {} are damaged, and later ones are there",
+                   first, last);
+}
+
 Result<void> give_records(RedoReader& reader, const RedoChain& chain, std::uint64_t after,
                           const RedoLog::Record& record) {
   if (chain.last() <= after) return {};
+  auto gap = chain.gaps.begin();
   for (RedoPlace place{.seed = chain.next.seed}; place.at < chain.next.at;) {
-    Result<RedoFound> found = reader.find(place);
-    if (!found) return fail(std::move(found));
-    if (found->kind == RedoFound::Kind::nothing) {  // it was there a moment ago
-      return std::unexpected(redo_error(EIO, "the store cannot be read"));
+    if (gap != chain.gaps.end() && gap->begin.at == place.at) {
+      if (gap->end.number > after + 1) return fail(ErrorCode::data_loss, describe(*gap));
+      place = gap++->end;
+      continue;
     }
-    const std::uint64_t number = found->header.number;
-    if (number > after) {
-      if (found->kind == RedoFound::Kind::torn) {
-        return fail(ErrorCode::data_loss, "the redo log lacks records: " + std::to_string(number) +
-                                              " is damaged, and later ones are there");
-      }
-      if (Result<void> taken = record(number, found->content); !taken) return taken;
+    const auto found = reader.find(place);
+    if (!found) return std::unexpected(found.error());
+    if (!*found)
+      return std::unexpected(
+          redo_error(EIO, "the store cannot be read"));  // it was there a moment ago
+    const RedoHeader& header = (*found)->header;
+    if (header.number > after) {
+      if (Result<void> taken = record(header.number, (*found)->content); !taken) return taken;
     }
-    place = place.behind(found->header);
+    place = place.behind(header);
   }
   return {};
 }

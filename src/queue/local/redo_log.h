@@ -10,9 +10,9 @@
 // A file is records, one behind the other: a header (magic, length, number, a checksum of all that
 // and the content) and the content. Numbers ascend by one from record to record, across files too,
 // and each checksum is seeded by the one before it in the file; so what an earlier use of the file
-// left behind the last record is told from a record, whatever it is. Damage to a content is told from
-// the log's end where a whole record follows; damage to a number or a length only where the other file
-// goes on behind it.
+// left behind the last record is told from a record, whatever it is. Damage is told from the log's end
+// where whole records follow it, in this file or the other: two of them, or one and a header that has
+// kept its checksum.
 //
 // Limits: a file grows past `file_bytes` while the other is still needed, and by a record that is
 // larger; on its next use it is cut back.

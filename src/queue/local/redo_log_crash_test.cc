@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "queue/local/redo_chain.h"
 #include "queue/local/redo_log_fixture.h"
 #include "testing/seeded_random.h"
 
@@ -130,8 +131,8 @@ TEST_F(RedoLogTest, RefusesToGoOnWithoutRecordsThatAreNeeded) {
   std::string damaged = first_file;
   damaged[kRedoHeaderBytes + 100] = 'd';  // in the second record's header
   write_file(a(), damaged);
-  expect_lacks(0, "the first after 1 is 4");
-  expect_lacks(1, "the first after 1 is 4");
+  expect_lacks(0, "2 is damaged, and later ones are there");
+  expect_lacks(1, "2 is damaged, and later ones are there");
   open(3);
   EXPECT_THAT(replayed_, SizeIs(3));
 
@@ -151,6 +152,81 @@ TEST_F(RedoLogTest, RefusesToGoOnWithARecordThatWasDamagedLater) {
   EXPECT_EQ(file_bytes(a()), damaged);
   open(2);
   EXPECT_THAT(replayed_, SizeIs(1));
+}
+
+TEST_F(RedoLogTest, RefusesToGoOnWithAnyBitWrongBeforeTheLastRecord) {
+  file_bytes_ = 10'000;
+  open();
+  for (int i = 0; i < 4; ++i) append_some();
+  const std::string whole = file_bytes(a());
+
+  for (std::size_t at = 0; at < 3 * (kRedoHeaderBytes + 100); at += 3) {
+    std::string flipped = whole;
+    flipped[at] = static_cast<char>(flipped[at] ^ (1 << (at % 8)));
+    write_file(a(), flipped);
+    const Result<void> done = reopen();
+    ASSERT_FALSE(done) << at;
+    EXPECT_EQ(done.error().code, ErrorCode::data_loss);
+    EXPECT_EQ(file_bytes(a()), flipped);
+  }
+}
+
+TEST_F(RedoLogTest, RefusesToGoOnWithoutASectorOfRecords) {
+  file_bytes_ = 10'000;
+  open();
+  for (int i = 0; i < 8; ++i) append_some();
+  const std::string whole = file_bytes(a());
+
+  for (std::size_t at = 0; at + 512 + 3 * (kRedoHeaderBytes + 100) <= 8 * (kRedoHeaderBytes + 100);
+       ++at) {
+    std::string lacking = whole;
+    lacking.replace(at, 512, 512, '\0');
+    write_file(a(), lacking);
+    const Result<void> done = reopen();
+    ASSERT_FALSE(done) << at;
+    EXPECT_EQ(done.error().code, ErrorCode::data_loss);
+  }
+}
+
+TEST_F(RedoLogTest, PassesOverDamageThatIsNotNeededAnyMore) {
+  file_bytes_ = 10'000;
+  open();
+  for (int i = 0; i < 7; ++i) append_some();
+  std::string damaged = file_bytes(a());
+  damaged[kRedoHeaderBytes + 100] = 'd';            // the second's header
+  damaged[4 * (kRedoHeaderBytes + 100) - 1] = 'd';  // the fourth's content
+  damaged[5 * (kRedoHeaderBytes + 100) - 1] = 'd';  // the fifth's
+  write_file(a(), damaged);
+
+  expect_lacks(1, "2 is damaged, and later ones are there");
+  expect_lacks(2, "4 to 5 are damaged, and later ones are there");
+  expect_lacks(4, "4 to 5 are damaged, and later ones are there");
+  open(5);
+  EXPECT_THAT(replayed_, ElementsAre(Pair(6, _), Pair(7, _)));
+  EXPECT_EQ(append("eight"), 8U);
+  open(5);
+  EXPECT_THAT(replayed_, ElementsAre(Pair(6, _), Pair(7, _), Pair(8, "eight")));
+}
+
+TEST_F(RedoLogTest, TakesNothingWithinATornRecordForLaterOnes) {
+  file_bytes_ = 100'000;
+  open();
+  append("one");
+  append("two");
+  const std::string real = file_bytes(a()).substr(0, 2 * kRedoHeaderBytes + 6);
+  std::string text = real;  // whole records, but earlier ones
+  for (std::uint64_t number = 3; number < 60; ++number) {
+    const RedoHeader fake = make_redo_header({.at = 0, .number = number, .seed = 1},
+                                             std::string(kRedoHeaderBytes, 'x'));
+    text += bytes_of(fake);
+  }
+  append(text);
+  std::string torn = file_bytes(a());
+  torn[real.size() + kRedoHeaderBytes + text.size() - 1] ^= 1;
+  write_file(a(), torn);
+
+  open();
+  EXPECT_THAT(replayed_, ElementsAre(Pair(1, "one"), Pair(2, "two")));
 }
 
 TEST_F(RedoLogTest, GoesOnBehindTheTablesWhenItsFilesAreGone) {
