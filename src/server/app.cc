@@ -273,6 +273,9 @@ Result<std::unique_ptr<App>> App::start(Settings settings) {
 const std::string& App::url() const { return parts_->url; }
 
 Result<void> App::reload(Settings settings) {
+  if (settings.models.empty() && settings.keys.empty() && !parts_->catalog->models().empty()) {
+    return fail(ErrorCode::invalid_argument, "the configuration has neither models nor keys");
+  }
   for (const std::string& warning : settings.warnings) log_warn(warning);
   auto keys = KeyRing::make(settings.keys);
   if (!keys) return fail(std::move(keys));

@@ -154,6 +154,16 @@ TEST_F(ReloadTest, RefusesWhatTheNextStartWouldRefuse) {
   EXPECT_EQ(client().submit("later", "{}").error().http_status, 404);
 }
 
+// An editor that writes in place leaves such a file for a moment.
+TEST_F(ReloadTest, RefusesAFileWithNothingInIt) {
+  serve(config());
+  reload("");
+  wait_for_log("configuration not reloaded");
+  EXPECT_NE(server_->log().find("has neither models nor keys"), std::string::npos)
+      << server_->log();
+  EXPECT_TRUE(client().submit("echo", "{}"));
+}
+
 TEST_F(ReloadTest, EndsTheWaitingTasksOfAModelThatIsGone) {
   serve(config(kNewModel));
   Client caller = client();
