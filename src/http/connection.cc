@@ -304,10 +304,17 @@ void Connection::call_handler() {
   }
 }
 
+/// Looks no further than the scanner did, so that the answer does not depend on how the bytes arrive.
+bool Connection::salvage_refused_head() {
+  const std::string_view bytes = in_.view().substr(scanner_.start());
+  return salvage_head(bytes.substr(0, state_->options.head_bytes_max), head_);
+}
+
 /// Answers in the handler's place and ends the connection: where the next request begins is not
 /// certain.
 bool Connection::refuse(const Fault& fault) {
-  const Request* const request = phase_ == Phase::body ? &head_.request : nullptr;
+  const Request* const request =
+      phase_ == Phase::body || salvage_refused_head() ? &head_.request : nullptr;
   job_.reset();
   body_failed_ = linger_ = true;
   is_head_only_ = false;

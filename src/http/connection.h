@@ -129,6 +129,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   bool step_end_of_input();
   bool handle_request();
   void call_handler();
+  bool salvage_refused_head();
   bool refuse(const Fault& fault);
   bool step_close();
   void linger_on();

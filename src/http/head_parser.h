@@ -61,4 +61,9 @@ struct RequestHead {
 /// the fault of a head that must be refused; `head` is then unspecified.
 std::optional<Fault> parse_head(std::string_view bytes, RequestHead& head);
 
+/// What a head that is refused, or not complete, tells all the same, for the answer to it: the method,
+/// and the fields before the first that is malformed. The rest of `head.request` is empty. False if
+/// it does not begin with a method; `head` is then unspecified.
+bool salvage_head(std::string_view bytes, RequestHead& head);
+
 }  // namespace quern::http

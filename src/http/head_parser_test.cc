@@ -182,6 +182,46 @@ TEST(HeadParser, RefusesWhatTwoParsersMightReadDifferently) {
   for (const Case& c : cases) EXPECT_EQ(status_of(c.bytes), c.status) << c.bytes;
 }
 
+/// "METHOD name=value …": what salvage_head finds; "-" if nothing.
+std::string salvage(std::string_view bytes) {
+  RequestHead head;
+  EXPECT_EQ(parse_slowly("PUT /a?b HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n", head), 0U);
+  if (!salvage_head(bytes, head)) return "-";
+  EXPECT_EQ(std::string(head.request.target).append(head.request.path), "");
+  EXPECT_EQ(head.request.content_length, std::nullopt);
+  EXPECT_EQ(head.request.method == Method::head, head.request.method_name == "HEAD");
+  std::string found(head.request.method_name);
+  for (const auto& [name, value] : head.request.headers)
+    found.append(" ").append(name).append("=").append(value);
+  return found;
+}
+
+TEST(HeadParser, SalvagesTheMethodAndTheFieldsBeforeWhatIsMalformed) {
+  EXPECT_EQ(salvage("HEAD / HTTP/2.0\r\nA: b\r\nC:\r\n\r\n"), "HEAD A=b C=");
+  EXPECT_EQ(salvage("GET / HTTP/1.1\r\nHost: \r\nHost: [\r\nExpect: x\r\nA: b\r\n\r\n"),
+            "GET Host= Host=[ Expect=x A=b");
+  EXPECT_EQ(salvage("GET /  HTTP\r\nA: b\r\n\r\n"), "GET A=b");
+  EXPECT_EQ(salvage("GET / HTTP/1.1\r\nA: b\r\nC : d\r\nE: f\r\n\r\n"), "GET A=b");
+  EXPECT_EQ(salvage("GET / HTTP/1.1\r\nA: b\r\nC: d\nE: f\r\n\r\n"), "GET A=b");
+  EXPECT_EQ(salvage("GET / HTTP/1.1\nA: b\r\n\r\n"), "GET");
+  // Of a head that goes on, only lines that have come whole.
+  EXPECT_EQ(salvage("HEAD /"), "HEAD");
+  EXPECT_EQ(salvage("HEAD / HTTP/1.1\r"), "HEAD");
+  EXPECT_EQ(salvage("HEAD / HTTP/1.1\r\nA: b\r\nC: d"), "HEAD A=b");
+  for (const auto* bytes : {"", "HEAD", "HEAD\r\n\r\n", " HEAD / HTTP/1.1\r\nA: b\r\n\r\n",
+                            "HEAD@ / HTTP/1.1\r\nA: b\r\n\r\n", "\r\nHEAD / HTTP/1.1\r\n\r\n"})
+    EXPECT_EQ(salvage(bytes), "-") << bytes;
+}
+
+TEST(HeadParser, SalvagesNoMoreFieldsThanAHeadMayHave) {
+  std::string head = "GET / HTTP/1.1\r\n";
+  for (std::size_t i = 0; i < kHeadersMax; ++i) head += "a:b\r\n";
+
+  const std::string found = salvage(head + "c:d\r\n\r\n");
+
+  EXPECT_EQ(found.size(), 3 + kHeadersMax * 4);
+}
+
 TEST(HeadParser, AcceptsWhatTheStandardAllows) {
   const std::string_view cases[] = {
       "\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",

@@ -122,7 +122,8 @@ struct ServerOptions {
   std::chrono::milliseconds idle_timeout{75'000};  // between requests
   std::chrono::milliseconds write_timeout{60'000};  // without a byte of the answer being taken
   /// Makes the answer to what is no request (400, 408, 414, 417, 431, 501, 505): `status` and a short
-  /// reason. `request` is null unless its body alone was at fault. No function: a plain text body.
+  /// reason. `request` is whole if its body alone was at fault; else it has what its head tells of the
+  /// method and the headers, or is null if that is nothing. No function: a plain text body.
   std::function<Response(const Request* request, unsigned status, std::string_view reason)>
       protocol_error;
 };

@@ -36,7 +36,7 @@ class ConnectionCount {
 struct ServerState {
   ServerState(ServerOptions options_given, Handler handler_given, Metrics& metrics_given);
 
-  /// The answer to what is no request, null if its head already is none; counts it.
+  /// The answer to what is no request, of which `request` is what is known, or null; counts it.
   Response make_fault_answer(const Request* request, const Fault& fault);
 
   const ServerOptions options;

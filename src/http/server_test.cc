@@ -263,6 +263,7 @@ TEST(Server, AnswersAMalformedRequestAndEndsTheConnection) {
   options.protocol_error = [](const Request* request, unsigned status, std::string_view reason) {
     Response response;
     response.add_header("Asked-For", request != nullptr ? request->path : "nothing");
+    response.add_header("Id", request != nullptr ? request->find_header("id").value_or("") : "");
     response.status = status;
     response.add_header("Content-Type", "application/json");
     response.body = "{\"detail\":\"" + std::string(reason) + "\"}";
@@ -272,21 +273,24 @@ TEST(Server, AnswersAMalformedRequestAndEndsTheConnection) {
   struct Case {
     std::string bytes;
     unsigned status;
-    std::string asked_for = "nothing";
+    std::string asked_for = "";
+    std::string id = "";
   };
   const Case cases[] = {
       {"GET / HTTP/1.1\r\n\r\n", 400},
+      {"GET / HTTP/1.1\r\nId: 1\r\n\r\n", 400, "", "1"},
       {"GET / HTTP/1.1\nHost: h\n\n", 400},
-      {"GET / HTTP/3.0\r\nHost: h\r\n\r\n", 505},
-      {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400},
+      {"GET / HTTP/3.0\r\nHost: h\r\nId: 2\r\n\r\n", 505, "", "2"},
+      {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\nId: 3\r\n\r\n", 400,
+       "", "3"},
       {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
        400},
       {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", 501},
       {"POST /chunks HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400,
        "/chunks"},
       {"GET /" + std::string(20'000, 'a') + " HTTP/1.1\r\nHost: h\r\n\r\n", 414},
-      {get("/", "X: " + std::string(20'000, 'a') + "\r\n"), 431},
-      {std::string(1'000, '\xff') + "\r\n\r\n", 400},
+      {get("/", "Id: 4\r\nX: " + std::string(20'000, 'a') + "\r\n"), 431, "", "4"},
+      {std::string(1'000, '\xff') + "\r\n\r\n", 400, "nothing"},
   };
   double errors = 0;
   for (const Case& c : cases) {
@@ -298,13 +302,14 @@ TEST(Server, AnswersAMalformedRequestAndEndsTheConnection) {
     EXPECT_EQ(answer.status, c.status) << c.bytes.substr(0, 100);
     EXPECT_EQ(answer.header("Connection"), "close");
     EXPECT_EQ(answer.header("Asked-For"), c.asked_for);
+    EXPECT_EQ(answer.header("Id"), c.id) << c.bytes.substr(0, 100);
     EXPECT_THAT(answer.body, StartsWith("{\"detail\":\""));
     EXPECT_EQ(client.read_to_end(), "");
     ++errors;
   }
   const std::string metrics = server.metrics().render();
   EXPECT_THAT(metrics, HasSubstr("quern_http_protocol_errors_total{status=\"414\"} 1"));
-  EXPECT_THAT(metrics, HasSubstr("quern_http_connections_accepted_total 10"));
+  EXPECT_THAT(metrics, HasSubstr("quern_http_connections_accepted_total 11"));
 }
 
 TEST(Server, HasAPlainBodyForProtocolErrorsOfItsOwn) {

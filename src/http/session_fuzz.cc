@@ -91,11 +91,22 @@ void handle(Exchange exchange) {
   });
 }
 
+/// Tells all that was salvaged, so that this is compared, too.
+Response refuse(const Request* request, unsigned status, std::string_view reason) {
+  Response response;
+  response.status = status;
+  response.body = reason;
+  if (request == nullptr) return response;
+  response.add_header("Method", request->method_name);
+  for (const Header& header : request->headers) response.add_header(header.name, header.value);
+  return response;
+}
+
 /// Everything that is answered to `input` when it arrives in pieces of at most `piece_bytes`.
 std::string answers_to(std::string_view input, std::size_t piece_bytes) {
   static Metrics metrics;
-  static const auto state =
-      std::make_shared<ServerState>(ServerOptions{.head_bytes_max = 512}, handle, metrics);
+  static const auto state = std::make_shared<ServerState>(
+      ServerOptions{.head_bytes_max = 512, .protocol_error = refuse}, handle, metrics);
   static const auto io = [] {
     auto made = make_io_thread();
     made->poll();
