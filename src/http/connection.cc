@@ -317,7 +317,7 @@ bool Connection::refuse(const Fault& fault) {
       phase_ == Phase::body || salvage_refused_head() ? &head_.request : nullptr;
   job_.reset();
   body_failed_ = linger_ = true;
-  is_head_only_ = false;
+  is_head_only_ = request != nullptr && request->method == Method::head;
   phase_ = Phase::handling;
   response_ = state_->make_fault_answer(request, fault);
   response_.close = true;

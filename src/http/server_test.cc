@@ -312,6 +312,33 @@ TEST(Server, AnswersAMalformedRequestAndEndsTheConnection) {
   EXPECT_THAT(metrics, HasSubstr("quern_http_connections_accepted_total 11"));
 }
 
+TEST(Server, RefusesAHeadWithoutABody) {
+  TestServer server(echo);
+  const std::string start = "HEAD / HTTP/1.1\r\nHost: h\r\n";
+  const std::string cases[] = {
+      "HEAD / HTTP/1.1\r\n\r\n",
+      "HEAD / HTTP/3.0\r\nHost: h\r\n\r\n",
+      "HEAD /" + std::string(20'000, 'a') + " HTTP/1.1\r\nHost: h\r\n\r\n",
+      start + "Expect: lunch\r\n\r\n",
+      start + "Transfer-Encoding: gzip\r\n\r\n",
+      start + "Content-Length: x\r\n\r\n",
+      start + "X: " + std::string(20'000, 'a') + "\r\n\r\n",
+      start + "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+  };
+  for (const std::string& bytes : cases) {
+    const RawAnswer whole = server.connect().ask("GET" + bytes.substr(4));
+    RawClient client = server.connect();
+    client.send(bytes);
+
+    const RawAnswer answer = client.read_answer(true);
+
+    EXPECT_GE(answer.status, 400U) << bytes.substr(0, 100);
+    EXPECT_EQ(answer.status, whole.status) << bytes.substr(0, 100);
+    EXPECT_EQ(answer.header("Content-Length"), std::to_string(whole.body.size()));
+    EXPECT_EQ(client.read_to_end(), "") << bytes.substr(0, 100);
+  }
+}
+
 TEST(Server, HasAPlainBodyForProtocolErrorsOfItsOwn) {
   TestServer server(echo);
 
