@@ -6,6 +6,8 @@
 #include <charconv>
 #include <cstring>
 
+#include "http/host.h"
+
 namespace quern::api {
 namespace {
 
@@ -15,13 +17,6 @@ constexpr std::string_view kFallbackHost = "localhost";  // HTTP/1.0 without a H
 constexpr bool is_alnum(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
-
-constexpr auto kHostChars = [] {
-  std::array<bool, 256> table{};
-  for (std::size_t c = 0; c < 128; ++c) table[c] = is_alnum(static_cast<char>(c));
-  for (const char c : std::string_view(".-_:[]")) table[static_cast<unsigned char>(c)] = true;
-  return table;
-}();
 
 std::optional<std::array<std::uint8_t, 16>> parse_address(std::string_view text) {
   const std::string terminated(text);
@@ -71,9 +66,7 @@ bool is_default_port(std::string_view scheme, std::string_view port) {
 }  // namespace
 
 bool is_plain_host(std::string_view host) {
-  return !host.empty() && host.size() <= kHostBytesMax && std::ranges::all_of(host, [](char c) {
-    return kHostChars[static_cast<unsigned char>(c)];
-  });
+  return host.size() <= kHostBytesMax && http::is_host_and_port(host);
 }
 
 Result<AddressBlock> AddressBlock::parse(std::string_view text) {

@@ -48,7 +48,7 @@ class BaseUrls {
   std::vector<AddressBlock> trusted_;
 };
 
-/// host[:port] of characters that no URL, header or JSON text has to escape.
+/// http::is_host_and_port, and no longer than a name can be.
 bool is_plain_host(std::string_view host);
 
 }  // namespace quern::api

@@ -122,10 +122,15 @@ TEST(BaseUrls, BelieveForwardedHeadersOfTrustedProxiesOnly) {
     EXPECT_EQ(url(*urls, request_from(peer), heads), "https://outer") << peer;
   for (const char* peer : {"11.0.0.1", "2001:db9::1", "127.0.0.1", "", "nonsense"})
     EXPECT_EQ(url(*urls, request_from(peer), heads), "http://inner:80") << peer;
+  for (const char* bad : {"[", ":80", "a:b:c"}) {
+    heads.forwarded_host = bad;
+    EXPECT_EQ(url(*urls, request_from("::1"), heads), "https://inner:80") << bad;
+  }
 }
 
 TEST(BaseUrls, RefuseWhatIsNoUrlOrAddress) {
-  for (const char* bad : {"quern.example", "ftp://x", "http://", "http://a b", "https://a/\"b"})
+  for (const char* bad : {"quern.example", "ftp://x", "http://", "http://a b", "https://a/\"b",
+                          "http://[", "http://:80/a", "http://a:b:c"})
     EXPECT_FALSE(BaseUrls::make(bad, {})) << bad;
   for (const char* bad : {"10.0.0.0/33", "10.0.0", "host", "::/129", "1.2.3.4/", "1.2.3.4/x"})
     EXPECT_FALSE(BaseUrls::make("", {bad})) << bad;
@@ -136,8 +141,10 @@ TEST(BaseUrls, FallBackToANameWithoutAHostHeader) {
   ASSERT_TRUE(urls);
   EXPECT_EQ(url(*urls, request_from("1.2.3.4"), {}), "http://localhost");
   RequestHeads heads;
-  heads.host = "a/b";
-  EXPECT_FALSE(urls->can_answer(heads));
+  for (const char* bad : {"a/b", "[", ":80", "a:b:c", "a:65536"}) {
+    heads.host = bad;
+    EXPECT_FALSE(urls->can_answer(heads)) << bad;
+  }
 }
 
 TEST(Cors, AllowsAnyOriginByAStar) {

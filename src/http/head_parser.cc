@@ -8,6 +8,7 @@
 
 #include "base/ascii.h"
 #include "base/char_run.h"
+#include "http/host.h"
 
 namespace quern::http {
 namespace {
@@ -28,30 +29,20 @@ constexpr Fault kBadVersion{505, "HTTP version not supported"};
 
 // ---- characters (RFC 9110 §5.5 and §5.6.2, RFC 3986) -------------------------------------------
 
-enum CharKind : std::uint8_t {
-  kToken = 1,  // of a method or a field's name
-  kHost = 2,   // of host[:port]: what cannot change the meaning of a URL that is built with it
-};
-
 constexpr bool is_decimal(char c) { return c >= '0' && c <= '9'; }
 
-constexpr auto kCharKinds = [] {
-  std::array<std::uint8_t, 256> kinds{};
-  for (unsigned i = 0; i < kinds.size(); ++i) {
+/// Of a method or a field's name.
+constexpr auto kTokenChars = [] {
+  std::array<bool, 256> table{};
+  for (unsigned i = 0; i < table.size(); ++i) {
     const auto c = static_cast<char>(i);
     const bool is_alnum = is_decimal(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    const auto is_one_of = [c](std::string_view set) {
-      return set.find(c) != std::string_view::npos;
-    };
-    if (is_alnum || is_one_of("!#$%&'*+-.^_`|~")) kinds[i] |= kToken;
-    if (is_alnum || is_one_of("-._~:[]%")) kinds[i] |= kHost;
+    table[i] = is_alnum || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
   }
-  return kinds;
+  return table;
 }();
 
-constexpr bool is_kind(char c, CharKind kind) {
-  return (kCharKinds[static_cast<unsigned char>(c)] & kind) != 0;
-}
+constexpr bool is_token_char(char c) { return kTokenChars[static_cast<unsigned char>(c)]; }
 
 /// Visible ASCII but '#'.
 constexpr bool is_target_char(char c) { return c > 0x20 && c < 0x7f && c != '#'; }
@@ -60,10 +51,6 @@ constexpr bool is_target_char(char c) { return c > 0x20 && c < 0x7f && c != '#';
 constexpr bool is_value_char(char c) {
   const auto byte = static_cast<unsigned char>(c);
   return (byte >= 0x20 && byte != 0x7f) || c == '\t';
-}
-
-bool are_all(std::string_view text, CharKind kind) {
-  return std::ranges::all_of(text, [kind](char c) { return is_kind(c, kind); });
 }
 
 std::string_view take_first(std::string_view& rest, std::size_t length) {
@@ -81,7 +68,7 @@ std::string_view take_run(std::string_view& rest) {
 /// One by one: a name is shorter than what is worth a block of count_leading.
 std::string_view take_token(std::string_view& rest) {
   std::size_t length = 0;
-  while (length < rest.size() && is_kind(rest[length], kToken)) ++length;
+  while (length < rest.size() && is_token_char(rest[length])) ++length;
   return take_first(rest, length);
 }
 
@@ -142,9 +129,10 @@ std::optional<Fault> take_request_line(std::string_view& rest, RequestHead& head
   return std::nullopt;
 }
 
+/// It may be empty: that is how a client says that its target names no host (RFC 9110 §7.2).
 std::optional<Fault> note_host(std::string_view value, std::size_t index, Framing& framing) {
   framing.host_index = index;
-  if (++framing.hosts > 1 || !are_all(value, kHost)) return kBadHost;
+  if (++framing.hosts > 1 || !(value.empty() || is_host_and_port(value))) return kBadHost;
   return std::nullopt;
 }
 
@@ -173,7 +161,7 @@ std::optional<Fault> note_connection(std::string_view list, Framing& framing) {
     const std::string_view element = list.substr(0, list.find(','));
     list.remove_prefix(std::min(element.size() + 1, list.size()));
     const std::string_view option = trim(element);
-    if (!are_all(option, kToken)) return kBadHeader;
+    if (!std::ranges::all_of(option, is_token_char)) return kBadHeader;
     framing.wants_close = framing.wants_close || equals_ignoring_case(option, "close");
     framing.wants_keep_alive =
         framing.wants_keep_alive || equals_ignoring_case(option, "keep-alive");
@@ -254,7 +242,7 @@ std::optional<Fault> take_target(RequestHead& head, const Framing& framing) {
   }
   std::string_view rest;
   const auto authority = take_authority(request.target, rest);
-  if (!authority || authority->empty() || !are_all(*authority, kHost)) return kBadTarget;
+  if (!authority || !is_host_and_port(*authority)) return kBadTarget;
   if (framing.hosts == 1) head.headers[framing.host_index].value = *authority;
   split_path(request, rest);
   return std::nullopt;

@@ -130,6 +130,7 @@ TEST(HeadParser, RefusesWhatTwoParsersMightReadDifferently) {
       {"GET /a\x01 HTTP/1.1\r\nHost: h\r\n\r\n", 400},
       {"GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
       {"GET http:///a HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"GET http://:80/a HTTP/1.1\r\nHost: h\r\n\r\n", 400},
       {"GET http://u@h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
       {"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n", 400},
       // Hosts.
@@ -139,6 +140,9 @@ TEST(HeadParser, RefusesWhatTwoParsersMightReadDifferently) {
       {"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400},
       {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400},
       {"GET / HTTP/1.1\r\nHost: a\"><b\r\n\r\n", 400},
+      {"GET / HTTP/1.1\r\nHost: [\r\n\r\n", 400},
+      {"GET / HTTP/1.1\r\nHost: :80\r\n\r\n", 400},
+      {"GET / HTTP/1.0\r\nHost: a:b:c\r\n\r\n", 400},
       // Line endings and folds.
       {"GET / HTTP/1.1\nHost: h\n\n", 400},
       {"GET / HTTP/1.1\r\nHost: h\n\r\n", 400},
