@@ -11,9 +11,9 @@
 #include <bit>
 #include <cmath>
 
-#include "auth/sip_hash.h"
 #include "base/ascii.h"
 #include "base/assert.h"
+#include "base/sip_hash.h"
 
 namespace quern {
 namespace {

@@ -1,8 +1,8 @@
-#include "auth/sip_hash.h"
+#include "base/sip_hash.h"
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
+#include <cstring>
 
 namespace quern {
 namespace {
@@ -34,7 +34,7 @@ struct State {
 // Up to eight bytes, the first the lowest.
 std::uint64_t read_word(std::span<const std::uint8_t> bytes) {
   std::uint64_t word = 0;
-  std::ranges::copy(bytes, reinterpret_cast<std::uint8_t*>(&word));
+  if (!bytes.empty()) std::memcpy(&word, bytes.data(), bytes.size());
   return std::endian::native == std::endian::little ? word : std::byteswap(word);
 }
 
