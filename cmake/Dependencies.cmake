@@ -1,6 +1,6 @@
 # The libraries of docs/HACKING.md, all from Debian 12; `scripts/setup` installs them.
 find_package(Threads REQUIRED)
-find_package(Boost 1.81 REQUIRED COMPONENTS json url)
+find_package(Boost 1.81 REQUIRED COMPONENTS url)
 find_package(OpenSSL REQUIRED)
 find_package(SQLite3 REQUIRED)
 find_package(CURL REQUIRED)
@@ -20,7 +20,7 @@ if(QUERN_BENCH)
 endif()
 
 # What one module alone needs is linked to that module alone.
-set(QUERN_LIBS_base Threads::Threads Boost::json fmt::fmt spdlog::spdlog OpenSSL::Crypto)
+set(QUERN_LIBS_base Threads::Threads Boost::headers fmt::fmt spdlog::spdlog OpenSSL::Crypto)
 set(QUERN_LIBS_http Boost::headers OpenSSL::SSL OpenSSL::Crypto)
 set(QUERN_LIBS_auth OpenSSL::Crypto)
 set(QUERN_LIBS_queue SQLite::SQLite3)

@@ -3,12 +3,17 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <time.h>
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
 #include <random>
 #include <string>
+#include <unordered_map>
+#include <vector>
 
 namespace quern {
 namespace {
@@ -122,6 +127,89 @@ TEST(Json, LimitsNestingWithoutCrashing) {
 
 TEST(Json, TakesTheLastOfMembersWithOneName) {
   EXPECT_EQ(parse_json(R"({"a":1,"b":2,"a":3})").value().at("a"), 3);
+}
+
+std::string object_of(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names)
+    text += fmt::format("{}\"{}\":0", text.empty() ? '{' : ',', name);
+  return text + '}';
+}
+
+// 2^13 names that stay in one bucket of as many if they are hashed as Boost.JSON 1.81 does it, in a table whose address ends
+// with the byte `low`: in each of 13 places either of two blocks that lead to the same state.
+std::vector<std::string> names_of_one_bucket(std::uint64_t low) {
+  constexpr std::uint64_t kMask = (1U << 13U) - 1;
+  std::uint64_t state = 0xcbf29ce484222325U + low;
+  std::vector<std::string> names{""};
+  while (names.size() <= kMask) {
+    std::unordered_map<std::uint64_t, std::string> blocks;  // by the state after them
+    for (int i = 0;; ++i) {
+      const std::string block = fmt::format("{:03}", i);
+      std::uint64_t after = state;
+      for (const char c : block)
+        after = ((static_cast<std::uint64_t>(c) ^ after) * 0x100000001B3U) & kMask;
+      const auto [same, is_new] = blocks.emplace(after, block);
+      if (is_new) continue;
+      std::vector<std::string> longer;
+      for (const std::string& name : names)
+        longer.insert(longer.end(), {name + same->second, name + block});
+      names = std::move(longer);
+      state = after;
+      break;
+    }
+  }
+  return names;
+}
+
+double seconds_to_parse(const std::string& text) {
+  std::array<double, 3> seconds{};
+  for (double& one : seconds) {
+    timespec start{};
+    timespec end{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &start);
+    const bool is_read = parse_json(text).has_value();
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+    EXPECT_TRUE(is_read);
+    one = static_cast<double>(end.tv_sec - start.tv_sec) +
+          1e-9 * static_cast<double>(end.tv_nsec - start.tv_nsec);
+  }
+  std::ranges::sort(seconds);
+  return seconds[1];
+}
+
+TEST(Json, ReadsNamesChosenToCollideAsFastAsOthers) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 1 << 13; ++i) names.push_back(fmt::format("{:039}", i));
+  const std::string ordinary = object_of(names);
+  for (std::uint64_t low = 0; low < 256; low += 16) {
+    const std::string chosen = object_of(names_of_one_bucket(low));
+    ASSERT_EQ(chosen.size(), ordinary.size());
+    const double ratio = seconds_to_parse(chosen) / seconds_to_parse(ordinary);
+    EXPECT_LT(ratio, 20) << "in a table whose address ends with " << low;
+  }
+}
+
+TEST(Json, FindsEachOfHundredsOfMembersAndKeepsTheirOrder) {
+  for (const int count : {18, 19, 500}) {
+    std::vector<std::string> names;
+    for (int i = 0; i < count; ++i)
+      names.push_back(fmt::format("{}/{}", std::string(static_cast<std::size_t>(i % 20), 'n'), i));
+    json::value value = parse_json(object_of(names)).value();
+    json::object& object = value.get_object();
+    object["one more"] = 0;  // in a larger table
+    names.emplace_back("one more");
+    std::vector<std::string> kept;
+    for (auto& [name, member] : object) {
+      kept.emplace_back(name);
+      member = kept.size();
+    }
+
+    EXPECT_EQ(kept, names);
+    for (std::size_t i = 0; i < names.size(); ++i) EXPECT_EQ(object.at(names[i]), i + 1);
+    EXPECT_FALSE(object.contains("no such name"));
+    EXPECT_EQ(value.at_pointer("/nnnnn~15"), 6);  // hashed while the escape is read
+  }
 }
 
 TEST(Json, ReadsValuesLargerThanItsScratchMemory) {
