@@ -59,8 +59,8 @@ std::vector<InputFault> Schema::check(const json::object& input) const {
   return schema::check(*compiled_->tree.root, input);
 }
 
-void Schema::fill_defaults(json::object& input) const {
-  schema::fill_defaults(*compiled_->tree.root, input);
+Result<void> Schema::fill_defaults(json::object& input) const {
+  return schema::fill_defaults(*compiled_->tree.root, input);
 }
 
 bool Schema::declares(std::string_view property) const {

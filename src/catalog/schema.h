@@ -5,6 +5,7 @@
 // and `$id` at its root; of `format` only `uri` is checked; patterns are ECMAScript 3
 // (catalog/text_pattern.h). Keywords of later drafts are refused, not passed over.
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,6 +27,10 @@ struct InputFault {
 /// A check stops there: more faults help nobody, and a hostile input must not cost much.
 inline constexpr std::size_t kInputFaultsMax = 1'000;
 
+/// What defaults may add to one input: about 1.7 million numbers. An item of an array takes two
+/// bytes to send, and its defaults any number. Counted are texts, names and 32 bytes a value.
+inline constexpr std::size_t kDefaultsBytesMax = 64U << 20U;
+
 /// Immutable. Threads: any.
 class Schema {
  public:
@@ -37,8 +42,9 @@ class Schema {
   /// valid.
   [[nodiscard]] std::vector<InputFault> check(const json::object& input) const;
   /// Adds what the schema gives a default for and the input lacks, at every depth of objects (by
-  /// `properties`, `items`, `$ref` and `allOf`; alternatives give none).
-  void fill_defaults(json::object& input) const;
+  /// `properties`, `items`, `$ref` and `allOf`; alternatives give none). Errors: invalid_argument
+  /// (more than kDefaultsBytesMax), and the input is of no use then.
+  Result<void> fill_defaults(json::object& input) const;
   /// The schema declares this top-level property.
   [[nodiscard]] bool declares(std::string_view property) const;
   /// Top-level properties marked `"x-quern-file": true`: URLs that runners get as local files.

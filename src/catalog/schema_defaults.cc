@@ -1,6 +1,12 @@
 #include "catalog/schema_defaults.h"
 
-#include <algorithm>
+#include <fmt/format.h>
+
+#include <string_view>
+#include <utility>
+
+#include "base/units.h"
+#include "catalog/schema.h"
 
 namespace quern::schema {
 namespace {
@@ -8,6 +14,7 @@ namespace {
 constexpr int kPresetDepthMax = 16;  // defaults inside defaults
 constexpr std::size_t kPresetGrowthMax =
     1'000;  // values that completion may add to all defaults of a schema
+constexpr std::size_t kValueBytes = 32;  // of a member, beside its name and text
 
 // A default beside a `$ref` is nearer than that of what it refers to.
 const json::value* preset_of(const Node& node) {
@@ -17,43 +24,58 @@ const json::value* preset_of(const Node& node) {
   return nullptr;
 }
 
-void fill_value(const Node& node, json::value& value);
-
-void fill_object(const Node& node, json::object& object) {
-  if (node.ref != nullptr) return fill_object(*node.ref, object);
-  if (node.object) {
-    for (const Property& property : node.object->properties) {
-      if (json::value* present = object.if_contains(property.name)) {
-        fill_value(*property.node, *present);
-      } else if (property.preset) {
-        object.emplace(property.name, *property.preset);
+/// Goes through one value, and puts defaults where something is missing. Each step returns false
+/// once they would take more than their limit.
+class Filling {
+ public:
+  bool fill_object(const Node& node, json::object& object) {
+    if (node.ref != nullptr) return fill_object(*node.ref, object);
+    if (node.object) {
+      for (const Property& property : node.object->properties) {
+        if (json::value* present = object.if_contains(property.name)) {
+          if (!fill_value(*property.node, *present)) return false;
+        } else if (property.preset) {
+          if (property.preset_bytes > room_) return false;
+          room_ -= property.preset_bytes;
+          object.emplace(property.name, *property.preset);
+        }
       }
     }
-  }
-  if (node.combinations) {
-    for (const Node* each : node.combinations->all_of) fill_object(*each, object);
-  }
-}
-
-void fill_array(const Node& node, json::array& array) {
-  if (node.ref != nullptr) return fill_array(*node.ref, array);
-  if (node.array) {
-    for (std::size_t i = 0; i < array.size(); ++i) {
-      const ArrayRules& rules = *node.array;
-      const Node* item = i < rules.first_items.size() ? rules.first_items[i] : rules.additional;
-      if (rules.items != nullptr) item = rules.items;
-      if (item != nullptr) fill_value(*item, array[i]);
+    if (node.combinations) {
+      for (const Node* each : node.combinations->all_of) {
+        if (!fill_object(*each, object)) return false;
+      }
     }
+    return true;
   }
-  if (node.combinations) {
-    for (const Node* each : node.combinations->all_of) fill_array(*each, array);
-  }
-}
 
-void fill_value(const Node& node, json::value& value) {
-  if (json::object* object = value.if_object()) return fill_object(node, *object);
-  if (json::array* array = value.if_array()) return fill_array(node, *array);
-}
+  bool fill_array(const Node& node, json::array& array) {
+    if (node.ref != nullptr) return fill_array(*node.ref, array);
+    if (node.array) {
+      for (std::size_t i = 0; i < array.size(); ++i) {
+        const ArrayRules& rules = *node.array;
+        const Node* item = i < rules.first_items.size() ? rules.first_items[i] : rules.additional;
+        if (rules.items != nullptr) item = rules.items;
+        if (item != nullptr && !fill_value(*item, array[i])) return false;
+      }
+    }
+    if (node.combinations) {
+      for (const Node* each : node.combinations->all_of) {
+        if (!fill_array(*each, array)) return false;
+      }
+    }
+    return true;
+  }
+
+  bool fill_value(const Node& node, json::value& value) {
+    if (json::object* object = value.if_object()) return fill_object(node, *object);
+    if (json::array* array = value.if_array()) return fill_array(node, *array);
+    return true;
+  }
+
+ private:
+  std::size_t room_ = kDefaultsBytesMax;
+};
 
 std::size_t count_values(const json::value& value) {
   std::size_t count = 1;
@@ -63,6 +85,25 @@ std::size_t count_values(const json::value& value) {
     for (const json::value& item : *array) count += count_values(item);
   }
   return count;
+}
+
+std::size_t count_bytes(const json::value& value) {
+  std::size_t bytes = kValueBytes;
+  if (const json::object* object = value.if_object()) {
+    for (const json::key_value_pair& member : *object) {
+      bytes += member.key().size() + count_bytes(member.value());
+    }
+  } else if (const json::array* array = value.if_array()) {
+    for (const json::value& item : *array) bytes += count_bytes(item);
+  } else if (const json::string* text = value.if_string()) {
+    bytes += text->size();
+  }
+  return bytes;
+}
+
+void set_preset(Property& property, json::value preset) {
+  property.preset_bytes = property.name.size() + count_bytes(preset);
+  property.preset = std::move(preset);
 }
 
 std::vector<Property*> properties_with_default(NodeTree& tree) {
@@ -76,6 +117,12 @@ std::vector<Property*> properties_with_default(NodeTree& tree) {
   return found;
 }
 
+std::unexpected<Error> fail_of_size(std::string_view place) {
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("the schema's defaults would add more than {} to {}",
+                          format_bytes(kDefaultsBytesMax), place));
+}
+
 }  // namespace
 
 // Each round looks one level deeper into the defaults; when a round changes nothing, all are
@@ -84,7 +131,7 @@ Result<void> complete_defaults(NodeTree& tree) {
   const std::vector<Property*> properties = properties_with_default(tree);
   std::size_t values_max = kPresetGrowthMax;
   for (Property* property : properties) {
-    property->preset = *preset_of(*property->node);
+    set_preset(*property, *preset_of(*property->node));
     values_max += count_values(*property->preset);
   }
   for (int round = 0; round < kPresetDepthMax; ++round) {
@@ -92,9 +139,9 @@ Result<void> complete_defaults(NodeTree& tree) {
     std::size_t values = 0;
     for (Property* property : properties) {
       json::value filled = *property->preset;
-      fill_value(*property->node, filled);
+      if (!Filling().fill_value(*property->node, filled)) return fail_of_size("one of them");
       changed = changed || filled != *property->preset;
-      property->preset = std::move(filled);
+      set_preset(*property, std::move(filled));
       values += count_values(*property->preset);
       if (values > values_max) break;
     }
@@ -105,6 +152,9 @@ Result<void> complete_defaults(NodeTree& tree) {
               "the defaults of the schema contain each other without an end");
 }
 
-void fill_defaults(const Node& node, json::object& input) { fill_object(node, input); }
+Result<void> fill_defaults(const Node& node, json::object& input) {
+  if (!Filling().fill_object(node, input)) return fail_of_size("this input");
+  return {};
+}
 
 }  // namespace quern::schema

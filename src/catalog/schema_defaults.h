@@ -13,7 +13,8 @@ namespace quern::schema {
 Result<void> complete_defaults(NodeTree& tree);
 
 /// Adds what the input lacks, in objects at every depth: by `properties`, `items`, `$ref` and
-/// `allOf`, where there is no doubt which schema a value is under.
-void fill_defaults(const Node& node, json::object& input);
+/// `allOf`, where there is no doubt which schema a value is under. Errors: invalid_argument (more
+/// than kDefaultsBytesMax would be added; some are added by then).
+Result<void> fill_defaults(const Node& node, json::object& input);
 
 }  // namespace quern::schema

@@ -2,6 +2,7 @@
 // A schema in the form that it is checked in. Nodes point to each other and into the document,
 // which the owner of both (Schema) keeps alive and in place.
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -56,6 +57,7 @@ struct Property {
   const Node* node = nullptr;
   bool is_required = false;
   std::optional<json::value> preset;  // the default, with the defaults inside it filled in
+  std::size_t preset_bytes = 0;       // what adding it takes, see kDefaultsBytesMax
 };
 
 struct PatternProperty {

@@ -49,7 +49,7 @@ std::string mistake(std::string_view schema) {
 
 json::object filled(std::string_view schema, std::string_view input) {
   json::object object = read(input);
-  compile(schema)->fill_defaults(object);
+  EXPECT_TRUE(compile(schema)->fill_defaults(object));
   return object;
 }
 
@@ -358,6 +358,35 @@ TEST(Schema, KeepsNullsAndOtherTypesAsTheyCame) {
   EXPECT_EQ(filled(kSchema, R"({"o":null})"), read(R"({"o":null})"));
   EXPECT_EQ(filled(kSchema, R"({"o":3})"), read(R"({"o":3})"));
   EXPECT_EQ(filled(kSchema, "{}"), read(R"({"o":{"p":1}})"));
+}
+
+// How many items of an array get `preset`, as the default of property "p", before it is too much.
+std::size_t count_filled_items(const json::value& preset) {
+  const auto schema = compile(R"({"properties":{"l":{"items":{"properties":{"p":{"default":)" +
+                              to_json(preset) + "}}}}}}");
+  for (std::size_t count = 1;; count *= 2) {
+    json::object input;
+    input["l"] = json::array(count, json::object());
+    const auto filled = schema->fill_defaults(input);
+    if (!filled) {
+      EXPECT_EQ(filled.error().code, ErrorCode::invalid_argument);
+      EXPECT_EQ(filled.error().message,
+                "the schema's defaults would add more than 64 MiB to this input");
+      return count / 2;
+    }
+    EXPECT_EQ(input["l"].as_array().back().at("p"), preset);
+  }
+}
+
+TEST(Schema, AddsNoMoreDefaultsThanTheirLimit) {
+  constexpr std::size_t kMiB = 1U << 20U;
+  constexpr std::size_t kName = 1;
+  constexpr std::size_t kValue = 32;
+
+  EXPECT_EQ(count_filled_items(json::string(4 * kMiB - kName - kValue, 'x')), 16U);
+  EXPECT_EQ(count_filled_items(json::string(4 * kMiB - kName - kValue + 1, 'x')), 8U);
+  EXPECT_EQ(count_filled_items(json::array(4 * kMiB / kValue - 2)), 16U);
+  EXPECT_EQ(count_filled_items(json::array(4 * kMiB / kValue - 1)), 8U);
 }
 
 TEST(Schema, RefusesDefaultsThatContainEachOtherWithoutEnd) {

@@ -32,7 +32,11 @@ Result<Parsed> parse_input(const Model& model, std::string_view input, Room& roo
   if (const json::value* prompt = parsed.object.if_contains("prompt")) {
     parsed.prompt = to_json(*prompt);
   }
-  if (model.schema) model.schema->fill_defaults(parsed.object);
+  if (model.schema) {
+    if (Result<void> filled = model.schema->fill_defaults(parsed.object); !filled) {
+      return fail(std::move(filled));
+    }
+  }
   return parsed;
 }
 

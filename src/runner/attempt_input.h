@@ -20,8 +20,9 @@ struct AttemptInput {
 };
 
 /// `input` is a JSON object that was accepted. Fills in the schema's defaults; touches no file.
+/// Errors: invalid_argument (more defaults than kDefaultsBytesMax).
 Result<AttemptInput> make_input(const Model& model, std::string_view input);
-/// The same, with files in place of URLs. Errors: as prepare_input.
+/// The same, with files in place of URLs. Errors: as prepare_input too.
 Result<AttemptInput> make_input_with_files(const Model& model, std::string_view input,
                                            const AttemptFolders& folders,
                                            const ArtifactStore& store,

@@ -21,7 +21,8 @@ using std::chrono::minutes;
 
 class DispatcherProcessTest : public DispatcherTest {
  protected:
-  void serve(const std::string& script, milliseconds timeout = minutes(10)) {
+  void serve(const std::string& script, milliseconds timeout = minutes(10),
+             std::shared_ptr<const Schema> schema = nullptr) {
     guard_ = std::move(*ProcessGuard::start(folder_.path() / "running"));
     queue_ = std::make_unique<FakeQueue>();
     Model model = make_model("m", "process");
@@ -29,6 +30,7 @@ class DispatcherProcessTest : public DispatcherTest {
     model.executor.dir = folder_.path();
     model.timeout = timeout;
     model.concurrency = 2;
+    model.schema = std::move(schema);
     run({{"process", std::make_shared<ProcessExecutor>(*store_, *guard_, clock_)}}, {model});
   }
   ~DispatcherProcessTest() override { dispatcher_.reset(); }
@@ -107,6 +109,21 @@ TEST_F(DispatcherProcessTest, TellsTheCallerWhatIsWrongWithAnInputFile) {
   EXPECT_EQ(outcome->end, AttemptEnd::failed);
   EXPECT_EQ(outcome->error_type, ErrorType::request_invalid);
   EXPECT_TRUE(outcome->error.starts_with("image: ")) << outcome->error;
+}
+
+TEST_F(DispatcherProcessTest, TellsTheCallerOfAnInputThatGrowsTooMuchByDefaults) {
+  const std::string text(1U << 20U, 'x');
+  const auto document = parse_json(
+      R"({"properties":{"l":{"items":{"properties":{"p":{"default":")" + text + R"("}}}}}})");
+  serve("exit 0", minutes(10), *Schema::compile(document->get_object()));
+  json::object input;
+  input["l"] = json::array(100, json::object());
+
+  const auto outcome = queue_->wait_for_end(queue_->add("m", to_json(input)));
+
+  EXPECT_EQ(outcome->end, AttemptEnd::failed);
+  EXPECT_EQ(outcome->error_type, ErrorType::request_invalid);
+  EXPECT_EQ(outcome->error, "the schema's defaults would add more than 64 MiB to this input");
 }
 
 }  // namespace
