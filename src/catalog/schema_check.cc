@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <iterator>
 #include <span>
 #include <utility>
@@ -15,9 +16,14 @@
 namespace quern::schema {
 namespace {
 
-// Alternatives inside alternatives can multiply; a check that has met so many schemas gives up.
+// Alternatives inside alternatives can multiply, and what one schema asks can be dear: a check that
+// has taken so many steps gives up. To meet a schema is one; what costs more takes more of them.
 constexpr std::size_t kStepsMax = 100'000;
 constexpr std::size_t kStepsMaxPerValue = 64;  // and more for a large input
+constexpr std::size_t kBytesPerStep = 1'024;   // of a text that is read to its end
+constexpr std::size_t kTriesPerStep = 32;  // of a pattern: an ordinary one takes 1 to 3 a character
+constexpr std::size_t kLookUpsPerStep = 16;  // of names that a schema declares, in an object
+constexpr std::size_t kComparesPerStep = 4;  // of items that must not repeat
 constexpr const char* kTooComplex = "Value error, too complex to check";
 constexpr std::size_t kLocBytesMax =
     1U << 20U;  // of all faults together, since names come from the caller
@@ -45,6 +51,22 @@ std::size_t count_values(const json::object& object) {
   std::size_t count = 1;
   for (const json::key_value_pair& member : object) count += count_values(member.value());
   return count;
+}
+
+std::size_t count_text_bytes(const json::value& value) {
+  if (const json::string* text = value.if_string()) return text->size();
+  std::size_t bytes = 0;
+  if (const json::array* array = value.if_array()) {
+    for (const json::value& item : *array) bytes += count_text_bytes(item);
+  } else if (const json::object* object = value.if_object()) {
+    for (const json::key_value_pair& member : *object)
+      bytes += member.key().size() + count_text_bytes(member.value());
+  }
+  return bytes;
+}
+
+std::vector<InputFault> too_complex() {
+  return {{.loc = {}, .msg = kTooComplex, .type = std::string(kValueError)}};
 }
 
 std::vector<json::value> loc_of(const Place* place) {
@@ -116,15 +138,15 @@ class Checker {
   bool check_root(const Node& root) {
     const bool valid = check(root, Instance(input_), nullptr);
     if (!gave_up_) return valid;
-    if (faults_ != nullptr) {  // what was found until then is a matter of chance
-      faults_->assign(1, {.loc = {}, .msg = kTooComplex, .type = std::string(kValueError)});
-    }
-    return false;  // whatever a `not` made of it
+    if (faults_ != nullptr) *faults_ = too_complex();  // what was found is a matter of chance
+    return false;                                      // whatever a `not` made of it
   }
+
+  [[nodiscard]] bool gave_up() const { return gave_up_; }
 
  private:
   bool check(const Node& node, const Instance& value, const Place* place) {
-    if (++steps_ > steps_max_ && !may_go_on()) return false;
+    if (!spend(1)) return false;
     if (node.ref != nullptr) return check(*node.ref, value, place);
     if (node.is_never) return fault(place, kValueError, "no value is allowed here");
     if (!check_identity(node, value, place)) return false;  // nothing else would be news
@@ -151,6 +173,12 @@ class Checker {
     if (node.combinations && !(done(valid)))
       valid = check_combinations(*node.combinations, value, place) && valid;
     return valid;
+  }
+
+  // False, from then on, when the check gives up.
+  bool spend(std::size_t steps) {
+    steps_ += steps;
+    return steps_ <= steps_max_ || may_go_on();
   }
 
   // Most checks never come here, so only here is the size of the input worth knowing.
@@ -184,10 +212,8 @@ class Checker {
   // ---- any type
 
   bool check_identity(const Node& node, const Instance& value, const Place* place) {
-    if (node.choices != nullptr &&
-        std::ranges::none_of(*node.choices,
-                             [&](const json::value& choice) { return value.equals(choice); })) {
-      return faults_ != nullptr && fault(place, "enum", one_of_message(*node.choices));
+    if (node.choices != nullptr && !is_choice(*node.choices, value)) {
+      return faults_ != nullptr && fault(place, "enum", one_of_message(*node.choices->all));
     }
     if (node.constant != nullptr && !value.equals(*node.constant)) {
       return faults_ != nullptr &&
@@ -196,6 +222,22 @@ class Checker {
     if (node.types == 0 || (node.types & value.types()) != 0) return true;
     if (faults_ != nullptr) report_type(node.types, value, place);
     return false;
+  }
+
+  bool is_choice(const Choices& choices, const Instance& value) {
+    const Types types = value.types();
+    if (types == kString) {
+      const std::string_view text = value.value().get_string();
+      return spend(text.size() / kBytesPerStep) && choices.texts.contains(text);
+    }
+    if ((types & kNumber) != 0) {
+      return std::ranges::binary_search(
+          choices.numbers, &value.value(),
+          [](const json::value* a, const json::value* b) { return compare_numbers(*a, *b) < 0; });
+    }
+    return spend(choices.others.size()) &&
+           std::ranges::any_of(choices.others,
+                               [&](const json::value* choice) { return value.equals(*choice); });
   }
 
   void report_type(Types allowed, const Instance& value, const Place* place) {
@@ -234,7 +276,14 @@ class Checker {
     return valid;
   }
 
+  bool matches_pattern(const TextPattern& pattern, std::string_view text) {
+    std::uint64_t tries = 0;
+    const bool valid = pattern.matches(text, tries);
+    return spend(tries / kTriesPerStep) && valid;
+  }
+
   bool check_string(const StringRules& rules, std::string_view text, const Place* place) {
+    if (!spend(text.size() / kBytesPerStep)) return false;
     bool valid = true;
     if (rules.length_min || rules.length_max) {
       const std::size_t length = count_utf8(text);
@@ -245,7 +294,7 @@ class Checker {
         valid = fault(place, "string_too_long", length_message("most", *rules.length_max));
       }
     }
-    if (rules.pattern && !done(valid) && !rules.pattern->matches(text)) {
+    if (rules.pattern && !done(valid) && !matches_pattern(*rules.pattern, text)) {
       valid = fault(place, "string_pattern_mismatch",
                     fmt::format("String should match pattern '{}'", rules.pattern->source()));
     }
@@ -278,10 +327,18 @@ class Checker {
         })) {
       valid = fault(place, kValueError, "no item is of the kind that is needed");
     }
-    if (rules.is_unique && !done(valid) && has_duplicates(items)) {
+    if (rules.is_unique && !done(valid) && !are_unique(items)) {
       valid = fault(place, kValueError, "items must not repeat");
     }
     return valid;
+  }
+
+  bool are_unique(const json::array& items) {
+    const std::size_t compares = items.size() * std::bit_width(items.size());
+    std::size_t steps = compares / kComparesPerStep;
+    for (const json::value& item : items)
+      steps += count_values(item) + count_text_bytes(item) / kBytesPerStep;
+    return spend(steps) && !has_duplicates(items);
   }
 
   bool check_size(std::optional<std::uint64_t> min, std::optional<std::uint64_t> max,
@@ -298,6 +355,10 @@ class Checker {
 
   bool check_object(const ObjectRules& rules, const Instance& value, const Place* place) {
     const json::object& object = value.object();
+    if (!spend(
+            (rules.properties.size() + rules.required_others.size() + rules.dependencies.size()) /
+            kLookUpsPerStep))
+      return false;
     std::size_t known = 0;
     bool valid = true;
     for (const Property& property : rules.properties) {
@@ -359,7 +420,7 @@ class Checker {
       }
       bool is_known = rules.declared.contains(member.key());
       for (const PatternProperty& each : rules.patterns) {
-        if (!each.pattern.matches(member.key())) continue;
+        if (!matches_pattern(each.pattern, member.key())) continue;
         is_known = true;
         valid = check_member(*each.node, member.value(), &at) && valid;
       }
@@ -469,7 +530,9 @@ class Checker {
 
 std::vector<InputFault> check(const Node& root, const json::object& input) {
   // Nearly all inputs are valid, and finding that out alone is quicker.
-  if (Checker(input, nullptr).check_root(root)) return {};
+  Checker first(input, nullptr);
+  if (first.check_root(root)) return {};
+  if (first.gave_up()) return too_complex();  // as one that names faults would, after as many steps
   std::vector<InputFault> faults;
   Checker(input, &faults).check_root(root);
   return faults;

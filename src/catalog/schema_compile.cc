@@ -200,10 +200,26 @@ class Compiler {
   void fill_any(Node& node, const json::object& schema, const std::string& place) {
     if (const auto keyword = find(schema, place, "type")) node.types = types_of(*keyword);
     if (const auto keyword = find(schema, place, "enum")) {
-      node.choices = &array_of(*keyword);
-      if (node.choices->empty()) mistake(keyword->place, "must not be empty");
+      const json::array& all = array_of(*keyword);
+      if (all.empty()) mistake(keyword->place, "must not be empty");
+      node.choices = std::make_unique<Choices>(choices_of(all));
     }
     node.constant = schema.if_contains("const");
+  }
+
+  static Choices choices_of(const json::array& all) {
+    Choices choices{.all = &all, .texts = {}, .numbers = {}, .others = {}};
+    for (const json::value& choice : all) {
+      if (choice.is_string()) {
+        choices.texts.emplace(choice.get_string());
+      } else {
+        (choice.is_number() ? choices.numbers : choices.others).push_back(&choice);
+      }
+    }
+    std::ranges::sort(choices.numbers, [](const json::value* a, const json::value* b) {
+      return compare_numbers(*a, *b) < 0;
+    });
+    return choices;
   }
 
   static Types types_of(const Keyword& keyword) {

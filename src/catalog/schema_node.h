@@ -27,6 +27,14 @@ inline constexpr Types kString = 16;
 inline constexpr Types kArray = 32;
 inline constexpr Types kObject = 64;
 
+/// `enum`, in a form that a text or a number is found in at once, however many there are.
+struct Choices {
+  const json::array* all = nullptr;
+  std::unordered_set<std::string_view> texts;
+  std::vector<const json::value*> numbers;  // ascending
+  std::vector<const json::value*> others;
+};
+
 struct NumberRules {
   const json::value* minimum = nullptr;
   const json::value* exclusive_minimum = nullptr;
@@ -99,11 +107,11 @@ struct Combinations {
 struct Node {
   bool is_never = false;  // the schema `false`
   const Node* ref = nullptr;
-  Types types = 0;                       // 0: any
-  const json::array* choices = nullptr;  // `enum`
+  Types types = 0;  // 0: any
   const json::value* constant = nullptr;
   const json::value* preset = nullptr;  // `default`
   bool is_file = false;                 // `x-quern-file`
+  std::unique_ptr<Choices> choices;
   std::unique_ptr<NumberRules> number;
   std::unique_ptr<StringRules> string;
   std::unique_ptr<ArrayRules> array;

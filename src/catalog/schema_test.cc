@@ -11,6 +11,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 json::object read(std::string_view text) { return parse_json(text).value().as_object(); }
 
@@ -317,6 +318,53 @@ TEST(Schema, GivesUpOnInputsThatMultiplyAlternatives) {
               ElementsAre(" value_error Value error, too complex to check"));
   EXPECT_THAT(faults(R"({"not":{"$ref":"#/definitions/d"})" + definitions, nested(60)),
               ElementsAre(" value_error Value error, too complex to check"));
+}
+
+std::string array_of(std::size_t count, const std::string& item) {
+  std::string items = "[" + item;
+  for (std::size_t i = 1; i < count; ++i) items += "," + item;
+  return items + "]";
+}
+
+TEST(Schema, GivesUpOnMoreTextThanAPatternMayCost) {
+  const std::string text = '"' + std::string(16'000, 'a') + '"';
+
+  EXPECT_THAT(faults_of(R"({"items":{"pattern":"^[a-z0-9]+( [a-z0-9]+)*$"}})", array_of(640, text)),
+              ElementsAre(" value_error Value error, too complex to check"));
+}
+
+TEST(Schema, GivesUpOnItemsComparedOverAndOver) {
+  std::string items = "[0";
+  for (int i = 1; i < 40'000; ++i) items += "," + std::to_string(i);
+  std::string branches = R"({"uniqueItems":true,"not":{}})";
+  for (int i = 1; i < 100; ++i) branches += R"(,{"uniqueItems":true,"not":{}})";
+
+  EXPECT_THAT(faults_of(R"({"anyOf":[)" + branches + "]}", items + "]"),
+              ElementsAre(" value_error Value error, too complex to check"));
+  EXPECT_THAT(faults_of(R"({"uniqueItems":true})", items + "]"), IsEmpty());
+}
+
+TEST(Schema, FindsAValueAmongManyInOneStep) {
+  std::string texts = R"("v0")";
+  std::string numbers = "0.0";
+  for (int i = 1; i < 3'000; ++i) {
+    texts += ",\"v" + std::to_string(i) + '"';
+    numbers += "," + std::to_string(3'000 - i);
+  }
+  const std::string schema = R"({"items":{"enum":[null,{"a":1},)" + numbers + "," + texts + "]}}";
+
+  EXPECT_THAT(faults_of(schema, array_of(20'000, R"("v2999")")), IsEmpty());
+  EXPECT_THAT(faults_of(schema, array_of(20'000, "1.0")), IsEmpty());
+  EXPECT_THAT(faults_of(schema, R"([null,{"a":1.0},0,2999,2999.0,"v0"])"), IsEmpty());
+  for (const std::string_view wrong : {"[true]", R"([{"a":2}])", "[3000]", "[0.5]", R"(["v3000"])"})
+    EXPECT_THAT(faults_of(schema, wrong), SizeIs(1)) << wrong;
+}
+
+TEST(Schema, ChecksALargeInputOfOrdinaryTextsToTheEnd) {
+  constexpr std::string_view kSchema =
+      R"({"items":{"type":"string","minLength":1,"maxLength":64,"pattern":"^[a-z0-9]+( [a-z0-9]+)*$"}})";
+
+  EXPECT_THAT(faults_of(kSchema, array_of(20'000, R"("a short text 0123")")), IsEmpty());
 }
 
 TEST(Schema, ChecksLargeInputsToTheEnd) {

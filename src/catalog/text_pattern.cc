@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
 #include <regex>
 #include <utility>
 
@@ -117,6 +119,39 @@ Result<void> look_over(std::string_view pattern) {
   return {};
 }
 
+// A place in a text that counts how often the matcher looks at the character there.
+class CountedPlace {
+ public:
+  using iterator_category = std::bidirectional_iterator_tag;
+  using value_type = wchar_t;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const wchar_t*;
+  using reference = const wchar_t&;
+
+  CountedPlace() = default;
+  CountedPlace(const wchar_t* at, std::uint64_t& tries) : at_(at), tries_(&tries) {}
+
+  reference operator*() const {
+    ++*tries_;
+    return *at_;
+  }
+  CountedPlace& operator++() {
+    ++at_;
+    return *this;
+  }
+  CountedPlace& operator--() {
+    --at_;
+    return *this;
+  }
+  CountedPlace operator++(int) { return {at_++, *tries_}; }
+  CountedPlace operator--(int) { return {at_--, *tries_}; }
+  bool operator==(const CountedPlace& other) const { return at_ == other.at_; }
+
+ private:
+  const wchar_t* at_ = nullptr;
+  std::uint64_t* tries_ = nullptr;
+};
+
 std::wstring widen(std::string_view text) {
   std::wstring wide;
   wide.reserve(text.size());
@@ -157,8 +192,16 @@ Result<TextPattern> TextPattern::compile(std::string_view pattern) {
 }
 
 bool TextPattern::matches(std::string_view text) const {
+  std::uint64_t tries = 0;
+  return matches(text, tries);
+}
+
+bool TextPattern::matches(std::string_view text, std::uint64_t& tries) const {
   if (count_utf8(text) > kPatternTextMax) return false;
-  return std::regex_search(widen(text), compiled_->regex, std::regex_constants::match_continuous);
+  const std::wstring wide = widen(text);
+  return std::regex_search(CountedPlace(wide.data(), tries),
+                           CountedPlace(wide.data() + wide.size(), tries), compiled_->regex,
+                           std::regex_constants::match_continuous);
 }
 
 }  // namespace quern

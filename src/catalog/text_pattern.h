@@ -1,6 +1,7 @@
 #pragma once
 // A regular expression of a schema, in the dialect of ECMAScript 3 that std::regex has.
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,6 +25,8 @@ class TextPattern {
   TextPattern& operator=(TextPattern&&) noexcept;
 
   [[nodiscard]] bool matches(std::string_view text) const;  // `text` is valid UTF-8
+  /// The same; adds to `tries` how often a character was compared, which is what the match costs.
+  [[nodiscard]] bool matches(std::string_view text, std::uint64_t& tries) const;
   [[nodiscard]] const std::string& source() const { return source_; }
 
  private:
