@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <ctime>
 #include <latch>
 #include <thread>
 
@@ -113,6 +114,22 @@ TEST_F(LocalQueueTest, TellsAWatcherOfProgressThoughTheRestOfItsBatchCouldNotBeS
 
   EXPECT_TRUE(told);
   harness_.local().set_disk_full(false);
+}
+
+TEST_F(LocalQueueTest, RestsWhenNobodyWatchesAnyMoreThoughPositionsWereStillToBeTold) {
+  const TaskId id = submit(queue())->id;
+  Watch watch = queue().watch(id, WatchFor::everything, [] {});
+  ASSERT_TRUE(submit(queue()));  // told at once, the next one in 100 ms
+  ASSERT_TRUE(submit(queue()));
+  watch.reset();
+  harness_.advance(std::chrono::seconds{1});
+
+  // A thread that does not rest shows in nothing else.
+  const std::clock_t begun = std::clock();
+  std::this_thread::sleep_for(std::chrono::milliseconds{500});
+  const double busy = static_cast<double>(std::clock() - begun) / CLOCKS_PER_SEC;
+
+  EXPECT_LT(busy, 0.05) << "seconds of 0.5";
 }
 
 }  // namespace

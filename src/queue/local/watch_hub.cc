@@ -102,6 +102,8 @@ void WatchHub::flush(SteadyTime now) {
 }
 
 std::optional<SteadyTime> WatchHub::next_due() const {
+  // Nobody is told of it then; whoever watches later looks after that.
+  if (is_empty()) return std::nullopt;
   std::optional<SteadyTime> due;
   for (const auto& [model, positions] : positions_) {
     if (positions.from) due = std::min(due.value_or(positions.next), positions.next);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <vector>
 
 namespace quern {
@@ -153,6 +154,21 @@ TEST(WatchHub, TellsNobodyWhoHasLeft) {
 
   EXPECT_TRUE(hub.is_empty());
   EXPECT_EQ(watcher.told, 0);
+}
+
+TEST(WatchHub, HasNothingDueWhileNobodyWatches) {
+  WatchHub hub;
+  auto watcher = std::make_unique<Watcher>(hub, make_place(5));
+  hub.positions_changed(make_place(1));
+  EXPECT_TRUE(hub.next_due());
+
+  watcher.reset();
+  EXPECT_EQ(hub.next_due(), std::nullopt);
+
+  const Watcher later(hub, make_place(5));
+  EXPECT_TRUE(hub.next_due());
+  hub.flush(kStart);
+  EXPECT_EQ(hub.next_due(), std::nullopt);
 }
 
 }  // namespace
