@@ -423,6 +423,7 @@ void Committer::answer_one(CancelCommand& command) {
 void Committer::answer_one(ClaimCommand& command) {
   if (!command.reply) return;  // answered already
   std::vector<Result<std::string>> inputs = take_inputs(command.claimed);
+  renew_leases(command.claimed, inputs);
   std::vector<Claim> claims;
   claims.reserve(command.claimed.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -465,6 +466,18 @@ std::vector<Result<std::string>> Committer::take_inputs(std::span<const Claimed>
   std::vector<Result<std::string>> read = journal_.inputs(missed);
   for (std::size_t i = 0; i < read.size(); ++i) inputs[places[i]] = std::move(read[i]);
   return inputs;
+}
+
+/// Nobody could keep them alive while they were being stored, however long that took.
+void Committer::renew_leases(std::span<const Claimed> claimed,
+                             std::span<const Result<std::string>> inputs) {
+  const Now now = clock_.now();
+  const std::scoped_lock lock(state_.mutex);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (!inputs[i]) continue;
+    // Refused where a lease of no length was over within its own transaction.
+    static_cast<void>(state_.core.heartbeat(claimed[i].lease, std::nullopt, now));
+  }
 }
 
 Claim Committer::make_claim(const Claimed& claimed, std::string model, std::string input) {

@@ -139,6 +139,8 @@ class Committer {
   void refuse(std::span<Command> commands, const Error& error);
   void tell(const Batch& batch);
   std::vector<Result<std::string>> take_inputs(std::span<const Claimed> claimed);
+  /// The leases of those whose input is there begin anew.
+  void renew_leases(std::span<const Claimed> claimed, std::span<const Result<std::string>> inputs);
   Claim make_claim(const Claimed& claimed, std::string model, std::string input);
   void fail_unreadable(const Claimed& claimed, const Error& error);
   void tell_claimable(std::span<const ModelIndex> models);

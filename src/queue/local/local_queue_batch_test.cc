@@ -244,5 +244,23 @@ TEST_F(BatchTest, TellsOfTheAttemptThatRunsThoughTheClockWasSetBack) {
   EXPECT_FALSE(view->attempts.back().ended);
 }
 
+TEST_F(BatchTest, KeepsALeaseWhoseClaimWasLongInBeingStored) {
+  ASSERT_TRUE(submit(queue()));
+  std::promise<Lease> claimed;
+
+  meanwhile([&] {
+    // Answered before the claim of the same transaction, so the time goes by as in a sync that stalls.
+    queue().submit(submission(), [&](Result<Submitted>) { harness_.clock().advance(seconds{31}); });
+    queue().claim(
+        {.model = "echo", .lease_ttl = seconds{30}},
+        [&](Result<std::vector<Claim>> claims) { claimed.set_value(claims->at(0).lease); });
+  });
+  const Lease lease = claimed.get_future().get();
+  harness_.settle();
+
+  EXPECT_TRUE(ask<BeatAnswer>([&](auto reply) { queue().heartbeat(lease, {}, std::move(reply)); }));
+  EXPECT_EQ(attempts("lost"), 0U);
+}
+
 }  // namespace
 }  // namespace quern
