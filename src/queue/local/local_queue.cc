@@ -304,11 +304,11 @@ std::shared_ptr<const EndedView> LocalQueue::Impl::ended_view(EndedRecord record
 
 Watch LocalQueue::watch(const TaskId& id, WatchFor what, std::function<void()> changed) {
   std::optional<QueuePlace> place;
-  {
-    const std::scoped_lock lock(impl_->state.mutex);
-    const std::optional<LiveTask> live = impl_->state.core.find(id);
-    if (live && live->row.state == TaskState::queued) place = QueuePlace::of(live->row);
-  }
+  // Until it is known where it stands: a task that is queued again in between would stay without a
+  // place.
+  const std::scoped_lock lock(impl_->state.mutex);
+  const std::optional<LiveTask> live = impl_->state.core.find(id);
+  if (live && live->row.state == TaskState::queued) place = QueuePlace::of(live->row);
   return impl_->watches.watch(id, place, what, std::move(changed));
 }
 

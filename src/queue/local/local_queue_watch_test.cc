@@ -132,5 +132,41 @@ TEST_F(LocalQueueTest, RestsWhenNobodyWatchesAnyMoreThoughPositionsWereStillToBe
   EXPECT_LT(busy, 0.05) << "seconds of 0.5";
 }
 
+// The moment is one of a microsecond between two locks, and nothing of the queue's tells of it, so
+// the last of many watches is to be in it. Without a lock that is kept some of these rounds found it.
+TEST_F(LocalQueueTest, TellsOfPositionsAWatcherWhoCameWhileItsTaskWasQueuedAgain) {
+  constexpr int kRounds = 60;
+  for (int round = 0; round < kRounds; ++round) {
+    Submission low = submission();
+    low.priority = Priority::low;
+    const TaskId id =
+        ask<Submitted>([&](auto reply) { queue().submit(low, std::move(reply)); })->id;
+    const Lease lease = claim(queue()).at(0).lease;
+    const TaskId ahead = submit(queue())->id;
+    const auto is_queued = [&] { return queue().stats().queued == 2; };
+    std::atomic<int> told{0};
+    std::latch released(1);
+
+    queue().finish(lease, {.end = AttemptEnd::released},
+                   [&](Result<TaskState>) { released.count_down(); });
+    Watch watch;
+    do {
+      watch.reset();
+      watch = queue().watch(id, WatchFor::everything, [&] { ++told; });
+    } while (!is_queued());
+    released.wait();
+    harness_.advance(std::chrono::seconds{1});
+    told = 0;
+    ASSERT_TRUE(
+        ask<CancelAnswer>([&](auto reply) { queue().cancel({.id = ahead}, std::move(reply)); }));
+    harness_.advance(std::chrono::seconds{1});
+
+    EXPECT_GT(told, 0) << "in round " << round;
+    watch.reset();
+    ASSERT_TRUE(
+        ask<CancelAnswer>([&](auto reply) { queue().cancel({.id = id}, std::move(reply)); }));
+  }
+}
+
 }  // namespace
 }  // namespace quern

@@ -78,7 +78,9 @@ class WatchHub {
   };
   struct State {
     std::atomic<std::size_t> count{0};
-    std::mutex mutex;  // guards the rest and the entries' places
+    // Guards the rest and the entries' places. Whoever begins to watch has the queue's state locked;
+    // nothing is locked under this one.
+    std::mutex mutex;
     std::unordered_map<TaskId, Entries> by_task;
     std::unordered_map<ModelIndex, Places> places;
 
