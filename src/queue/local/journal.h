@@ -77,7 +77,7 @@ class Journal {
   Result<ExpiredTasks> expired(WallTime ended_before, std::size_t count_max);
   /// No ended task is older; it may be one that is gone already. Nothing: there is none.
   Result<std::optional<WallTime>> oldest_ended();
-  /// About the oldest: of the first that were made. Nothing: there is none, or some are being
+  /// About the oldest: of the first that were made, and of some more, others at each call. Nothing: there is none, or some are being
   /// forgotten.
   Result<std::optional<WallTime>> oldest_idempotency();
   /// The tables have records that are forgotten already.

@@ -262,5 +262,37 @@ TEST_F(BatchTest, KeepsALeaseWhoseClaimWasLongInBeingStored) {
   EXPECT_EQ(attempts("lost"), 0U);
 }
 
+TEST_F(BatchTest, ForgetsIdempotencyRecordsBehindManyOfAClockThatWasAhead) {
+  constexpr int kAhead = 1'200;
+  constexpr int kRight = 700;
+  const auto create = [&](const std::string& prefix, int count) {
+    std::atomic<int> made{0};
+    for (int i = 0; i < count; ++i) {
+      Submission task = submission();
+      task.idempotency = IdempotencyKey{.key = "ada", .name = prefix + std::to_string(i)};
+      queue().submit(std::move(task), [&](Result<Submitted>) { ++made; });
+    }
+    ASSERT_TRUE(eventually([&] { return made == count; }));
+  };
+  const auto records = [&] {
+    EXPECT_TRUE(list(queue()));  // has all of them in the tables
+    return Connection::open(database_in(harness_.folder()), Connection::Mode::read_only)
+        ->query_integer("SELECT count(*) FROM idempotency")
+        .value();
+  };
+  harness_.clock().jump_wall(hours{24 * 365});
+  create("ahead", kAhead);
+  harness_.clock().jump_wall(-hours{24 * 365});
+  create("right", kRight);
+  ASSERT_EQ(records(), kAhead + kRight);
+
+  for (int i = 0; i < 40; ++i) {
+    harness_.advance(hours{1});
+    ASSERT_TRUE(list(queue()));
+  }
+
+  EXPECT_EQ(records(), kAhead);
+}
+
 }  // namespace
 }  // namespace quern

@@ -86,7 +86,8 @@ struct InsertIdempotency {
   IdempotencyRecord record;
 };
 
-/// Forgets records made before then, at most `count_max` of the oldest.
+/// Forgets records made before then, at most `count_max`: of the first ones, or where those are all
+/// younger, of ones behind them.
 struct RemoveIdempotency {
   WallTime created_before;
   std::uint64_t count_max = 0;

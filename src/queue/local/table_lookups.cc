@@ -24,6 +24,7 @@ enum class Sql : std::uint8_t {
   find_outputs,
   oldest_ended,
   oldest_idempotency,
+  oldest_idempotency_after,
   count,
 };
 
@@ -43,6 +44,8 @@ constexpr auto kSql = std::to_array<std::string_view>({
     // Among as many as are forgotten at a time: clocks are set back, so the first need not be the oldest.
     "SELECT created FROM (SELECT created FROM idempotency ORDER BY seq LIMIT 500) ORDER BY created "
     "LIMIT 1",
+    "SELECT max(seq), min(created) FROM"
+    " (SELECT seq, created FROM idempotency WHERE seq > ? ORDER BY seq LIMIT 500)",
 });
 static_assert(kSql.size() == static_cast<std::size_t>(Sql::count));
 
@@ -109,8 +112,10 @@ class InputScan {
 struct TableLookups::Impl {
   Connection connection;
   std::array<Statement, kSql.size()> statements;
+  std::int64_t idempotency_seen = 0;  // sequence: where the last look at more of them ended
 
   Statement& sql(Sql which) { return statements[static_cast<std::size_t>(which)]; }
+  Result<std::optional<WallTime>> oldest_of_next_idempotency();
   Result<void> add_expired(const TaskId& id, ExpiredTasks& expired);
 };
 
@@ -297,7 +302,22 @@ Result<std::optional<WallTime>> TableLookups::oldest_ended() {
 }
 
 Result<std::optional<WallTime>> TableLookups::oldest_idempotency() {
-  return read_first_time(impl_->sql(Sql::oldest_idempotency));
+  Result<std::optional<WallTime>> oldest = read_first_time(impl_->sql(Sql::oldest_idempotency));
+  if (!oldest || !*oldest) return oldest;
+  const Result<std::optional<WallTime>> next = impl_->oldest_of_next_idempotency();
+  if (!next) return next;
+  if (*next) oldest = std::min(**oldest, **next);
+  return oldest;
+}
+
+Result<std::optional<WallTime>> TableLookups::Impl::oldest_of_next_idempotency() {
+  Statement& query = sql(Sql::oldest_idempotency_after);
+  const StatementReset reset(query);
+  const int code = query.bind(1, idempotency_seen).step();
+  if (code != kSqliteRow) return std::unexpected(read_error(code));
+  // None are left: the next look begins at the first one again.
+  idempotency_seen = query.is_null(0) ? 0 : query.integer(0);
+  return time_of(query, 1);
 }
 
 }  // namespace quern

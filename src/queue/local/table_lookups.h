@@ -60,6 +60,8 @@ class TableLookups {
   /// those that are to be skipped.
   Result<ExpiredTasks> expired(WallTime ended_before, std::size_t count_max, const Skip& skip);
   Result<std::optional<WallTime>> oldest_ended();
+  /// Of the first that were made, and of some more, others at each call: those of a clock that was
+  /// ahead may be the first for long.
   Result<std::optional<WallTime>> oldest_idempotency();
 
  private:

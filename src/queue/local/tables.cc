@@ -40,6 +40,7 @@ enum class Sql : std::uint8_t {
   delete_logs,
   insert_idempotency,
   delete_idempotency,
+  end_of_idempotency,
   reserve_tokens,
   set_applied,
   count,
@@ -86,7 +87,8 @@ constexpr auto kSql = std::to_array<std::string_view>({
     "INSERT OR REPLACE INTO idempotency (seq, chance, key, name, fingerprint, created)"
     " VALUES (?, ?, ?, ?, ?, ?)",
     "DELETE FROM idempotency WHERE created < ?1 AND"
-    " seq IN (SELECT seq FROM idempotency ORDER BY seq LIMIT ?2)",
+    " seq IN (SELECT seq FROM idempotency WHERE seq > ?3 ORDER BY seq LIMIT ?2)",
+    "SELECT max(seq) FROM (SELECT seq FROM idempotency WHERE seq > ?1 ORDER BY seq LIMIT ?2)",
     "UPDATE store SET lease_tokens = ?",
     "UPDATE store SET applied = ?",
 });
@@ -178,7 +180,8 @@ struct Tables::Impl {
   Connection connection;
   std::array<Statement, kSql.size()> statements;
   std::size_t log_pages = 0;
-  int failure = 0;  // the first error of the transaction; 0: none
+  int failure = 0;                    // the first error of the transaction; 0: none
+  std::int64_t idempotency_seen = 0;  // sequence: at the last look none up to it was to go
 
   Statement& sql(Sql which) { return statements[static_cast<std::size_t>(which)]; }
 
@@ -210,6 +213,9 @@ struct Tables::Impl {
   void change(const PendingTask& task, std::int64_t sequence);
   void write_history(std::int64_t sequence, const PendingTask& task);
   void write_idempotency(const Pending& pending);
+  void forget_idempotency(const RemoveIdempotency& removed);
+  /// Among so many after that one. Answers whether there is no more to do: some were, or it failed.
+  bool forget_idempotency_after(std::int64_t sequence, const RemoveIdempotency& removed);
 
   void end_transaction() {
     // After some errors SQLite has rolled back by itself. If ROLLBACK itself fails, the next BEGIN
@@ -383,11 +389,35 @@ void Tables::Impl::write_history(std::int64_t sequence, const PendingTask& task)
   }
 }
 
-void Tables::Impl::write_idempotency(const Pending& pending) {
-  if (const auto& removed = pending.removed_idempotency()) {
-    Statement& statement = sql(Sql::delete_idempotency);
-    run(statement.bind(1, stored_time(removed->created_before)).bind(2, removed->count_max));
+/// The first that were made are the oldest, but for those of a clock that was ahead: then it goes on
+/// from where it found some the last time, once around. Whoever asks knows that there are some.
+void Tables::Impl::forget_idempotency(const RemoveIdempotency& removed) {
+  if (forget_idempotency_after(0, removed)) return;
+  for (int ends = 0; ends < 2;) {
+    if (forget_idempotency_after(idempotency_seen, removed)) return;
+    Statement& query = sql(Sql::end_of_idempotency);
+    const StatementReset reset(query);
+    const int code = query.bind(1, idempotency_seen).bind(2, removed.count_max).step();
+    if (code != kSqliteRow) {
+      failure = code;
+      return;
+    }
+    idempotency_seen = query.is_null(0) ? 0 : query.integer(0);
+    if (idempotency_seen == 0) ++ends;
+    std::this_thread::yield();
   }
+}
+
+bool Tables::Impl::forget_idempotency_after(std::int64_t sequence,
+                                            const RemoveIdempotency& removed) {
+  Statement& statement = sql(Sql::delete_idempotency);
+  statement.bind(1, stored_time(removed.created_before)).bind(2, removed.count_max);
+  run(statement.bind(3, sequence));
+  return failure != 0 || sqlite3_changes(connection.handle()) > 0;
+}
+
+void Tables::Impl::write_idempotency(const Pending& pending) {
+  if (const auto& removed = pending.removed_idempotency()) forget_idempotency(*removed);
   for (const auto& [name, change] : pending.idempotency()) {
     const IdempotencyRecord& record = change.record;
     const auto* bytes = reinterpret_cast<const char*>(record.fingerprint.data());
