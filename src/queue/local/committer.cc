@@ -174,7 +174,7 @@ void Committer::look_up_replay(const IdempotencyKey& key, Batch& batch) {
   if (!index) return;
   Result<std::optional<IdempotencyRecord>> found = journal_.find_idempotency(*index, key.name);
   if (!found) {
-    batch.lookup_error = std::move(found).error();
+    batch.replays.insert_or_assign(replay_name(key), fail(std::move(found)));
   } else if (*found && (*found)->created > retention_.made_before(batch.now, kIdempotencyTtl)) {
     const IdempotencyRecord& record = **found;
     batch.replays.try_emplace(replay_name(key),
@@ -222,15 +222,16 @@ void Committer::apply_due(Batch& batch) {
 
 Result<std::optional<Submitted>> Committer::replay_of(const IdempotencyKey& key,
                                                       const Batch& batch) const {
-  if (batch.lookup_error) return std::unexpected(*batch.lookup_error);
   const auto found = batch.replays.find(replay_name(key));
   if (found == batch.replays.end()) return std::nullopt;
-  if (found->second.fingerprint != key.fingerprint) {
+  if (!found->second) return std::unexpected(found->second.error());
+  const Replay& replay = *found->second;
+  if (replay.fingerprint != key.fingerprint) {
     return fail(ErrorCode::conflict, "the idempotency key was used with a different request");
   }
-  Submitted submitted = found->second.submitted;
+  Submitted submitted = replay.submitted;
   submitted.replayed = true;
-  if (!found->second.is_new) {
+  if (!replay.is_new) {
     const std::optional<LiveTask> live = state_.core.find(submitted.id);
     submitted.position = live ? live->position : 0;
   }

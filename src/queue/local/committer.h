@@ -82,8 +82,7 @@ class Committer {
     Now now;
     std::vector<SubmitCommand*> made;                            // in the order of their changes
     std::unordered_map<std::uint64_t, FinishCommand*> finishes;  // by lease token
-    std::unordered_map<std::string, Replay> replays;             // by replay_name()
-    std::optional<Error> lookup_error;                           // replays are not known
+    std::unordered_map<std::string, Result<Replay>> replays;     // by replay_name()
     std::vector<std::pair<ModelIndex, bool>> pauses;             // and resumes (false)
     std::vector<std::pair<TaskRow, StoredResult>> ended;
     std::vector<ExpiredTask> expired;

@@ -294,5 +294,27 @@ TEST_F(BatchTest, ForgetsIdempotencyRecordsBehindManyOfAClockThatWasAhead) {
   EXPECT_EQ(records(), kAhead);
 }
 
+TEST_F(BatchTest, FailsNoOtherCreateForAnIdempotencyRecordThatCannotBeRead) {
+  const auto create = [&](const std::string& name, Reply<Submitted> reply) {
+    Submission task = submission();
+    task.idempotency = IdempotencyKey{.key = "ada", .name = name};
+    queue().submit(std::move(task), std::move(reply));
+  };
+  ASSERT_TRUE(ask<Submitted>([&](auto reply) { create("damaged", std::move(reply)); }));
+  ASSERT_TRUE(list(queue()));  // has it in the tables
+  ASSERT_TRUE(Connection::open(database_in(harness_.folder()), Connection::Mode::read_write)
+                  ->execute("UPDATE idempotency SET fingerprint = x'00'"));
+  std::promise<bool> same;
+  std::promise<bool> other;
+
+  meanwhile([&] {
+    create("damaged", [&](Result<Submitted> made) { same.set_value(made.has_value()); });
+    create("other", [&](Result<Submitted> made) { other.set_value(made.has_value()); });
+  });
+
+  EXPECT_FALSE(same.get_future().get());
+  EXPECT_TRUE(other.get_future().get());
+}
+
 }  // namespace
 }  // namespace quern
