@@ -347,11 +347,8 @@ void Committer::note_beats(std::span<Command> commands, Batch& batch) {
 }
 
 void Committer::append_logs(const TaskId& id, std::vector<LogEntry> entries) {
-  running_.append(id, std::move(entries), [&] {
-    // Logs that cannot be read are not worth failing a heartbeat.
-    return journal_.logs(id).value_or(std::vector<NumberedLog>{});
-  });
-  if (!logs_due_) logs_due_ = clock_.now().steady + kLogFlushInterval;
+  running_.append(id, std::move(entries), [&] { return journal_.logs(id); });
+  if (!logs_due_ && running_.has_unsaved()) logs_due_ = clock_.now().steady + kLogFlushInterval;
 }
 
 // ---- publishing and answering

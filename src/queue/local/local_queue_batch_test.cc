@@ -316,5 +316,40 @@ TEST_F(BatchTest, FailsNoOtherCreateForAnIdempotencyRecordThatCannotBeRead) {
   EXPECT_TRUE(other.get_future().get());
 }
 
+TEST_F(BatchTest, KeepsTheLinesOfEarlierAttemptsThoughTheyCouldNotBeReadOnce) {
+  serve({{.id = "echo", .backoff_min = milliseconds{0}, .backoff_max = milliseconds{0}}});
+  const auto beat = [&](const Lease& lease, const std::string& text) {
+    Beat line;
+    line.logs.push_back({harness_.clock().now().wall, LogSeverity::info, false, text});
+    ASSERT_TRUE(ask<BeatAnswer>(
+        [&](auto reply) { queue().heartbeat(lease, std::move(line), std::move(reply)); }));
+  };
+  const Lease first = start_one().lease;
+  beat(first, "one");
+  beat(first, "two");
+  ASSERT_TRUE(ask<TaskState>([&](auto reply) {
+    queue().finish(first, {.end = AttemptEnd::failed, .retryable = true}, std::move(reply));
+  }));
+  const Lease second = claim(queue()).at(0).lease;
+  ASSERT_TRUE(list(queue()));  // has all of it in the tables
+
+  {
+    Connection tables =
+        Connection::open(database_in(harness_.folder()), Connection::Mode::read_write).value();
+    ASSERT_TRUE(tables.execute("ALTER TABLE log RENAME TO hidden"));
+    beat(second, "lost");
+    ASSERT_TRUE(tables.execute("ALTER TABLE hidden RENAME TO log"));
+  }
+  beat(second, "three");
+  ASSERT_TRUE(finish(queue(), second));
+
+  std::string lines;
+  const Result<TaskView> view = find(queue(), first.task);
+  for (const LogEntry& line : view->logs) {
+    if (!line.from_quern) lines += line.message + " ";
+  }
+  EXPECT_EQ(lines, "one two three ");
+}
+
 }  // namespace
 }  // namespace quern

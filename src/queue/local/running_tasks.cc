@@ -100,7 +100,13 @@ void RunningTasks::append(const TaskId& id, std::vector<LogEntry> entries, const
   if (found == tasks_.end() || entries.empty()) return;
   Running& running = found->second;
   std::optional<LogBuffer> earlier;
-  if (!running.logs) earlier.emplace(load());  // reads the disk: not under the lock
+  if (!running.logs) {
+    Result<std::vector<NumberedLog>> stored = load();  // reads the disk: not under the lock
+    // Logs that cannot be read are not worth failing a heartbeat, and these would be stored in the
+    // places of those.
+    if (!stored) return;
+    earlier.emplace(*std::move(stored));
+  }
   const std::scoped_lock lock(mutex_);
   if (earlier) running.logs = std::move(earlier);
   for (LogEntry& entry : entries) running.logs->append(std::move(entry));

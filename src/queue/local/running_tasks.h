@@ -65,8 +65,8 @@ class RunningTasks {
   [[nodiscard]] std::optional<WallTime> started(const TaskId& id) const;
   [[nodiscard]] std::optional<Snapshot> snapshot(const TaskId& id) const;
 
-  /// `load` gives the lines of earlier attempts, asked for once an attempt.
-  using Load = std::function<std::vector<NumberedLog>()>;
+  /// `load` gives the lines of earlier attempts, asked for once an attempt, or until it can.
+  using Load = std::function<Result<std::vector<NumberedLog>>()>;
   void append(const TaskId& id, std::vector<LogEntry> entries, const Load& load);
   [[nodiscard]] bool has_unsaved() const { return !unsaved_.empty(); }
   void write_unsaved(Journal& journal) const;
