@@ -67,15 +67,19 @@ void Committer::run(std::span<Command> commands) {
   own.swap(own_);
   rest_ = commands;
   taken_ = clock_.now().steady;
-  if (!own.empty()) run_batch(own);
-  if (commands.empty()) run_batch({});
+  bool has_batch = !own.empty();
+  if (has_batch) run_batch(own);
   while (!commands.empty()) {
     const bool alone = is_alone(commands.front());
     const std::size_t count = alone ? 1 : batch_size(commands);
     rest_ = commands.subspan(count);
     alone ? run_alone(commands.front()) : run_batch(commands.first(count));
+    has_batch = has_batch || !alone;
     commands = rest_;
   }
+  // What is due comes with a batch, and there may be commands that run alone for as long as anyone
+  // sends them.
+  if (!has_batch) run_batch({});
   if (!watches_.is_empty()) watches_.flush(clock_.now().steady);
 }
 

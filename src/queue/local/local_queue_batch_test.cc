@@ -351,5 +351,28 @@ TEST_F(BatchTest, KeepsTheLinesOfEarlierAttemptsThoughTheyCouldNotBeReadOnce) {
   EXPECT_EQ(lines, "one two three ");
 }
 
+TEST_F(BatchTest, DoesWhatIsDueBesideCommandsThatRunAlone) {
+  constexpr int kPurges = 5;
+  Submission hurried = submission();
+  hurried.start_timeout = seconds{5};
+  ASSERT_TRUE(ask<Submitted>([&](auto reply) { queue().submit(hurried, std::move(reply)); }));
+  int left = kPurges;
+  std::promise<std::uint64_t> queued;
+  // Each is asked for by the reply of the one before, so there is no moment without one.
+  std::function<void()> purge = [&] {
+    queue().purge({.id = TaskId{1, 1}}, [&](Result<bool>) {
+      if (--left > 0) return purge();
+      queued.set_value(queue().stats().queued);
+    });
+  };
+
+  meanwhile([&] {
+    harness_.clock().advance(seconds{10});
+    purge();
+  });
+
+  EXPECT_EQ(queued.get_future().get(), 1U) << "the one that waits for no longer than it likes";
+}
+
 }  // namespace
 }  // namespace quern
