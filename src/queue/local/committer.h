@@ -156,6 +156,8 @@ class Committer {
                                          const Batch& batch) const;
   StoredResult result_of(const Change& change, FinishCommand* finish, const Batch& batch);
   void find_expired(Batch& batch);
+  /// Says it when a look begins to fail, and when one works again.
+  void tell_of_look(const std::optional<Error>& error);
   void note_changes(Batch& batch);
   void note_watched(Batch& batch);
   void note_expired(const Batch& batch);
@@ -200,6 +202,7 @@ class Committer {
   std::vector<ModelIndex> unserved_;  // may have queued tasks that nobody serves
   std::optional<SteadyTime> logs_due_;
   SteadyTime next_probe_{};
+  bool is_look_failing_ = false;  // for what is to be forgotten
   bool configured_ = false;
   std::span<Command> rest_;   // of run(): what comes after the present batch
   SteadyTime taken_{};        // of run(): when it began, with all that had come

@@ -1,6 +1,7 @@
 // What one batch writes, and what follows from it once it is written.
 
 #include <algorithm>
+#include <utility>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -165,8 +166,23 @@ void Committer::find_expired(Batch& batch) {
   batch.drop_records =
       oldest && *oldest && **oldest < retention_.made_before(batch.now, kIdempotencyTtl);
   const bool has_more = batch.drop_records || is_full || journal_.is_forgetting_idempotency();
+  const Result<std::optional<WallTime>> oldest_ended = journal_.oldest_ended();
   // A failed read is tried again after a while, like a look that found nothing.
-  retention_.plan(batch.now, has_more, journal_.oldest_ended().value_or(std::nullopt));
+  retention_.plan(batch.now, has_more, oldest_ended.value_or(std::nullopt));
+  std::optional<Error> error;
+  if (!expired) error = expired.error();
+  if (!oldest) error = oldest.error();
+  if (!oldest_ended) error = oldest_ended.error();
+  tell_of_look(error);
+}
+
+void Committer::tell_of_look(const std::optional<Error>& error) {
+  if (std::exchange(is_look_failing_, error.has_value()) == error.has_value()) return;
+  if (error) {
+    log_error("what is past its retention cannot be looked for", {{"error", error->message}});
+  } else {
+    log_info("what is past its retention is found again");
+  }
 }
 
 // ---- after the commit

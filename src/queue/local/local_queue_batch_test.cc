@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <future>
@@ -372,6 +373,32 @@ TEST_F(BatchTest, DoesWhatIsDueBesideCommandsThatRunAlone) {
   });
 
   EXPECT_EQ(queued.get_future().get(), 1U) << "the one that waits for no longer than it likes";
+}
+
+TEST_F(BatchTest, SaysWhenItCannotLookForWhatIsToBeForgottenAndWhenItCanAgain) {
+  ASSERT_TRUE(finish(queue(), start_one().lease));
+  ASSERT_TRUE(list(queue()));  // has it in the tables
+  Connection tables =
+      Connection::open(database_in(harness_.folder()), Connection::Mode::read_write).value();
+  const auto log_of_a_day = [&] {
+    testing::internal::CaptureStderr();
+    for (int i = 0; i < 24; ++i) harness_.advance(hours{1});
+    return testing::internal::GetCapturedStderr();
+  };
+
+  ASSERT_TRUE(tables.execute("ALTER TABLE ended RENAME COLUMN outputs TO hidden"));
+  const std::string failing = log_of_a_day() + log_of_a_day() + log_of_a_day();
+  ASSERT_TRUE(tables.execute("ALTER TABLE ended RENAME COLUMN hidden TO outputs"));
+  const std::string mended = log_of_a_day();
+
+  EXPECT_EQ(std::ranges::count(failing, '\n'), 1) << failing;
+  EXPECT_NE(failing.find(R"("msg":"what is past its retention cannot be looked for")"),
+            std::string::npos)
+      << failing;
+  EXPECT_EQ(std::ranges::count(mended, '\n'), 1) << mended;
+  EXPECT_NE(mended.find(R"("msg":"what is past its retention is found again")"), std::string::npos)
+      << mended;
+  EXPECT_TRUE(list(queue())->tasks.empty());
 }
 
 }  // namespace
