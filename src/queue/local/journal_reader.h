@@ -53,8 +53,8 @@ class JournalReader {
   Result<TaskHistory> history(const TaskId& id);
   Result<bool> is_live(const TaskId& id);
   /// The newest first. `submitted_before` stands for the filter's age. Walks the tables backwards
-  /// from `filter.before` for at most kListScanMax steps of SQLite; a page that was cut short by
-  /// that says `more`.
+  /// from `filter.before` for at most kListScanMax steps of SQLite in each of the two tables; a page
+  /// that was cut short by that says `more`.
   Result<ListedPage> list(const TaskFilter& filter, std::optional<WallTime> submitted_before);
 
  private:

@@ -4,7 +4,7 @@
 // seq      TaskId::sequence(): ascending, so every table of tasks is appended to at its end
 // chance   the 60 random bits that make the rest of the id
 // times    microseconds since 1970, UTC
-// flags    bits of TaskFlag (journal_rows.h)
+// flags    bits of task_flag (journal_rows.h)
 // Live tasks and ended ones are two tables: recovery reads the first, however many have ended, and
 // neither needs an index over its state.
 // body     a task's input. Small ones are in the task's own row, which goes to the disk anyway: one

@@ -19,7 +19,7 @@ namespace quern {
 class Tables {
  public:
   /// Makes the tables, or brings those of an older version up to date. Errors: unavailable (cannot
-  /// be opened), data_loss (damaged), invalid_argument (made by a newer version).
+  /// be opened), data_loss (damaged), conflict (made by a newer version).
   static Result<std::unique_ptr<Tables>> open(const std::filesystem::path& file);
   ~Tables();
   Tables(const Tables&) = delete;
