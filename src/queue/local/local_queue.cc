@@ -283,7 +283,10 @@ void LocalQueue::Impl::read_stored(JournalReader& reader, TaskQuery query, Reply
     TaskView view;
     const Live live = find_live(query.ref, view);
     if (live == Live::hidden) return reply(no_such_task());
-    if (live == Live::yes) return reply(std::move(view));
+    if (live == Live::yes) {
+      if (!query.logs && !query.attempts) return reply(std::move(view));
+      return add_history(std::move(query), std::move(view), std::move(reply));
+    }
     find_stored(std::move(query), std::move(reply));
   }});
 }
