@@ -55,7 +55,7 @@ Result<TaskState> QueueCore::finish(const Lease& lease, const AttemptReport& rep
 
 Result<TaskState> QueueCore::cancel(const TaskId& id, Now now) { return impl_->cancel(id, now); }
 
-Result<void> QueueCore::requeue(const TaskRow& row, Now) { return impl_->requeue(row); }
+Result<void> QueueCore::requeue(const TaskRow& row) { return impl_->requeue(row); }
 
 std::size_t QueueCore::end_unserved(ModelIndex model, std::size_t count_max, Now now) {
   return impl_->end_unserved(impl_->index.model(model), count_max, now);

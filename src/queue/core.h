@@ -148,7 +148,7 @@ class QueueCore {
   /// Puts a failed or canceled task's row back as queued, with a fresh set of attempts and a new
   /// rank. Errors: rate_limited, conflict (it is live, or succeeded), unavailable (it ended in this
   /// very batch), invalid_argument (the model is no longer served).
-  Result<void> requeue(const TaskRow& row, Now now);
+  Result<void> requeue(const TaskRow& row);
   /// Ends queued tasks of a model that is no longer served; at most `count_max`, returns how many.
   /// Until the next set_model its running tasks end too where they would have been queued again.
   std::size_t end_unserved(ModelIndex model, std::size_t count_max, Now now);

@@ -265,18 +265,18 @@ TEST_F(QueueCoreTest, QueuesAnEndedTaskWithFreshAttempts) {
   const Lease lease = start_one();
   ASSERT_EQ(*finish(lease, kRetryable), failed);
   const TaskRow ended = last_change().row;
-  EXPECT_EQ(core_->requeue(ended, clock_.now()).error().code, ErrorCode::unavailable);
+  EXPECT_EQ(core_->requeue(ended).error().code, ErrorCode::unavailable);
   core_->commit();
 
-  ASSERT_TRUE(core_->requeue(ended, clock_.now()));
+  ASSERT_TRUE(core_->requeue(ended));
   EXPECT_EQ(last_change().kind, Change::Kind::requeued);
   EXPECT_EQ(last_change().row.state, queued);
   EXPECT_EQ(last_change().row.error_type, ErrorType::none);
   EXPECT_EQ(last_change().row.ended, std::nullopt);
-  EXPECT_EQ(core_->requeue(ended, clock_.now()).error().code, ErrorCode::conflict);
+  EXPECT_EQ(core_->requeue(ended).error().code, ErrorCode::conflict);
   core_->commit();
 
-  EXPECT_EQ(core_->requeue(ended, clock_.now()).error().code, ErrorCode::conflict);
+  EXPECT_EQ(core_->requeue(ended).error().code, ErrorCode::conflict);
   EXPECT_EQ(claim().at(0).attempt, 1U);
 }
 
@@ -286,13 +286,13 @@ TEST_F(QueueCoreTest, QueuesNoSuccessAgain) {
   const TaskRow ended = last_change().row;
   core_->commit();
 
-  EXPECT_EQ(core_->requeue(ended, clock_.now()).error().code, ErrorCode::conflict);
+  EXPECT_EQ(core_->requeue(ended).error().code, ErrorCode::conflict);
 }
 
 TEST_F(QueueCoreTest, QueuesNothingAgainThatHasNotEnded) {
   for (const TaskState state : {queued, running}) {
     const TaskRow row{.id = next_id(), .state = state};
-    EXPECT_EQ(core_->requeue(row, clock_.now()).error().code, ErrorCode::conflict);
+    EXPECT_EQ(core_->requeue(row).error().code, ErrorCode::conflict);
   }
 }
 
@@ -303,7 +303,7 @@ TEST_F(QueueCoreTest, KeepsTheLimitsWhenATaskIsQueuedAgain) {
   core_->commit();
   committed();
 
-  EXPECT_EQ(core_->requeue(ended, clock_.now()).error().code, ErrorCode::rate_limited);
+  EXPECT_EQ(core_->requeue(ended).error().code, ErrorCode::rate_limited);
 }
 
 TEST_F(QueueCoreTest, EndsManyLateTasksInPortionsWithoutSleepingOnTheRest) {

@@ -216,7 +216,7 @@ void History::requeue() {
   if (stored == store_.end()) return;
   const TaskRow row = stored->second.row;
 
-  const bool got = core_->requeue(row, now_).has_value();
+  const bool got = core_->requeue(row).has_value();
   const bool expected = naive_.requeue(row);
 
   check(got == expected, "only what ended without success is queued once more");

@@ -142,7 +142,7 @@ Result<TaskState> Committer::retry(const TaskRef& ref) {
   Batch batch{.now = clock_.now()};
   {
     const std::scoped_lock lock(state_.mutex);
-    Result<void> requeued = state_.core.requeue(ended->row, batch.now);
+    Result<void> requeued = state_.core.requeue(ended->row);
     if (!requeued) {
       state_.core.rollback();
       return fail(std::move(requeued));
