@@ -87,6 +87,47 @@ TEST_P(QueueContract, KeepsTheNewestLogsAndSaysHowManyItDropped) {
   check();
 }
 
+TEST_P(QueueContract, CountsLinesThatWereDroppedBeforeTheyCame) {
+  const TaskId id = make_task();
+  const Claim claimed = claim_one();
+  const auto say = [&](int from, int to, std::uint64_t dropped) {
+    Beat beat{.logs_dropped = dropped};
+    for (int i = from; i < to; ++i) {
+      beat.logs.push_back({claimed.submitted, LogSeverity::info, false, std::to_string(i)});
+    }
+    ASSERT_TRUE(heartbeat(claimed.lease, std::move(beat)));
+  };
+  // The runner's lines are those from `from` on, and the line before them says so.
+  const auto expect_kept = [&](int from, std::size_t count) {
+    const TaskView view = look(id);
+    EXPECT_EQ(view.logs_dropped, static_cast<std::uint64_t>(from));
+    EXPECT_THAT(view.logs.at(0).message,
+                testing::StartsWith(std::to_string(from) + " earlier lines were dropped"));
+    std::size_t lines = 0;
+    for (const LogEntry& entry : view.logs) {
+      if (entry.from_quern) continue;
+      EXPECT_EQ(entry.message, std::to_string(from + static_cast<int>(lines)));
+      ++lines;
+    }
+    EXPECT_EQ(lines, count);
+  };
+
+  say(0, 5, 0);
+  advance(std::chrono::seconds{2});  // some are stored before they are dropped
+  say(5, 10, 0);
+  say(2'010, 2'020, 2'000);
+  expect_kept(2'010, 10);
+  say(2'020, 3'020, 0);
+  expect_kept(2'020, 1'000);
+  say(5'020, 6'020, 2'000);
+  expect_kept(5'020, 1'000);
+  ASSERT_TRUE(finish(claimed.lease, success()));
+
+  expect_kept(5'020, 1'000);
+  reopen();
+  expect_kept(5'020, 1'000);
+}
+
 TEST_P(QueueContract, CutsLongLogLinesBetweenCharacters) {
   const TaskId id = make_task();
   const Claim claimed = claim_one();

@@ -102,6 +102,7 @@ struct Beat {
   std::optional<double> progress;  // 0 to 1
   std::vector<LogEntry>
       logs;  // kept up to kLogEntriesMax and kLogBytesMax a task, the oldest dropped
+  std::uint64_t logs_dropped = 0;  // lines that were before these and are gone; 0 without any
 };
 
 struct BeatAnswer {

@@ -1,7 +1,5 @@
 #include "runner/running_attempt.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -18,22 +16,12 @@ void RecentLogs::add(LogEntry entry) {
   }
 }
 
-std::vector<LogEntry> RecentLogs::take() {
-  std::vector<LogEntry> taken;
-  taken.reserve(entries_.size() + 1);
-  if (dropped_ > 0) {
-    const WallTime time = entries_.empty() ? WallTime{} : entries_.front().time;
-    taken.push_back(
-        {.time = time,
-         .severity = LogSeverity::warn,
-         .from_quern = true,
-         .message = fmt::format("{} log lines were dropped here: too many at once", dropped_)});
-  }
-  std::ranges::move(entries_, std::back_inserter(taken));
+void RecentLogs::move_to(Beat& beat) {
+  beat.logs.reserve(entries_.size());
+  std::ranges::move(entries_, std::back_inserter(beat.logs));
   entries_.clear();
   bytes_ = 0;
-  dropped_ = 0;
-  return taken;
+  beat.logs_dropped = std::exchange(dropped_, 0);
 }
 
 void RunningAttempt::announce() {
@@ -67,7 +55,7 @@ void RunningAttempt::send_news(const std::function<void(Beat)>& send) {
     const std::scoped_lock lock(mutex_);
     has_news_.store(false, std::memory_order_release);
     beat.progress = std::exchange(progress_, std::nullopt);
-    beat.logs = logs_.take();
+    logs_.move_to(beat);
   }
   send(std::move(beat));
 }

@@ -17,18 +17,18 @@
 
 namespace quern {
 
-/// The newest log entries, in bounded memory. Dropped ones are counted, and told of in a line of
-/// their own. Threads: one at a time.
+/// The newest log entries, in bounded memory. Dropped ones are counted. Threads: one at a time.
 class RecentLogs {
  public:
   void add(LogEntry entry);
-  [[nodiscard]] std::vector<LogEntry> take();
+  /// What came since the last call, into a beat that has no logs.
+  void move_to(Beat& beat);
   [[nodiscard]] bool empty() const { return entries_.empty(); }
 
  private:
   std::deque<LogEntry> entries_;
   std::size_t bytes_ = 0;
-  std::uint64_t dropped_ = 0;  // since the last take()
+  std::uint64_t dropped_ = 0;  // since the last move_to()
 };
 
 /// A later one outweighs an earlier one: a canceled task is canceled though its time ran out too.

@@ -37,6 +37,7 @@ class FakeQueue final : public Queue {
     bool cancel_requested = false;
     std::vector<Outcome> outcomes;  // of accepted finishes, in order
     std::vector<LogEntry> logs;
+    std::uint64_t logs_dropped = 0;
     std::vector<double> progress;
   };
 
@@ -201,6 +202,7 @@ class FakeQueue final : public Queue {
     if (record.lease != lease) return fail(ErrorCode::lease_lost, "lease lost");
     if (beat.progress) record.progress.push_back(*beat.progress);
     std::ranges::move(beat.logs, std::back_inserter(record.logs));
+    record.logs_dropped += beat.logs_dropped;
     changed_.notify_all();
     return BeatAnswer{.cancel_requested = record.cancel_requested};
   }

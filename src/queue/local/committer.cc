@@ -342,16 +342,17 @@ void Committer::note_beats(std::span<Command> commands, Batch& batch) {
     if (heartbeat == nullptr || !heartbeat->answer) continue;
     const TaskId& id = heartbeat->lease.task;
     const bool has_logs = !heartbeat->beat.logs.empty();
-    if (has_logs) append_logs(id, std::move(heartbeat->beat.logs));
+    const bool has_progress = heartbeat->beat.progress.has_value();
+    if (has_logs) append_logs(id, std::move(heartbeat->beat));
     // Once the lines are there: who begins to watch looks at them under a lock, before or after.
-    if ((has_logs || heartbeat->beat.progress) && !watches_.is_empty()) {
+    if ((has_logs || has_progress) && !watches_.is_empty()) {
       batch.progressed.push_back(id);
     }
   }
 }
 
-void Committer::append_logs(const TaskId& id, std::vector<LogEntry> entries) {
-  running_.append(id, std::move(entries), [&] { return journal_.logs(id); });
+void Committer::append_logs(const TaskId& id, Beat beat) {
+  running_.append(id, std::move(beat), [&] { return journal_.logs(id); });
   if (!logs_due_ && running_.has_unsaved()) logs_due_ = clock_.now().steady + kLogFlushInterval;
 }
 

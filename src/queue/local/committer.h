@@ -108,7 +108,7 @@ class Committer {
   void apply_due(Batch& batch);
   /// Takes in logs, and tells watches of progress: heartbeats change nothing that is stored.
   void note_beats(std::span<Command> commands, Batch& batch);
-  void append_logs(const TaskId& id, std::vector<LogEntry> entries);
+  void append_logs(const TaskId& id, Beat beat);
   void apply_one(SubmitCommand& command, Batch& batch);
   void apply_one(ReplayCommand& command, Batch& batch);
   void apply_one(ClaimCommand& command, Batch& batch);

@@ -30,6 +30,14 @@ LogBuffer::LogBuffer(std::vector<NumberedLog> stored) {
   saved_ = first_ + entries_.size();
 }
 
+void LogBuffer::skip(std::uint64_t count) {
+  if (count == 0) return;
+  first_ += entries_.size() + count;
+  saved_ = first_;
+  entries_.clear();
+  bytes_ = 0;
+}
+
 void LogBuffer::append(LogEntry entry) {
   cut_log_line(entry.message);
   bytes_ += entry.message.size();
@@ -95,9 +103,9 @@ std::optional<RunningTasks::Snapshot> RunningTasks::snapshot(const TaskId& id) c
   return snapshot;
 }
 
-void RunningTasks::append(const TaskId& id, std::vector<LogEntry> entries, const Load& load) {
+void RunningTasks::append(const TaskId& id, Beat beat, const Load& load) {
   const auto found = tasks_.find(id.sequence());
-  if (found == tasks_.end() || entries.empty()) return;
+  if (found == tasks_.end() || beat.logs.empty()) return;
   Running& running = found->second;
   std::optional<LogBuffer> earlier;
   if (!running.logs) {
@@ -109,7 +117,8 @@ void RunningTasks::append(const TaskId& id, std::vector<LogEntry> entries, const
   }
   const std::scoped_lock lock(mutex_);
   if (earlier) running.logs = std::move(earlier);
-  for (LogEntry& entry : entries) running.logs->append(std::move(entry));
+  running.logs->skip(beat.logs_dropped);
+  for (LogEntry& entry : beat.logs) running.logs->append(std::move(entry));
   unsaved_.insert(id.sequence());
 }
 

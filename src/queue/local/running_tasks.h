@@ -33,6 +33,8 @@ class LogBuffer {
   explicit LogBuffer(std::vector<NumberedLog> stored);
   LogBuffer() = default;
 
+  /// Lines that were to come next and are gone. All before them go as well: what is kept has no gaps.
+  void skip(std::uint64_t count);
   void append(LogEntry entry);
   [[nodiscard]] std::vector<NumberedLog> lines() const;
   [[nodiscard]] bool has_unsaved() const { return saved_ < first_ + entries_.size(); }
@@ -65,9 +67,9 @@ class RunningTasks {
   [[nodiscard]] std::optional<WallTime> started(const TaskId& id) const;
   [[nodiscard]] std::optional<Snapshot> snapshot(const TaskId& id) const;
 
-  /// `load` gives the lines of earlier attempts, asked for once an attempt, or until it can.
+  /// The logs of `beat`. `load` gives the lines of earlier attempts, asked for once an attempt, or until it can.
   using Load = std::function<Result<std::vector<NumberedLog>>()>;
-  void append(const TaskId& id, std::vector<LogEntry> entries, const Load& load);
+  void append(const TaskId& id, Beat beat, const Load& load);
   [[nodiscard]] bool has_unsaved() const { return !unsaved_.empty(); }
   void write_unsaved(Journal& journal) const;
   void mark_saved();
