@@ -6,6 +6,8 @@
 #include <array>
 #include <cmath>
 #include <iterator>
+#include <list>
+#include <map>
 
 #include "base/assert.h"
 
@@ -36,6 +38,16 @@ std::span<const double> size_bounds() {
   return kBounds;
 }
 
+namespace {
+
+struct ByLabels {
+  bool operator()(const MetricLabels* one, const MetricLabels* other) const {
+    return *one < *other;
+  }
+};
+
+}  // namespace
+
 struct Metrics::Series {
   MetricLabels labels;
   // The one that the family's type names.
@@ -48,7 +60,9 @@ struct Metrics::Family {
   std::string name;
   std::string help;
   Type type = Type::counter;
-  std::vector<std::unique_ptr<Series>> series;
+  std::list<Series> series;  // in the order of their making
+  // Configured models may be thousands. The keys are those in `series`.
+  std::map<const MetricLabels*, std::list<Series>::iterator, ByLabels> by_labels;
 };
 
 namespace {
@@ -140,20 +154,24 @@ Metrics::Series& Metrics::series(std::string_view name, std::string_view help, T
   auto family =
       std::ranges::find_if(families_, [&](const auto& known) { return known->name == name; });
   if (family == families_.end()) {
-    families_.push_back(std::make_unique<Family>(
-        Family{.name = std::string(name), .help = std::string(help), .type = type, .series = {}}));
+    families_.push_back(std::make_unique<Family>(Family{.name = std::string(name),
+                                                        .help = std::string(help),
+                                                        .type = type,
+                                                        .series = {},
+                                                        .by_labels = {}}));
     family = std::prev(families_.end());
   }
   QUERN_ASSERT((*family)->type == type);
-  for (const auto& known : (*family)->series) {
-    if (known->labels == labels) return *known;
-  }
-  auto made = std::make_unique<Series>();
-  made->labels = std::move(labels);
-  if (type == Type::counter) made->counter = std::make_unique<Counter>();
-  if (type == Type::gauge) made->gauge = std::make_unique<Gauge>();
-  if (type == Type::histogram) made->histogram = std::make_unique<Histogram>(bounds);
-  return *(*family)->series.emplace_back(std::move(made));
+  std::list<Series>& all = (*family)->series;
+  auto& by_labels = (*family)->by_labels;
+  if (const auto known = by_labels.find(&labels); known != by_labels.end()) return *known->second;
+  Series& made = all.emplace_back();
+  made.labels = std::move(labels);
+  if (type == Type::counter) made.counter = std::make_unique<Counter>();
+  if (type == Type::gauge) made.gauge = std::make_unique<Gauge>();
+  if (type == Type::histogram) made.histogram = std::make_unique<Histogram>(bounds);
+  by_labels.emplace(&made.labels, std::prev(all.end()));
+  return made;
 }
 
 Counter& Metrics::counter(std::string_view name, std::string_view help, MetricLabels labels) {
@@ -190,16 +208,16 @@ std::string Metrics::render() const {
     append_escaped(out, family->help, false);
     fmt::format_to(std::back_inserter(out), "\n# TYPE {} {}\n", family->name,
                    kTypeNames[static_cast<std::size_t>(family->type)]);
-    for (const auto& one : family->series) {
-      if (one->histogram) {
-        append_histogram(out, family->name, one->labels, *one->histogram);
+    for (const Series& one : family->series) {
+      if (one.histogram) {
+        append_histogram(out, family->name, one.labels, *one.histogram);
         continue;
       }
-      append_head(out, family->name, "", one->labels);
-      if (one->counter) {
-        append_count(out, one->counter->value());
+      append_head(out, family->name, "", one.labels);
+      if (one.counter) {
+        append_count(out, one.counter->value());
       } else {
-        append_number(out, one->gauge->value());
+        append_number(out, one.gauge->value());
         out += '\n';
       }
     }

@@ -1,8 +1,10 @@
 #include "base/metrics.h"
 
 #include <gtest/gtest.h>
+#include <time.h>
 
 #include <limits>
+#include <string>
 #include <thread>
 
 namespace quern {
@@ -30,6 +32,24 @@ TEST(Metrics, GiveTheSameMetricForTheSameNameAndLabels) {
 
   EXPECT_EQ(&metrics.counter("quern_n_total", "N.", {{"a", "1"}}), &one);
   EXPECT_NE(&metrics.counter("quern_n_total", "N.", {{"a", "2"}}), &one);
+}
+
+double cpu_seconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+// A server makes some for each of its models while creates wait. To look through all of them for each
+// took tens of seconds.
+TEST(Metrics, AreMadeByTheThousandsInNoTime) {
+  Metrics metrics;
+  const double begun = cpu_seconds();
+  for (int i = 0; i < 20'000; ++i) {
+    metrics.counter("quern_n_total", "N.", {{"model", "a-model-" + std::to_string(i)}}).add();
+  }
+
+  EXPECT_LT(cpu_seconds() - begun, 3);
 }
 
 TEST(Metrics, RenderHistogramsCumulatively) {
