@@ -150,6 +150,12 @@ TEST_F(TlsServer, SaysWhichFileIsWrong) {
   ASSERT_FALSE(fifo.has_value());
   EXPECT_THAT(fifo.error().message, testing::HasSubstr("fifo: is no regular file"));
 
+  const TlsFiles locked{.cert = files_.cert, .key = folder_.path() / "locked.pem"};
+  write_encrypted_key(locked.key);
+  const auto encrypted = start(locked);  // without a question for its password
+  ASSERT_FALSE(encrypted.has_value());
+  EXPECT_THAT(encrypted.error().message, testing::HasSubstr("locked.pem"));
+
   const TlsFiles other{.cert = folder_.path() / "c2.pem", .key = folder_.path() / "k2.pem"};
   write_certificate(other);
   const auto foreign = start({.cert = files_.cert, .key = other.key});

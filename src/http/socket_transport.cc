@@ -210,6 +210,8 @@ Result<std::shared_ptr<TlsContext>> make_tls_context(const TlsFiles& files) {
   IoError error;
   context->use_certificate_chain_file(files.cert.string(), error);
   if (error) return bad_file(kCert, files.cert, error.message());
+  // Without one, OpenSSL asks the terminal for an encrypted key's password, and waits.
+  context->set_password_callback([](auto...) { return std::string(); }, error);
   context->use_private_key_file(files.key.string(), TlsContext::pem, error);
   if (error) return bad_file(kKey, files.key, error.message());
   if (::SSL_CTX_check_private_key(context->native_handle()) != 1) {

@@ -6,7 +6,9 @@
 #include <openssl/x509.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <memory>
+#include <string>
 
 #include "http/server.h"
 
@@ -28,6 +30,17 @@ inline void write_certificate(const http::TlsFiles& files) {
   std::FILE* cert_file = std::fopen(files.cert.c_str(), "w");
   ::PEM_write_X509(cert_file, cert.get());
   std::fclose(cert_file);
+}
+
+/// Writes a new key that nobody can read without its password.
+inline void write_encrypted_key(const std::filesystem::path& path) {
+  const std::unique_ptr<EVP_PKEY, decltype(&::EVP_PKEY_free)> key(
+      ::EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"), &::EVP_PKEY_free);
+  std::string password = "secret";
+  std::FILE* file = std::fopen(path.c_str(), "w");
+  ::PEM_write_PrivateKey(file, key.get(), ::EVP_aes_256_cbc(), nullptr, 0, nullptr,
+                         password.data());
+  std::fclose(file);
 }
 
 }  // namespace quern
