@@ -139,10 +139,19 @@ void IoThread::run_inbox() {
     batch_.swap(inbox_);
   }
   for (Work& work : batch_) {
-    work();
+    run_one(work);
     work = nullptr;
   }
   batch_.clear();
+}
+
+/// What one piece of work throws must not keep the rest of its batch from being run.
+void IoThread::run_one(Work& work) {
+  try {
+    work();
+  } catch (const std::exception& error) {
+    log_error("An I/O thread caught an exception", {{"what", error.what()}});
+  }
 }
 
 /// Nothing that waits here may keep its connection, and that this object, alive.

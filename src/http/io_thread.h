@@ -76,6 +76,7 @@ class IoThread final : public Wakeable, public std::enable_shared_from_this<IoTh
  private:
   void await_bell();
   void run_inbox();
+  static void run_one(Work& work);
   void end();
   void schedule_sweep();
   void sweep();

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -46,6 +47,23 @@ TEST_F(IoThreadTest, IsWokenAtTheEndOfTheCallersDelayedWakes) {
     EXPECT_EQ(ran, 0);
   }
   end();
+  EXPECT_EQ(ran, 3);
+}
+
+TEST_F(IoThreadTest, GoesOnAfterAnException) {
+  std::atomic<int> ran = 0;
+  io_->start();
+  {
+    const DelayedWakes wakes;
+    io_->post([&] { ++ran; });
+    io_->post([] { throw std::runtime_error("one"); });
+    io_->post([&] { ++ran; });
+  }
+  while (ran < 2) std::this_thread::yield();  // although nothing else is posted
+
+  io_->post([&] { ++ran; });
+  end();
+
   EXPECT_EQ(ran, 3);
 }
 
