@@ -70,9 +70,18 @@ const Fault* BodyDecoder::step_size(char c) {
     return left_ < kChunkBytesMax ? nullptr : &kBadChunk;
   }
   if (state_ == State::size_first) return &kBadChunk;
-  if (c == '\r') return expect(c, '\r', State::size_end);
-  state_ = State::extension;  // which begins with ';', after white space at most
-  return c == ';' || c == ' ' || c == '\t' ? nullptr : &kBadChunk;
+  return step_after_size(c);
+}
+
+// An extension begins with ';', after white space at most.
+const Fault* BodyDecoder::step_after_size(char c) {
+  const bool is_blank = c == ' ' || c == '\t';
+  if (c == '\r') {
+    state_ = State::size_end;
+  } else {
+    state_ = is_blank ? State::size_blank : State::extension;
+  }
+  return is_blank || c == ';' || c == '\r' ? nullptr : &kBadChunk;
 }
 
 const Fault* BodyDecoder::step_trailer(char c) {
@@ -90,6 +99,8 @@ const Fault* BodyDecoder::step(char c) {
     case State::size_first:
     case State::size:
       return step_size(c);
+    case State::size_blank:
+      return ++line_bytes_ > kChunkLineBytesMax ? &kBadChunk : step_after_size(c);
     case State::extension:
       if (++line_bytes_ > kChunkLineBytesMax || (is_control(c) && c != '\r')) return &kBadChunk;
       if (c == '\r') state_ = State::size_end;

@@ -39,6 +39,7 @@ class BodyDecoder {
     data,         // `left_` bytes of payload follow
     size_first,   // the first digit of a chunk's size
     size,         // further digits
+    size_blank,   // white space behind the size
     extension,    // up to the end of the line
     size_end,     // LF
     data_end_cr,  // CR LF behind a chunk's payload
@@ -51,6 +52,7 @@ class BodyDecoder {
 
   const Fault* step(char c);
   const Fault* step_size(char c);
+  const Fault* step_after_size(char c);
   const Fault* step_trailer(char c);
   const Fault* finish_size();
   const Fault* expect(char c, char wanted, State next);

@@ -63,7 +63,7 @@ TEST(BodyDecoder, IsDoneAtOnceWithoutABody) {
 
 TEST(BodyDecoder, JoinsChunksHoweverTheyArrive) {
   constexpr std::string_view kBody =
-      "5\r\nhello\r\n1;a=b;c=\"d\"\r\n \r\n00000A \r\n0123456789\r\n0;x\r\nTrailer: "
+      "5 \t;x y\r\nhello\r\n1;a=b;c=\"d\"\r\n \r\n00000A \t \r\n0123456789\r\n0;x\r\nTrailer: "
       "t\r\nOther:\r\n\r\nGET";
   for (std::size_t piece = 1; piece <= kBody.size(); ++piece) {
     const Decoded decoded = decode_chunked(kBody, piece);
@@ -86,6 +86,11 @@ TEST(BodyDecoder, RefusesMalformedChunks) {
       "5\rhello",
       "5;a\nhello",
       "5;a\x01\r\nhello",
+      "5 x y\r\nhello",
+      "5 5\r\nhello",
+      "5\t \x01\r\nhello",
+      "5 \nhello\r\n",
+      "5" + std::string(kChunkLineBytesMax, ' ') + "\r\nhello",
       "10000000000000000\r\n",
       "1000000000000000000000001\r\na\r\n",
       "1a;" + std::string(kChunkLineBytesMax, 'x'),
