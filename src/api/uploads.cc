@@ -87,6 +87,12 @@ std::string file_url(const Call& call, std::string_view key, std::string_view na
   return url + "/files/" + std::string(key) + "/" + percent_encode(name);
 }
 
+// A large file takes long to be closed and taken away, so that is not for an I/O thread.
+void drop(Context& context, std::shared_ptr<Incoming> incoming) {
+  BlockingPool::Job job = [incoming = std::move(incoming)] {};
+  context.blocking.post(std::move(job));
+}
+
 using Finished = void (*)(CallPtr, const Output&);
 
 // Takes the whole body into the store, then goes on with the stored file.
@@ -100,8 +106,11 @@ void receive(CallPtr call, std::shared_ptr<Incoming> incoming, Finished finished
       [call = std::move(call), incoming, finished](http::Exchange back, Result<void> read) mutable {
         call->exchange.emplace(std::move(back));
         guard([&] {
-          if (!read) return answer_upload_error(std::move(call), read.error());
-          run_blocking(std::move(call), [incoming, finished](CallPtr held) {
+          if (!read) {
+            drop(call->context, std::move(incoming));
+            return answer_upload_error(std::move(call), read.error());
+          }
+          run_blocking(std::move(call), [incoming = std::move(incoming), finished](CallPtr held) {
             const Result<Output> stored = incoming->finish();
             if (!stored) return answer_upload_error(std::move(held), stored.error());
             finished(std::move(held), *stored);

@@ -52,8 +52,7 @@ void Connection::close() {
   disarm();
   transport_->close();
   lose_stream();
-  if (job_ && job_->sink) state_->pool.post([sink = std::move(job_->sink)] {});
-  job_.reset();
+  drop_job();
   close_file(std::exchange(file_, {}));
   state_->connections.remove();
   io_->remove(*this);
@@ -315,7 +314,7 @@ bool Connection::salvage_refused_head() {
 bool Connection::refuse(const Fault& fault) {
   const Request* const request =
       phase_ == Phase::body || salvage_refused_head() ? &head_.request : nullptr;
-  job_.reset();
+  drop_job();
   body_failed_ = linger_ = true;
   is_head_only_ = request != nullptr && request->method == Method::head;
   phase_ = Phase::handling;
@@ -323,6 +322,13 @@ bool Connection::refuse(const Fault& fault) {
   response_.close = true;
   answer();
   return true;
+}
+
+/// A sink may be the end of a large file, and so may what its reader has kept of it: both end where
+/// that may block.
+void Connection::drop_job() {
+  if (job_ && job_->to_sink) state_->pool.post([job = std::move(*job_)] {});
+  job_.reset();
 }
 
 bool Connection::step_close() {

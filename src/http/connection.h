@@ -131,6 +131,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   void call_handler();
   bool salvage_refused_head();
   bool refuse(const Fault& fault);
+  void drop_job();
   bool step_close();
   void linger_on();
   void notify_gone();

@@ -144,6 +144,7 @@ struct SinkState {
   bool held = false;
   bool ended = false;
   std::thread::id thread;
+  std::thread::id ended_on;
 };
 
 class TestSink final : public BodySink {
@@ -152,6 +153,7 @@ class TestSink final : public BodySink {
   ~TestSink() override {
     const std::scoped_lock lock(state_.mutex);
     state_.ended = true;
+    state_.ended_on = std::this_thread::get_id();
     state_.changed.notify_all();
   }
   Result<void> write(std::string_view bytes) override {
@@ -260,6 +262,22 @@ TEST(BodySinks, GetNoMoreThanTheLimit) {
   EXPECT_THAT(client.read_answer().body,
               testing::StartsWith("Request body larger than 8388608 bytes"));
   EXPECT_LE(state.bytes.size(), kBodyMax);
+}
+
+TEST(BodySinks, EndWhereTheyMayBlockWhenTheBodyIsMalformed) {
+  SinkState state;
+  std::atomic<std::thread::id> io_thread;
+  TestServer server([&](Exchange exchange) {
+    io_thread = std::this_thread::get_id();
+    read_to(state)(std::move(exchange));
+  });
+  RawClient client = server.connect();
+  client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nx");
+
+  EXPECT_THAT(client.read_to_end(), testing::StartsWith("HTTP/1.1 400 "));
+  std::unique_lock lock(state.mutex);
+  ASSERT_TRUE(state.changed.wait_for(lock, kTestWait, [&] { return state.ended; }));
+  EXPECT_NE(state.ended_on, io_thread.load());
 }
 
 TEST(BodySinks, EndWhenThePeerBreaksOff) {
