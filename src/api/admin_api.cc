@@ -206,8 +206,10 @@ void cancel_by_filter(CallPtr call) {
 
 void set_paused(CallPtr call, bool paused) {
   const std::string model(call->param(0));
-  if (call->snapshot->catalog->find(model) == nullptr)
-    return answer_model_not_found(std::move(call), call->match.params[0].raw);
+  if (call->snapshot->catalog->find(model) == nullptr) {
+    const std::string_view sent = call->match.params[0].raw;
+    return answer_model_not_found(std::move(call), sent);
+  }
   log_act(*call, paused ? "pause" : "resume", model);
   Queue& queue = call->context.deps.queue;
   queue.pause(model, paused,

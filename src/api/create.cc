@@ -49,12 +49,16 @@ void answer_created(CallPtr call, const Submitted& submitted) {
   answer_json(std::move(call), 200, std::move(body), id);
 }
 
+void answer_no_such_model(CallPtr call) {
+  const std::string_view sent =
+      call->dialect() == Dialect::queue ? call->match.params[0].raw : endpoint_as_sent(*call);
+  answer_model_not_found(std::move(call), sent);
+}
+
 void answer_submit_error(CallPtr call, const Error& error) {
   switch (error.code) {
     case ErrorCode::invalid_argument:  // the model went with a reload just now
-      return answer_model_not_found(std::move(call), call->dialect() == Dialect::queue
-                                                         ? call->match.params[0].raw
-                                                         : endpoint_as_sent(*call));
+      return answer_no_such_model(std::move(call));
     case ErrorCode::rate_limited:
       return answer_queue_full(std::move(call), error.retry_after);
     case ErrorCode::conflict:
@@ -165,14 +169,11 @@ void create_task(CallPtr call) {
   if (call->context.draining.load(std::memory_order_relaxed))  // 4
     return answer_unavailable(std::move(call));
   const Model* model = find_model(*call);  // 5
-  if (model == nullptr) {
-    const std::string_view sent =
-        call->dialect() == Dialect::queue ? call->match.params[0].raw : endpoint_as_sent(*call);
-    return answer_model_not_found(std::move(call), sent);
-  }
+  if (model == nullptr) return answer_no_such_model(std::move(call));
   if (!call->key->may_use(model->id))  // 6
     return answer_fault(std::move(call), kModelNotAllowed);
-  with_body(std::move(call), call->context.options.body_bytes_max,  // 7
+  const std::uint64_t bytes_max = call->context.options.body_bytes_max;
+  with_body(std::move(call), bytes_max,  // 7
             [model](CallPtr held) { check_body(std::move(held), *model); });
 }
 

@@ -77,8 +77,10 @@ void list_models(CallPtr call) {
 
 void get_model(CallPtr call) {
   const Model* model = call->snapshot->catalog->find(call->param(0));
-  if (model == nullptr || !call->key->may_use(model->id))
-    return answer_model_not_found(std::move(call), call->match.params[0].raw);
+  if (model == nullptr || !call->key->may_use(model->id)) {
+    const std::string_view sent = call->match.params[0].raw;
+    return answer_model_not_found(std::move(call), sent);
+  }
   std::string body = to_json(model_json(*model));
   answer_json(std::move(call), 200, std::move(body));
 }
