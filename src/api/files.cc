@@ -5,9 +5,13 @@
 // film, a sound or text.
 
 #include <fmt/format.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <optional>
+#include <string>
 
 #include "api/byte_range.h"
 #include "api/errors.h"
@@ -49,8 +53,22 @@ std::string http_date(WallTime time) {
                      clock.seconds().count());
 }
 
-// One of the listed tags, weak or strong, is `etag`.
-bool lists_etag(std::string_view list, std::string_view etag) {
+// In one of the three forms of RFC 9110, 5.6.7. Anything else is no date, and what it is in counts as
+// absent.
+std::optional<WallTime> read_http_date(std::string_view text) {
+  const std::string whole(text);
+  for (const char* form :
+       {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"}) {
+    std::tm date{};
+    const char* const end = ::strptime(whole.c_str(), form, &date);
+    if (end == nullptr || *end != '\0') continue;
+    return WallTime(std::chrono::seconds(::timegm(&date)));
+  }
+  return std::nullopt;
+}
+
+// One of the listed tags is `etag`; a weak one is only where `weak` ones count.
+bool lists_etag(std::string_view list, std::string_view etag, bool weak) {
   if (list == "*") return true;
   while (!list.empty()) {
     std::string_view item = list.substr(0, list.find(','));
@@ -58,7 +76,7 @@ bool lists_etag(std::string_view list, std::string_view etag) {
     const std::size_t begin = item.find_first_not_of(" \t");
     if (begin == std::string_view::npos) continue;
     item = item.substr(begin, item.find_last_not_of(" \t") - begin + 1);
-    if (item.starts_with("W/")) item.remove_prefix(2);
+    if (weak && item.starts_with("W/")) item.remove_prefix(2);
     if (item == etag) return true;
   }
   return false;
@@ -101,9 +119,34 @@ http::Response whole(const Call& call, const OpenFile& file) {
   return response;
 }
 
+http::Response precondition_failed(const Call& call, const OpenFile& file) {
+  http::Response response = make_json(call, 412, detail_body("Precondition Failed"));
+  response.add_header("ETag", file.etag);
+  return response;
+}
+
+bool was_modified_after(const OpenFile& file, std::string_view date) {
+  const auto since = read_http_date(date);
+  return since && std::chrono::floor<std::chrono::seconds>(file.modified) > *since;
+}
+
+// The file is still what the caller wants to go on with.
+bool is_as_expected(const RequestHeads& heads, const OpenFile& file) {
+  if (!heads.if_match.empty()) return lists_etag(heads.if_match, file.etag, false);
+  return heads.if_unmodified_since.empty() || !was_modified_after(file, heads.if_unmodified_since);
+}
+
+// The caller has this very version.
+bool is_known(const RequestHeads& heads, const OpenFile& file) {
+  if (!heads.if_none_match.empty()) return lists_etag(heads.if_none_match, file.etag, true);
+  return read_http_date(heads.if_modified_since).has_value() &&
+         !was_modified_after(file, heads.if_modified_since);
+}
+
+// In the order of RFC 9110, 13.2.2.
 http::Response serve(const Call& call, const OpenFile& file) {
-  if (!call.heads.if_none_match.empty() && lists_etag(call.heads.if_none_match, file.etag))
-    return file_head(call, 304, file);
+  if (!is_as_expected(call.heads, file)) return precondition_failed(call, file);
+  if (is_known(call.heads, file)) return file_head(call, 304, file);
   // A range of another version than the caller has would be spliced into nonsense.
   const bool same_version = call.heads.if_range.empty() || call.heads.if_range == file.etag;
   const bool has_ranges = call.request().method == http::Method::get;

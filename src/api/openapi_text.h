@@ -238,7 +238,7 @@ inline constexpr std::string_view kOpenapiText = R"json({
   "fal_put_upload_part": {"tags": ["files"], "summary": "Put one part of the file", "requestBody": "Bytes", "responses": {"200": "Part", "404": "Fault", "413": "Fault", "502": "Fault", "503": "Unavailable"}},
   "fal_complete_upload": {"tags": ["files"], "summary": "Make one file of its parts", "requestBody": "Parts", "responses": {"200": "Stored", "404": "Fault", "413": "Fault", "422": "Invalid", "502": "Fault", "503": "Unavailable"}},
   "post_file": {"tags": ["files"], "summary": "Upload a file, as it is or as the field `file` of a form", "parameters": ["file_name"], "requestBody": "File", "responses": {"200": "Stored", "413": "Fault", "422": "Invalid", "502": "Fault", "503": "Unavailable"}},
-  "get_file": {"tags": ["files"], "summary": "An output or an upload", "responses": {"200": "Content", "206": "Content", "304": "NotModified", "404": "Fault", "416": "BadRange", "503": "Unavailable"}},
+  "get_file": {"tags": ["files"], "summary": "An output or an upload", "responses": {"200": "Content", "206": "Content", "304": "NotModified", "404": "Fault", "412": "Fault", "416": "BadRange", "503": "Unavailable"}},
 
   "list_models": {"tags": ["server"], "summary": "The models that this key may use", "parameters": ["models_limit", "after"], "responses": {"200": "ModelPage", "422": "Invalid"}},
   "get_model": {"tags": ["server"], "summary": "One model", "responses": {"200": "Model", "404": "Fault"}},

@@ -20,7 +20,10 @@ struct RequestHeads {
   bool has_idempotency_key = false;  // an empty one is refused, not ignored
   std::string_view range;
   std::string_view if_range;
+  std::string_view if_match;
   std::string_view if_none_match;
+  std::string_view if_modified_since;
+  std::string_view if_unmodified_since;
   std::string_view forwarded_host;
   std::string_view forwarded_proto;
   std::string_view forwarded_port;
