@@ -46,21 +46,14 @@ Outcome input_failure(const Error& error) {
   return outcome;
 }
 
-// An executor is ours and should not throw, but the libraries under it may, if only for lack of
-// memory.
-Executor::Ending run_safely(Executor& executor, const Run& run, ProgressSink& sink,
-                            std::stop_token stop) {
-  std::string what;
-  try {
-    return executor.run(run, sink, std::move(stop));
-  } catch (const std::exception& error) {
-    what = error.what();
-  }
-  log_error("an executor threw", {{"model", run.model.id}, {"what", what}});
-  return {.outcome = {.end = AttemptEnd::failed,
-                      .error_type = ErrorType::internal_server_error,
-                      .retryable = true,
-                      .reason = "the executor failed"}};
+// What makes an input and an executor are ours and should not throw, but the libraries under them
+// may, if only for lack of memory. Not handed back: an input that never fits would come for ever.
+Outcome thrown_outcome(const Model& model, const std::exception& error) {
+  log_error("an attempt threw", {{"model", model.id}, {"what", error.what()}});
+  return {.end = AttemptEnd::failed,
+          .error_type = ErrorType::internal_server_error,
+          .retryable = true,
+          .reason = fmt::format("the attempt threw: {}", error.what())};
 }
 
 AttemptRunner::Ran not_started(std::string reason) {
@@ -103,12 +96,12 @@ Outcome AttemptRunner::stopped_outcome(const RunningAttempt& attempt) const {
 
 AttemptRunner::Ran AttemptRunner::run(RunningAttempt& attempt, Executor& executor) const {
   AttemptFolders folders;
-  if (executor.uses_files()) {
-    auto made = store_.make_folders(attempt.lease().task, attempt.lease().token);
-    if (!made) return not_started("no folders: " + made.error().message);
-    folders = std::move(*made);
+  Ran ran;
+  try {
+    ran = run_in(folders, attempt, executor);
+  } catch (const std::exception& error) {
+    ran = {.outcome = thrown_outcome(attempt.model(), error)};
   }
-  Ran ran = run_in(folders, attempt, executor);
   if (ran.not_started) {
     store_.remove_folders(folders);
   } else {
@@ -117,8 +110,14 @@ AttemptRunner::Ran AttemptRunner::run(RunningAttempt& attempt, Executor& executo
   return ran;
 }
 
-AttemptRunner::Ran AttemptRunner::run_in(const AttemptFolders& folders, RunningAttempt& attempt,
+// Makes the folders, if they are needed: whatever happens then, `folders` has those that are there.
+AttemptRunner::Ran AttemptRunner::run_in(AttemptFolders& folders, RunningAttempt& attempt,
                                          Executor& executor) const {
+  if (executor.uses_files()) {
+    auto made = store_.make_folders(attempt.lease().task, attempt.lease().token);
+    if (!made) return not_started("no folders: " + made.error().message);
+    folders = std::move(*made);
+  }
   const Claim& claim = attempt.claim();
   const Model& model = attempt.model();
   auto input = executor.uses_files() ? make_input_with_files(model, claim.input, folders, store_,
@@ -133,7 +132,7 @@ AttemptRunner::Ran AttemptRunner::run_in(const AttemptFolders& folders, RunningA
                 .input_json = std::move(input->json),
                 .folders = folders,
                 .deadline = attempt.started().wall + model.timeout};
-  Executor::Ending ending = run_safely(executor, run, attempt, attempt.stop_token());
+  Executor::Ending ending = executor.run(run, attempt, attempt.stop_token());
   if (ending.not_started) return not_started(std::move(ending.outcome.reason));
   if (!ending.stopped) {
     return {.outcome = with_prompt(std::move(ending.outcome), input->prompt)};
@@ -144,6 +143,15 @@ AttemptRunner::Ran AttemptRunner::run_in(const AttemptFolders& folders, RunningA
 
 Outcome AttemptRunner::run_instantly(const Claim& claim, const Model& model,
                                      Executor& executor) const {
+  try {
+    return try_instantly(claim, model, executor);
+  } catch (const std::exception& error) {
+    return thrown_outcome(model, error);
+  }
+}
+
+Outcome AttemptRunner::try_instantly(const Claim& claim, const Model& model,
+                                     Executor& executor) const {
   auto input = make_input(model, claim.input);
   if (!input) return input_failure(input.error());
   const Now now = clock_.now();
@@ -153,7 +161,7 @@ Outcome AttemptRunner::run_instantly(const Claim& claim, const Model& model,
                 .folders = {},
                 .deadline = now.wall + model.timeout};
   NoNews nobody;
-  return with_prompt(run_safely(executor, run, nobody, {}).outcome, input->prompt);
+  return with_prompt(executor.run(run, nobody, {}).outcome, input->prompt);
 }
 
 void AttemptRunner::clean_up(const Ran& ran) const { store_.remove_folders(ran.folders); }

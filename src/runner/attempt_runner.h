@@ -32,7 +32,8 @@ class AttemptRunner {
   void clean_up(const Ran& ran) const;
 
  private:
-  Ran run_in(const AttemptFolders& folders, RunningAttempt& attempt, Executor& executor) const;
+  Ran run_in(AttemptFolders& folders, RunningAttempt& attempt, Executor& executor) const;
+  Outcome try_instantly(const Claim& claim, const Model& model, Executor& executor) const;
   Outcome stopped_outcome(const RunningAttempt& attempt) const;
 
   ArtifactStore& store_;
