@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "runner/attempt_input.h"
+#include "runner/runner_lines.h"
 
 namespace quern {
 namespace {
@@ -31,18 +32,18 @@ Outcome input_failure(const Error& error) {
   switch (error.code) {
     case ErrorCode::invalid_argument:
       outcome.error_type = ErrorType::request_invalid;
-      outcome.error = error.message;
+      outcome.error = log_text(error.message, kErrorTextBytesMax);
       break;
     case ErrorCode::unavailable:
       outcome.error_type = ErrorType::inference_failure;
-      outcome.error = error.message;
+      outcome.error = log_text(error.message, kErrorTextBytesMax);
       outcome.retryable = true;
       break;
     default:
       outcome.error_type = ErrorType::internal_server_error;
       break;
   }
-  outcome.reason = "input: " + error.message;
+  outcome.reason = fmt::format("input: {}", log_text(error.message, kErrorTextBytesMax));
   return outcome;
 }
 

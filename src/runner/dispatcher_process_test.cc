@@ -9,6 +9,7 @@
 #include "runner/dispatcher.h"
 #include "runner/dispatcher_fixture.h"
 #include "runner/process_executor.h"
+#include "runner/runner_lines.h"
 
 namespace quern {
 namespace {
@@ -109,6 +110,17 @@ TEST_F(DispatcherProcessTest, TellsTheCallerWhatIsWrongWithAnInputFile) {
   EXPECT_EQ(outcome->end, AttemptEnd::failed);
   EXPECT_EQ(outcome->error_type, ErrorType::request_invalid);
   EXPECT_TRUE(outcome->error.starts_with("image: ")) << outcome->error;
+}
+
+TEST_F(DispatcherProcessTest, CutsWhatItSaysOfALongNameInAnInput) {
+  serve("exit 0");
+
+  const auto outcome = queue_->wait_for_end(
+      queue_->add("m", "{\"" + std::string(1U << 20U, 'k') + R"(":"data:;base64,***"})"));
+
+  EXPECT_EQ(outcome->error_type, ErrorType::request_invalid);
+  EXPECT_LE(outcome->error.size(), kErrorTextBytesMax);
+  EXPECT_LE(outcome->reason.size(), kErrorTextBytesMax + 100);
 }
 
 TEST_F(DispatcherProcessTest, TellsTheCallerOfAnInputThatGrowsTooMuchByDefaults) {

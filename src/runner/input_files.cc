@@ -15,6 +15,7 @@
 #include "artifact/file_ops.h"
 #include "artifact/stored_file_url.h"
 #include "runner/data_uri.h"
+#include "runner/runner_lines.h"
 
 namespace quern {
 
@@ -22,6 +23,8 @@ namespace {
 
 constexpr std::string_view kFileExpected =
     "expected an http or https URL, a data: URI or the URL of an uploaded file";
+
+constexpr std::size_t kPlaceBytesMax = 200;  // in an error: the caller chose the names in it
 
 /// Where a value stands in the input: "images[2].url". Grows and shrinks on the way through.
 class Place {
@@ -44,7 +47,11 @@ class Place {
     std::size_t before_;
   };
 
-  [[nodiscard]] const std::string& text() const { return text_; }
+  /// For an error.
+  [[nodiscard]] std::string text() const {
+    if (text_.size() <= kPlaceBytesMax) return text_;
+    return fmt::format("{}…", log_text(text_, kPlaceBytesMax));
+  }
 
  private:
   std::string text_;

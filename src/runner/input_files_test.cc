@@ -75,6 +75,15 @@ class InputFiles : public testing::Test {
   InputFileOptions options_;
 };
 
+TEST_F(InputFiles, NamesAPlaceInAnErrorByItsBeginning) {
+  const std::string name = std::string(199, 'k') + "é" + std::string(9'000, 'k');
+
+  const std::string message = refusal("{\"" + name + R"(":"data:;base64,!!!!"})");
+
+  EXPECT_TRUE(message.starts_with(std::string(199, 'k') + "…: ")) << message;
+  EXPECT_LT(message.size(), 400U);
+}
+
 TEST_F(InputFiles, LeavesOrdinaryValuesAsTheyAre) {
   constexpr const char* kInput =
       R"({"prompt":"data: a list, sorted","n":1,"x":null,"list":["https://example.com/a.png",true],)"
