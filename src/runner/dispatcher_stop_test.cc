@@ -10,6 +10,7 @@
 
 #include "runner/dispatcher.h"
 #include "runner/dispatcher_fixture.h"
+#include "runner/running_attempt.h"
 
 namespace quern {
 namespace {
@@ -94,6 +95,23 @@ TEST_F(DispatcherTest, CallsATaskCanceledThoughItsTimeRanOutFirst) {
   canceled.open();
 
   EXPECT_EQ(queue_->wait_for_end(task)->end, AttemptEnd::canceled);
+}
+
+TEST_F(DispatcherTest, KeepsTheFirstOfAShutdownAndATimeout) {
+  const auto model = std::make_shared<const Model>(make_model("m"));
+  RunningAttempt drained({}, model, {});
+  drained.stop(StopReason::shutdown);
+  drained.stop(StopReason::timeout);
+  EXPECT_EQ(drained.stop_reason(), StopReason::shutdown);
+  drained.stop(StopReason::canceled);
+  EXPECT_EQ(drained.stop_reason(), StopReason::canceled);
+
+  RunningAttempt late({}, model, {});
+  late.stop(StopReason::timeout);
+  late.stop(StopReason::shutdown);
+  EXPECT_EQ(late.stop_reason(), StopReason::timeout);
+  late.stop(StopReason::lost);
+  EXPECT_EQ(late.stop_reason(), StopReason::lost);
 }
 
 TEST_F(DispatcherTest, DropsWhatAnAttemptSaysThatLostItsLease) {

@@ -60,9 +60,18 @@ void RunningAttempt::send_news(const std::function<void(Beat)>& send) {
   send(std::move(beat));
 }
 
+namespace {
+
+bool outweighs(StopReason reason, StopReason before) {
+  if (before == StopReason::shutdown && reason == StopReason::timeout) return false;
+  return reason > before;
+}
+
+}  // namespace
+
 void RunningAttempt::stop(StopReason reason) {
   StopReason before = reason_.load(std::memory_order_acquire);
-  while (before < reason && !reason_.compare_exchange_weak(before, reason)) {
+  while (outweighs(reason, before) && !reason_.compare_exchange_weak(before, reason)) {
   }
   stop_.request_stop();
 }

@@ -31,7 +31,9 @@ class RecentLogs {
   std::uint64_t dropped_ = 0;  // since the last move_to()
 };
 
-/// A later one outweighs an earlier one: a canceled task is canceled though its time ran out too.
+/// One further on outweighs those before it: a canceled task is canceled though its time ran out
+/// too. Of a shutdown and a timeout the first holds: time that runs out while a program ends for the
+/// server is no fault of the task.
 enum class StopReason : std::uint8_t { none, shutdown, timeout, canceled, lost };
 
 /// Threads: any.
