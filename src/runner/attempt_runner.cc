@@ -62,6 +62,12 @@ AttemptRunner::Ran not_started(std::string reason) {
           .not_started = true};
 }
 
+// Whatever came of it.
+bool is_unwanted(const RunningAttempt& attempt) {
+  const StopReason reason = attempt.stop_reason();
+  return reason == StopReason::canceled || reason == StopReason::lost;
+}
+
 Outcome with_prompt(Outcome outcome, const std::string& prompt) {
   if (outcome.end == AttemptEnd::succeeded) {
     outcome.metadata_json = add_prompt(std::move(outcome.metadata_json), prompt);
@@ -139,6 +145,7 @@ AttemptRunner::Ran AttemptRunner::run_in(AttemptFolders& folders, RunningAttempt
     return {.outcome = with_prompt(std::move(ending.outcome), input->prompt)};
   }
   QUERN_ASSERT(attempt.stop_reason() != StopReason::none);
+  if (ending.had_failed && !is_unwanted(attempt)) return {.outcome = std::move(ending.outcome)};
   return {.outcome = stopped_outcome(attempt)};
 }
 

@@ -20,6 +20,11 @@ using std::chrono::minutes;
 // ---- with real programs
 // --------------------------------------------------------------------------------
 
+constexpr const char* kRefusesAndWaits = R"sh(
+echo '{"error":"bad seed","error_type":"REQUEST_INVALID"}'
+echo tidying up
+sleep 1000)sh";
+
 class DispatcherProcessTest : public DispatcherTest {
  protected:
   void serve(const std::string& script, milliseconds timeout = minutes(10),
@@ -83,6 +88,42 @@ TEST_F(DispatcherProcessTest, EndsAProgramWhoseTimeIsUp) {
   serve("sleep 1000", milliseconds(100));
 
   EXPECT_EQ(queue_->wait_for_end(queue_->add("m"))->error_type, ErrorType::inference_timeout);
+}
+
+TEST_F(DispatcherProcessTest, KeepsAnErrorThatCameBeforeAShutdown) {
+  serve(kRefusesAndWaits);
+  const TaskId task = queue_->add("m");
+  ASSERT_TRUE(queue_->wait_for(task, [](const auto& record) { return !record.logs.empty(); }));
+
+  dispatcher_->drain({});
+
+  const auto outcome = queue_->record(task).outcomes.at(0);
+  EXPECT_EQ(outcome.end, AttemptEnd::failed);
+  EXPECT_EQ(outcome.error_type, ErrorType::request_invalid);
+  EXPECT_EQ(outcome.error, "bad seed");
+}
+
+TEST_F(DispatcherProcessTest, CallsATaskCanceledThoughItHadFailed) {
+  serve(kRefusesAndWaits);
+  const TaskId task = queue_->add("m");
+  ASSERT_TRUE(queue_->wait_for(task, [](const auto& record) { return !record.logs.empty(); }));
+
+  queue_->cancel(task);
+
+  EXPECT_EQ(queue_->wait_for_end(task)->end, AttemptEnd::canceled);
+}
+
+TEST_F(DispatcherProcessTest, HandsBackWhatFailsOnlyAsItIsShutDown) {
+  serve(R"sh(
+trap 'echo "{\"error\":\"interrupted\"}"; exit 1' TERM
+echo ready
+sleep 1000 & wait)sh");
+  const TaskId task = queue_->add("m");
+  ASSERT_TRUE(queue_->wait_for(task, [](const auto& record) { return !record.logs.empty(); }));
+
+  dispatcher_->drain({});
+
+  EXPECT_EQ(queue_->record(task).outcomes.at(0).end, AttemptEnd::released);
 }
 
 TEST_F(DispatcherProcessTest, LeavesNoFilesOfAnAttemptThatLostItsLease) {

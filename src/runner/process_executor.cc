@@ -118,7 +118,7 @@ Executor::Ending ProcessExecutor::run(const Run& run, ProgressSink& sink, std::s
   const auto run_time = clock_.now().steady - begun;
   sink.work_ended();
 
-  Ending ending{.stopped = end.stopped};
+  Ending ending{.stopped = end.stopped, .had_failed = end.error_first};
   if (end.error) {
     ending.outcome = told_error(std::move(*end.error), end.child);
   } else if (!end.child.is_success()) {

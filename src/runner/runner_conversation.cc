@@ -59,6 +59,7 @@ Conversation::End Conversation::hold(std::stop_token stop) {
   read_rest(child_.stdout_fd, out_lines_, LogSeverity::stdout_);
   read_rest(child_.stderr_fd, err_lines_, LogSeverity::stderr_);
   end.error = std::move(error_);
+  end.error_first = error_first_;
   return end;
 }
 
@@ -169,6 +170,7 @@ void Conversation::hear_message(RunnerMessage message, std::size_t bytes) {
   if (message.metadata) outputs_.add(std::move(*message.metadata), bytes);
   if (message.error && !error_) {
     error_ = std::move(message.error);
+    error_first_ = !stop_seen_;
     term_at_ = steady_clock::now() + options_.grace;
   }
 }

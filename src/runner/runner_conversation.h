@@ -32,6 +32,7 @@ class Conversation {
     ChildEnd child;
     bool stopped = false;              // the stop came before the program's own end
     std::optional<RunnerError> error;  // of the first error line
+    bool error_first = false;          // and it came before any stop
   };
 
   /// What a stop makes itself heard by. Make it before the program starts: without it, there is no
@@ -70,6 +71,7 @@ class Conversation {
   WallTime heard_at_;  // of the chunk that is being read
   OutputCollector outputs_;
   std::optional<RunnerError> error_;
+  bool error_first_ = false;  // before a stop was seen
   bool exited_ = false;
   bool stop_seen_ = false;  // before the program's end
   std::optional<std::chrono::steady_clock::time_point>
