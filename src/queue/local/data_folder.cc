@@ -4,14 +4,19 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <system_error>
 
 namespace quern {
 namespace {
+
+constexpr std::uintmax_t kDatabaseHeaderBytes = 100;  // SQLite's, at the start of its first page
 
 std::unexpected<Error> cannot(const std::string& what, const std::filesystem::path& path,
                               int error) {
@@ -47,7 +52,57 @@ void write_holder(int file) {
   static_cast<void>(::pwrite(file, text.data(), text.size(), 0));
 }
 
+/// More than zeros, which are written ahead of what will stand there.
+Result<bool> holds_something(const std::filesystem::path& log) {
+  const int file = ::open(log.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);  // of a pipe, nothing
+  if (file < 0 && errno == ENOENT) return false;
+  if (file < 0) return cannot("read", log, errno);
+  std::array<char, 64 * 1024> bytes{};
+  ssize_t size = 0;
+  bool found = false;
+  do {
+    size = ::read(file, bytes.data(), bytes.size());
+    if (size > 0) found = std::any_of(bytes.begin(), bytes.begin() + size, std::identity{});
+  } while (!found && (size > 0 || (size < 0 && errno == EINTR)));
+  const int error = size < 0 ? errno : 0;
+  ::close(file);
+  if (error != 0) return cannot("read", log, error);
+  return found;
+}
+
+// A first start that ends at any moment leaves no such folder: the file has SQLite's header before
+// there is a log of SQLite's, and all of the tables before the redo log has its first record.
+Result<void> check_nothing_lost(const std::filesystem::path& folder) {
+  std::string found;
+  for (const char* const name : {"redo-a", "redo-b", "queue.sqlite-wal"}) {
+    const Result<bool> holds = holds_something(folder / name);
+    if (!holds) return std::unexpected(holds.error());
+    if (*holds) found += (found.empty() ? "" : ", ") + std::string(name);
+  }
+  if (found.empty()) return {};
+  return fail(ErrorCode::data_loss,
+              "queue.sqlite is missing or empty, but not " + found +
+                  ": put that very file back; or move the redo log and queue.sqlite-wal away, and "
+                  "restore queue.sqlite from a backup or begin anew");
+}
+
 }  // namespace
+
+Result<void> make_database(const std::filesystem::path& folder) {
+  const std::filesystem::path path = database_in(folder);
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(path, error);
+  const bool is_missing = error == std::errc::no_such_file_or_directory;
+  if (is_missing || (!error && size < kDatabaseHeaderBytes)) {
+    if (Result<void> kept = check_nothing_lost(folder); !kept) return kept;
+  }
+  // Inputs and results are private, whatever the process's mask says; SQLite gives its other files the
+  // same permissions.
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (file < 0) return cannot("open the store", path, errno);
+  ::close(file);
+  return {};
+}
 
 int sync_folder(const std::filesystem::path& path) {
   const int folder = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -69,12 +124,6 @@ Result<DataFolder> DataFolder::lock(const std::filesystem::path& path) {
                 "data folder " + path.string() + " is in use by " + holder_of(file));
   }
   write_holder(file);
-  // Inputs and results are private, whatever the process's mask says; SQLite gives its other files the
-  // same permissions.
-  const std::filesystem::path database_path = database_in(path);
-  const int database = ::open(database_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (database < 0) return cannot("open the store", database_path, errno);
-  ::close(database);
   return folder;
 }
 

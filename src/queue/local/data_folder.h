@@ -13,6 +13,13 @@ inline std::filesystem::path database_in(const std::filesystem::path& folder) {
   return folder / "queue.sqlite";
 }
 
+/// Makes that file, readable by its owner only, if it is not there.
+///
+/// Without it, or with an empty one, SQLite would begin a new store and throw away what the logs beside
+/// it hold. Then nothing is changed. Errors: unavailable (cannot be made, a log cannot be read),
+/// data_loss (a log holds something, but it is missing or empty).
+Result<void> make_database(const std::filesystem::path& folder);
+
 /// A new entry of a folder survives power loss only when the folder itself is synced. Answers an errno;
 /// 0: it is.
 int sync_folder(const std::filesystem::path& path);

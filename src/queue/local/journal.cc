@@ -93,6 +93,7 @@ Journal::Journal(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Journal::~Journal() = default;
 
 Result<std::unique_ptr<Journal>> Journal::open(const JournalOptions& options) {
+  if (Result<void> made = make_database(options.folder); !made) return fail(std::move(made));
   const std::filesystem::path file = database_in(options.folder);
   Result<std::unique_ptr<Tables>> tables = Tables::open(file);
   if (!tables) return fail(std::move(tables));

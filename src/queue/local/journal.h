@@ -37,7 +37,7 @@ struct JournalOptions {
 class Journal {
  public:
   /// What a crash left in the redo log goes into the tables meanwhile. Errors: unavailable (cannot be
-  /// opened), data_loss (damaged), conflict (made by a newer version).
+  /// opened), data_loss (damaged, or lost but for its logs), conflict (made by a newer version).
   static Result<std::unique_ptr<Journal>> open(const JournalOptions& options);
   /// Writes what is left into the tables.
   ~Journal();

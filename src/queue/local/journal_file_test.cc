@@ -5,6 +5,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <map>
 #include <string>
 
 #include "queue/local/journal_fixture.h"
@@ -28,6 +30,19 @@ constexpr const char* kBackToVersionTwo =
 constexpr const char* kBackToVersionOne =
     "ALTER TABLE task DROP COLUMN body; ALTER TABLE ended DROP COLUMN body;"
     "PRAGMA user_version=1";
+
+using Files = std::map<std::string, std::string>;
+
+/// By name, but for SQLite's index of its log, which it makes anew.
+Files files_in(const std::filesystem::path& folder) {
+  Files found;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() == ".sqlite-shm") continue;
+    std::ifstream in(entry.path(), std::ios::binary);
+    found[entry.path().filename()] = {std::istreambuf_iterator<char>(in), {}};
+  }
+  return found;
+}
 
 class OldStoreTest : public JournalTest {
  protected:
@@ -162,6 +177,67 @@ TEST_F(JournalTest, RefusesAFileThatIsNoStore) {
 
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().code, ErrorCode::data_loss);
+}
+
+class LostDatabaseTest : public JournalTest {
+ protected:
+  /// Of a crash: the first task is in SQLite's log, the second in the redo log alone.
+  LostDatabaseTest() {
+    write(InsertTask{make_row(1), "{}"});
+    settle();
+    gate_.install(file());
+    gate_.close();
+    write(InsertTask{make_row(2), "{}"});
+    copy_store(folder_->path(), lost());
+    gate_.open();
+  }
+  [[nodiscard]] const std::filesystem::path& lost() const { return lost_.path(); }
+  void expect_refused() {
+    const Files before = files_in(lost());
+
+    const Result<std::unique_ptr<Journal>> opened = Journal::open({.folder = lost()});
+
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code, ErrorCode::data_loss);
+    EXPECT_THAT(opened.error().message, testing::HasSubstr("queue.sqlite is missing or empty"));
+    EXPECT_TRUE(files_in(lost()) == before);
+  }
+
+  TempFolder lost_;
+};
+
+TEST_F(LostDatabaseTest, IsNotTakenForANewStore) {
+  std::filesystem::remove(database_in(lost()));
+  expect_refused();
+  // One byte is empty to SQLite.
+  for (const std::string content : {"", "S", "SQLite format 3"}) {
+    std::ofstream(database_in(lost())) << content;
+    expect_refused();
+  }
+}
+
+TEST_F(LostDatabaseTest, IsToldByAnyLogThatHoldsSomething) {
+  std::filesystem::remove(database_in(lost()));
+  std::filesystem::remove(lost() / "redo-a");
+  expect_refused();  // SQLite's log, which may be all that an older program left
+
+  std::filesystem::remove(lost() / "queue.sqlite-wal");
+  std::ofstream(lost() / "redo-b") << std::string(100, '\0') << "R";
+  expect_refused();
+}
+
+TEST_F(LostDatabaseTest, IsNoneWhereAFirstStartWasCutShort) {
+  for (const char* const name : {"redo-a", "redo-b", "queue.sqlite-wal", "queue.sqlite"}) {
+    std::ofstream(lost() / name, std::ios::trunc).flush();
+  }
+  for (const char* const name : {"queue.sqlite-wal", "redo-b", "redo-a", "queue.sqlite"}) {
+    EXPECT_TRUE(Journal::open({.folder = lost()}));
+    std::filesystem::remove(lost() / "queue.sqlite-wal");
+    std::filesystem::resize_file(database_in(lost()), 0);
+    std::filesystem::remove(lost() / name);
+  }
+  std::ofstream(lost() / "redo-a") << std::string(100'000, '\0');
+  EXPECT_TRUE(Journal::open({.folder = lost()}));
 }
 
 TEST_F(JournalTest, RefusesALogThatLacksWhatTheTablesNeed) {
