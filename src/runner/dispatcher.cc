@@ -220,7 +220,10 @@ Result<void> Dispatcher::Impl::configure(std::shared_ptr<const Catalog> catalog)
   std::vector<LanePtr> served;
   {
     const std::scoped_lock lock(mutex_);
-    for (auto& [id, lane] : lanes_) lane->served = false;
+    for (auto& [id, lane] : lanes_) {
+      lane->served = false;
+      lane->metrics.slots.set(0);
+    }
     for (const Model& model : catalog->models()) {
       LanePtr& lane = lanes_[model.id];
       if (!lane)

@@ -69,6 +69,10 @@ class DispatcherTest : public ::testing::Test {
         .value();
   }
 
+  double slots(const std::string& model) {
+    return metrics_.gauge("quern_slots", "Configured slots", {{"model", model}}).value();
+  }
+
   TempFolder folder_;
   SystemRandom random_;
   SystemClock clock_;

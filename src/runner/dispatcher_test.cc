@@ -174,7 +174,10 @@ TEST_F(DispatcherTest, FollowsAReload) {
   model.concurrency = 3;
   configure({model});
   EXPECT_TRUE(eventually([&] { return executor_->begun() == 3; }));
+  EXPECT_EQ(slots("m"), 3);
   configure({make_model("other")});
+  EXPECT_EQ(slots("m"), 0);
+  EXPECT_EQ(slots("other"), 1);
   gate.open();
   EXPECT_TRUE(queue_->wait_for_end(queue_->add("other")));
   dispatcher_->drain(seconds(30));
