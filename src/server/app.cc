@@ -1,8 +1,10 @@
 #include "server/app.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <fstream>
+#include <memory>
 #include <utility>
 
 #include "api/api.h"
@@ -20,6 +22,7 @@
 #include "server/endpoint_file.h"
 #include "server/first_key.h"
 #include "server/janitor.h"
+#include "server/model_gauges.h"
 
 namespace quern {
 namespace {
@@ -68,23 +71,14 @@ double resident_bytes() {
   double total = 0;
   double resident = 0;
   statm >> total >> resident;
-  return resident * 4096;
+  return resident * static_cast<double>(::sysconf(_SC_PAGESIZE));
 }
 
 void add_state_metrics(Metrics& metrics, Queue& queue) {
-  metrics.on_render([&metrics, &queue] {
+  const auto gauges = std::make_shared<ModelGauges>(metrics);
+  metrics.on_render([&metrics, &queue, gauges] {
     const QueueStats stats = queue.stats();
-    for (const ModelStats& model : stats.models) {
-      const MetricLabels labels = {{"model", model.model}};
-      metrics.gauge("quern_queued_tasks", "Tasks waiting.", labels)
-          .set(static_cast<double>(model.queued));
-      metrics.gauge("quern_running_tasks", "Tasks running.", labels)
-          .set(static_cast<double>(model.running));
-      metrics.gauge("quern_queue_oldest_age_seconds", "Age of the task that waits longest.", labels)
-          .set(static_cast<double>(model.oldest_queued_age.count()) / 1000);
-      metrics.gauge("quern_model_paused", "1 while the model hands out no tasks.", labels)
-          .set(model.paused ? 1 : 0);
-    }
+    gauges->set(stats.models);
     metrics.gauge("quern_store_writable", "1 while the store takes writes.")
         .set(stats.writable ? 1 : 0);
     metrics.gauge("process_resident_memory_bytes", "Resident memory of the server.")
