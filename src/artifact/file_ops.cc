@@ -106,6 +106,15 @@ bool empty_tree(int parent, const std::string& name) {
   return true;
 }
 
+Result<void> write_new(const std::filesystem::path& path, std::string_view text) {
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+  ::unlink(path.c_str());  // left by a crash: whose it was, and who may read it, is not known
+  const FileDescriptor file(::open(path.c_str(), kFlags, S_IRUSR | S_IWUSR));
+  if (!file.is_open()) return io_failure(errno, "making a file");
+  if (Result<void> written = write_all(file.get(), text); !written) return written;
+  return sync(file.get());
+}
+
 }  // namespace
 
 std::unexpected<Error> io_failure(int error, std::string_view what) {
@@ -150,6 +159,19 @@ Result<void> copy_all(int from, int to, std::stop_token stop) {
 Result<void> sync(int fd) {
   if (::fsync(fd) != 0) return io_failure(errno, "syncing to disk");
   return {};
+}
+
+Result<void> replace_file(const std::filesystem::path& path, std::string_view text) {
+  std::filesystem::path fresh = path;
+  fresh += ".new";
+  if (Result<void> written = write_new(fresh, text); !written) {
+    ::unlink(fresh.c_str());
+    return written;
+  }
+  if (::rename(fresh.c_str(), path.c_str()) != 0) return io_failure(errno, "renaming a file");
+  Result<FileDescriptor> folder = make_folder(path.parent_path());
+  if (!folder) return fail(std::move(folder));
+  return sync(folder->get());
 }
 
 Result<FileDescriptor> make_folder(const std::filesystem::path& path) {

@@ -38,6 +38,10 @@ Result<void> copy_all(int from, int to, std::stop_token stop = {});
 /// Makes the file's bytes, or the folder's entries, survive power loss. Errors: unavailable.
 Result<void> sync(int fd);
 
+/// Writes `text` into the file at `path`, for its owner only: whatever happens, it is the old file or
+/// the new one. Uses `<path>.new` meanwhile. Survives power loss. Errors: unavailable.
+Result<void> replace_file(const std::filesystem::path& path, std::string_view text);
+
 /// Opens the folder at `path`, which is made if missing, for its owner only. Errors: unavailable.
 Result<FileDescriptor> make_folder(const std::filesystem::path& path);
 /// Removes all that is in the folder; what cannot be removed is logged.

@@ -31,6 +31,26 @@ TEST(FileOps, WritingToAFullDiskSaysSoAndWhenToRetry) {
   EXPECT_GT(written.error().retry_after.count(), 0);
 }
 
+TEST(FileOps, ReplacesAFileWholeOrNotAtAll) {
+  const TempFolder temp;
+  const fs::path path = temp.path() / "file";
+  const auto content = [&] {
+    std::ifstream file(path);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  std::ofstream(path) << "old";
+  {
+    const FileSizeLimit full(0);
+    EXPECT_FALSE(replace_file(path, "new"));
+  }
+  EXPECT_EQ(content(), "old");
+
+  EXPECT_TRUE(replace_file(path, "new"));
+
+  EXPECT_EQ(content(), "new");
+  EXPECT_EQ(std::distance(fs::directory_iterator(temp.path()), {}), 1);
+}
+
 TEST(FileOps, CopiesFromTheCurrentPositionToTheEnd) {
   const TempFolder temp;
   std::ofstream(temp.path() / "from") << "0123456789";

@@ -1,25 +1,25 @@
 #include "server/first_key.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
+#include <cstdint>
 #include <fstream>
 #include <system_error>
+
+#include "artifact/file_ops.h"
 
 namespace quern {
 namespace {
 
-Result<void> write_secret(const std::filesystem::path& file, const std::string& secret) {
-  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) return fail(ErrorCode::unavailable, fmt::format("cannot write {}", file.string()));
-  const std::string line = secret + "\n";
-  const bool written = ::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size()) &&
-                       ::fsync(fd) == 0;
-  ::close(fd);
-  if (written) return {};
-  ::unlink(file.c_str());  // an empty one would stand in the way of every later start
-  return fail(ErrorCode::unavailable, fmt::format("cannot write {}", file.string()));
+// Empty: there is none. An earlier version left an empty file when it was killed in its first start.
+Result<std::string> read_secret(const std::filesystem::path& file) {
+  std::error_code failed;
+  const std::uintmax_t size = std::filesystem::file_size(file, failed);
+  if (failed == std::errc::no_such_file_or_directory || (!failed && size == 0)) return "";
+  std::string secret;
+  std::ifstream stream(file);
+  if (std::getline(stream, secret) && !secret.empty()) return secret;
+  return fail(ErrorCode::unavailable, fmt::format("cannot read a secret in {}", file.string()));
 }
 
 }  // namespace
@@ -32,12 +32,13 @@ Result<std::string> open_secret(const std::filesystem::path& data, std::string_v
     return fail(ErrorCode::unavailable,
                 fmt::format("cannot make the folder {}: {}", data.string(), failed.message()));
   const std::filesystem::path file = data / name;
-  std::string secret;
-  std::ifstream stream(file);
-  if (std::getline(stream, secret)) return secret;
-  secret = make_secret(random);
-  Result<void> written = write_secret(file, secret);
-  if (!written) return fail(std::move(written));
+  Result<std::string> secret = read_secret(file);
+  if (!secret || !secret->empty()) return secret;
+  *secret = make_secret(random);
+  if (const Result<void> written = replace_file(file, *secret + "\n"); !written) {
+    return fail(written.error().code,
+                fmt::format("cannot write {}: {}", file.string(), written.error().message));
+  }
   return secret;
 }
 

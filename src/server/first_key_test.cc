@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "testing/process_limit.h"
 #include "testing/seeded_random.h"
@@ -35,6 +36,32 @@ TEST(FirstKey, ThatCannotBeWrittenLeavesNothingInTheWayOfTheNext) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 
   EXPECT_TRUE(open_secret(folder.path(), "first-key", random));
+}
+
+TEST(FirstKey, IsMadeAnewWhereAnInterruptedStartLeftAnEmptyFile) {
+  const TempFolder folder;
+  SeededRandom random(1);
+  std::ofstream(folder.path() / "first-key") << "";
+  std::ofstream(folder.path() / "first-key.new") << "half of";
+
+  const auto made = open_secret(folder.path(), "first-key", random);
+
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_FALSE(made->empty());
+  EXPECT_EQ(open_secret(folder.path(), "first-key", random), *made);
+  const auto file = std::filesystem::status(folder.path() / "first-key");
+  EXPECT_EQ(file.permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+TEST(FirstKey, ThatCannotBeReadIsNotReplaced) {
+  const TempFolder folder;
+  SeededRandom random(1);
+  std::ofstream(folder.path() / "first-key") << "\n";
+
+  EXPECT_FALSE(open_secret(folder.path(), "first-key", random));
+
+  EXPECT_EQ(std::filesystem::file_size(folder.path() / "first-key"), 1U);
 }
 
 }  // namespace
