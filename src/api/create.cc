@@ -63,7 +63,7 @@ void answer_submit_error(CallPtr call, const Error& error) {
       return answer_queue_full(std::move(call), error.retry_after);
     case ErrorCode::conflict:
       return answer_fault(std::move(call), kKeyReused);
-    case ErrorCode::too_large:  // it has grown by defaults, or by how its numbers are written
+    case ErrorCode::too_large:  // it has grown by how its numbers are written
       return answer_fault(std::move(call), kTooLarge);
     default:
       log_error("create not stored", {{"trace", call->trace_id}, {"what", error.message}});

@@ -1,7 +1,7 @@
 #pragma once
 // Processes of this machine, told apart safely: a process id alone means nothing, it is used again.
 //
-// Nothing here allocates after make(), throws or takes a lock: the guard uses it in a forked child.
+// Nothing here allocates once a ProcessScan is made, throws or takes a lock: the guard uses it in a forked child.
 
 #include <sys/types.h>
 

@@ -246,7 +246,7 @@ const std::vector<ConfigKey<ExecutorSpec>>& executor_keys() {
   return keys;
 }
 
-// `schema` and `executor` are read by load_model, which knows the file they stand in.
+// `schema` and `executor` are read by Reader::read_model, which knows the file they stand in.
 const std::vector<ConfigKey<Model>>& model_keys() {
   using M = Model;
   static const std::vector<ConfigKey<M>> keys = {
