@@ -8,6 +8,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/assert.h"
 #include "queue/local/redo_chain.h"
@@ -46,15 +47,16 @@ void read(const std::string& bytes) {
   RedoPlace place{.seed = kSeed};
   auto gap = chain->gaps.begin();
   std::uint64_t last = 0;
+  bool is_first = true;
   while (place.at < chain->next.at) {
     const auto found = *reader.find(place);
     if (gap != chain->gaps.end() && gap->begin.at == place.at) {
-      QUERN_ASSERT(!found && gap->end.at > place.at && gap->end.number > place.number);
+      QUERN_ASSERT(!found && gap->end.at > place.at);
       place = gap++->end;
       continue;
     }
-    QUERN_ASSERT(found && found->header.number > last);
-    if (last == 0) QUERN_ASSERT(found->header.number == chain->first);
+    QUERN_ASSERT(found && (place.at == 0 || found->header.number == place.number));
+    QUERN_ASSERT(!std::exchange(is_first, false) || found->header.number == chain->first);
     last = found->header.number;
     place = place.behind(found->header);
   }
