@@ -430,33 +430,41 @@ TEST_F(ApiTest, AnswersAHeldCallerThatEndsItsSideOfTheConnection) {
 // A program that prints a line again and again, which is read in pieces.
 TEST_F(ApiTest, StreamsEachOfManyLogEntriesThatAreEqual) {
   const LogEntry same{clock_.now().wall, LogSeverity::info, false, "same"};
+  const auto repeat = [&](std::size_t count) {
+    std::vector<LogEntry> logs(count, same);
+    for (std::size_t i = 0; i < count; ++i) logs[i].number = i;
+    return logs;
+  };
   TaskView task = make_task(TaskState::running);
-  task.logs = {same};
+  task.logs = repeat(1);
   queue_.set_task(task);
   const int stream = connect();
   ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream?logs=1");
   ASSERT_TRUE(queue_.wait_for_watches(1));
 
   task.state = TaskState::succeeded;
-  task.logs.assign(60, same);
+  task.logs = repeat(60);
   queue_.set_task(task);
 
   EXPECT_EQ(count_of("\"same\"", read_all(stream)), 60U);
 }
 
+/// Of the runner, or without a number of the queue itself.
+LogEntry log_entry(const std::string& text, std::optional<std::uint64_t> number = std::nullopt) {
+  return {WallTime{}, LogSeverity::info, !number, text, number};
+}
+
 TEST_F(ApiTest, StreamsWhatIsNewThoughOldLogEntriesWereDropped) {
-  const auto entry = [&](const std::string& text) {
-    return LogEntry{clock_.now().wall, LogSeverity::info, false, text};
-  };
   TaskView task = make_task(TaskState::running);
-  task.logs = {entry("a"), entry("b"), entry("c")};
+  task.logs = {log_entry("a", 0), log_entry("b", 1), log_entry("c", 2)};
   queue_.set_task(task);
   const int stream = connect();
   ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream?logs=1");
   ASSERT_TRUE(queue_.wait_for_watches(1));
 
   task.state = TaskState::succeeded;
-  task.logs = {entry("2 were dropped"), entry("c"), entry("d"), entry("e")};
+  task.logs = {log_entry("2 earlier lines were dropped"), log_entry("c", 2), log_entry("d", 3),
+               log_entry("e", 4)};
   task.logs_dropped = 2;
   queue_.set_task(task);
 
@@ -465,6 +473,27 @@ TEST_F(ApiTest, StreamsWhatIsNewThoughOldLogEntriesWereDropped) {
     EXPECT_EQ(count_of(message, text), 1U) << message;
   }
   EXPECT_EQ(count_of("dropped", text), 0U) << "none that was not sent";
+}
+
+TEST_F(ApiTest, StreamsAnEntryOnceThoughLinesAfterItWereDropped) {
+  TaskView task = make_task(TaskState::running);
+  task.logs = {log_entry("started"), log_entry("a", 0)};
+  queue_.set_task(task);
+  const int stream = connect();
+  ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream?logs=1");
+  ASSERT_TRUE(queue_.wait_for_watches(1));
+
+  task.state = TaskState::succeeded;
+  task.logs = {log_entry("500 earlier lines were dropped"), log_entry("started"),
+               log_entry("b", 500), log_entry("c", 501), log_entry("ended")};
+  task.logs_dropped = 500;
+  queue_.set_task(task);
+
+  const std::string text = read_all(stream);
+  for (const char* message : {"\"started\"", "\"a\"", "\"b\"", "\"c\"", "\"ended\""}) {
+    EXPECT_EQ(count_of(message, text), 1U) << message;
+  }
+  EXPECT_EQ(count_of("\"499 earlier lines were dropped", text), 1U) << "but for one that was sent";
 }
 
 TEST_F(ApiTest, GivesProtocolErrorsTheCallersTraceIdWhenItIsKnown) {

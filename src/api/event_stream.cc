@@ -4,12 +4,10 @@
 // With logs=1 an event holds the entries that no event before it held: that is what fal's client
 // adds up.
 
-#include <algorithm>
-#include <cstdint>
-
 #include "api/errors.h"
 #include "api/handlers.h"
 #include "api/query_params.h"
+#include "api/sent_logs.h"
 #include "api/task_calls.h"
 #include "api/task_json.h"
 #include "api/watched_task.h"
@@ -60,24 +58,13 @@ class StatusStream final : public WatchedTask {
       return true;
     }
     std::string facts = status_json(place_, view, false);
-    drop_sent_logs(view);
+    sent_logs_.take_unsent(view);
     if (facts == last_facts_ && view.logs.empty()) return !over;
     last_facts_ = std::move(facts);
     last_state_ = view.state;
     sent_at_ = now;
     const std::string event = query_.logs ? status_json(place_, view, true) : last_facts_;
     return writer_.write("data: " + event + "\n\n") && !over;
-  }
-
-  // Leaves the entries that were not sent yet: as many from the end as there are more than before. What
-  // they say tells none from another, and the queue's limit drops old ones.
-  void drop_sent_logs(TaskView& view) {
-    const std::uint64_t note = view.logs_dropped > 0 ? 1 : 0;
-    const std::uint64_t all = view.logs.size() + view.logs_dropped - note;
-    const std::uint64_t unsent = all - std::min(all, logs_sent_);
-    logs_sent_ = std::max(logs_sent_, all);
-    const std::uint64_t sent = view.logs.size() - std::min<std::uint64_t>(view.logs.size(), unsent);
-    view.logs.erase(view.logs.begin(), view.logs.begin() + static_cast<std::ptrdiff_t>(sent));
   }
 
   void schedule_comment() {
@@ -108,8 +95,8 @@ class StatusStream final : public WatchedTask {
   http::StreamWriter writer_;
   bool closed_ = false;
   std::optional<TaskState> last_state_;
-  std::string last_facts_;       // the last event, but for its logs
-  std::uint64_t logs_sent_ = 0;  // or dropped
+  std::string last_facts_;  // the last event, but for its logs
+  SentLogs sent_logs_;
   Time sent_at_{};
   Timers::Id comment_{};
 };

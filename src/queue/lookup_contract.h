@@ -105,8 +105,10 @@ TEST_P(QueueContract, CountsLinesThatWereDroppedBeforeTheyCame) {
                 testing::StartsWith(std::to_string(from) + " earlier lines were dropped"));
     std::size_t lines = 0;
     for (const LogEntry& entry : view.logs) {
-      if (entry.from_quern) continue;
-      EXPECT_EQ(entry.message, std::to_string(from + static_cast<int>(lines)));
+      EXPECT_EQ(entry.number.has_value(), !entry.from_quern);
+      if (!entry.number) continue;
+      EXPECT_EQ(*entry.number, static_cast<std::uint64_t>(from) + lines);
+      EXPECT_EQ(entry.message, std::to_string(*entry.number));
       ++lines;
     }
     EXPECT_EQ(lines, count);

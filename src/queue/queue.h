@@ -143,7 +143,7 @@ struct TaskView {
   std::string error;                       // failed and canceled
   bool start_timed_out = false;            // INFERENCE_TIMEOUT because it was not started in time
   std::vector<LogEntry> logs;              // if asked for
-  std::uint64_t logs_dropped = 0;  // lines that were before these; then the first one says so
+  std::uint64_t logs_dropped = 0;  // lines that were before these; then a dropped_note() is first
   std::vector<Attempt> attempts;   // if asked for
   std::vector<Output> outputs;     // succeeded, if asked for
   std::string metadata_json;       // succeeded, if asked for; an object, or empty

@@ -52,6 +52,8 @@ struct LogEntry {
   LogSeverity severity = LogSeverity::info;
   bool from_quern = false;  // else from the runner
   std::string message;
+  std::optional<std::uint64_t>
+      number{};  // in a task's logs: of what its runners said, from 0; the queue's own have none
 };
 
 /// How an attempt ended, as its executor tells it.

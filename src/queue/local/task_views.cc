@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "queue/dropped_note.h"
+
 namespace quern {
 namespace {
 
@@ -41,12 +43,7 @@ class LineMerge {
  public:
   explicit LineMerge(const std::vector<NumberedLog>& lines) : lines_(lines) {
     if (!lines.empty() && lines.front().number > 0) {
-      const std::uint64_t dropped = lines.front().number;
-      out_.push_back(own_line(lines.front().entry.time, LogSeverity::warn,
-                              std::to_string(dropped) +
-                                  (dropped == 1 ? " earlier line was" : " earlier lines were") +
-                                  " dropped: a task keeps up to " + std::to_string(kLogEntriesMax) +
-                                  " lines and " + std::to_string(kLogBytesMax / 1024) + " KiB"));
+      out_.push_back(dropped_note(lines.front().number, lines.front().entry.time));
     }
   }
   void add_before(WallTime time) {
@@ -62,7 +59,11 @@ class LineMerge {
   }
 
  private:
-  void add_next() { out_.push_back(lines_[next_++].entry); }
+  void add_next() {
+    const NumberedLog& line = lines_[next_++];
+    out_.push_back(line.entry);
+    out_.back().number = line.number;
+  }
 
   const std::vector<NumberedLog>& lines_;
   std::size_t next_ = 0;
