@@ -7,6 +7,8 @@
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "base/utf8.h"
@@ -69,6 +71,16 @@ Result<std::string> read_text(const ArtifactStore& store, const AttemptFolders& 
   return text;
 }
 
+/// Where the file lies, links resolved: a runner may name one by several paths. It tells files apart,
+/// no more: what is taken, and from where, is checked by the store.
+std::string find_place(const AttemptFolders& folders, const RunnerOutput& output) {
+  if (output.path.empty()) return {};
+  std::error_code error;
+  const std::filesystem::path named = folders.output / output.path;
+  const std::filesystem::path place = std::filesystem::canonical(named, error);
+  return error ? named : place;
+}
+
 }  // namespace
 
 void OutputCollector::refuse(std::string reason) {
@@ -96,45 +108,54 @@ void OutputCollector::add(json::object metadata, std::size_t bytes) {
   }
 }
 
-Result<Output> OutputCollector::make_output(RunnerOutput& output, ArtifactStore& store,
-                                            const AttemptFolders& folders,
-                                            const std::stop_token& stop) {
-  if (output.text) {
-    return Output{.type = output.type,
-                  .text = std::move(output.text),
-                  .metadata_json = std::move(output.metadata_json)};
-  }
-  if (output.type == OutputType::text) {
-    Result<std::string> text = read_text(store, folders, output);
-    if (!text) return fail(std::move(text));
-    // It goes into the store with the result, as if it had come in the line.
-    if (!has_room(text->size())) return fail(ErrorCode::invalid_argument, fault_);
-    output.text = std::move(*text);
-  }
-  Result<Output> adopted = adopt_patiently(store, folders, output, stop);
-  if (!adopted) return std::unexpected(describe(adopted.error(), output));
-  adopted->text = std::move(output.text);
-  adopted->metadata_json = std::move(output.metadata_json);
-  return adopted;
+Result<void> OutputCollector::read_text_file(RunnerOutput& output, const ArtifactStore& store,
+                                             const AttemptFolders& folders) {
+  if (output.type != OutputType::text || output.text) return {};
+  Result<std::string> text = read_text(store, folders, output);
+  if (!text) return fail(std::move(text));
+  // It goes into the store with the result, as if it had come in the line.
+  if (!has_room(text->size())) return fail(ErrorCode::invalid_argument, fault_);
+  output.text = std::move(*text);
+  return {};
+}
+
+std::optional<Outcome> OutputCollector::failed_at(std::size_t index, const Error& error,
+                                                  const std::stop_token& stop) const {
+  if (error.code == ErrorCode::unavailable && stop.stop_requested()) return std::nullopt;
+  if (!fault_.empty()) return failed_outcome(error, fault_);
+  return failed_outcome(error, fmt::format("output {} {}", index + 1, error.message));
 }
 
 std::optional<Outcome> OutputCollector::conclude(ArtifactStore& store,
                                                  const AttemptFolders& folders,
                                                  const std::stop_token& stop) {
   if (!fault_.empty()) return failed_outcome({.code = ErrorCode::invalid_argument}, fault_);
+  // All are looked at before one is moved away: a later line may name it again.
+  std::vector<std::string> places;
+  places.reserve(outputs_.size());
+  for (RunnerOutput& output : outputs_) {
+    Result<void> read = read_text_file(output, store, folders);
+    if (!read) return failed_at(places.size(), read.error(), stop);
+    places.push_back(find_place(folders, output));
+  }
   Outcome outcome{.end = AttemptEnd::succeeded};
   outcome.outputs.reserve(outputs_.size());
-  for (RunnerOutput& output : outputs_) {
-    Result<Output> made = make_output(output, store, folders, stop);
-    if (made) {
-      outcome.outputs.push_back(std::move(*made));
-      continue;
+  std::unordered_map<std::string_view, std::size_t> first_at;  // by place: the first that names it
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    Output& made = outcome.outputs.emplace_back();
+    if (!outputs_[i].path.empty()) {
+      const auto [first, is_new] = first_at.try_emplace(places[i], i);
+      Result<Output> kept = is_new ? adopt_patiently(store, folders, outputs_[i], stop)
+                                   : outcome.outputs[first->second];
+      if (!kept) {
+        store.remove(outcome.outputs);
+        return failed_at(i, describe(kept.error(), outputs_[i]), stop);
+      }
+      made = std::move(*kept);
     }
-    store.remove(outcome.outputs);
-    if (made.error().code == ErrorCode::unavailable && stop.stop_requested()) return std::nullopt;
-    if (!fault_.empty()) return failed_outcome(made.error(), fault_);
-    return failed_outcome(made.error(), fmt::format("output {} {}", outcome.outputs.size() + 1,
-                                                    made.error().message));
+    made.type = outputs_[i].type;
+    made.text = std::move(outputs_[i].text);
+    made.metadata_json = std::move(outputs_[i].metadata_json);
   }
   if (!metadata_.empty()) outcome.metadata_json = to_json(metadata_);
   return outcome;

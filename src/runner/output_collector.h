@@ -27,16 +27,20 @@ class OutputCollector {
   /// Later members replace earlier ones of the same name.
   void add(json::object metadata, std::size_t bytes);
 
-  /// Moves the files into the store. An outcome that is not succeeded has left nothing there. Waits
-  /// for room while the store is full; nullopt if the stop came first.
+  /// Moves the files into the store; outputs that name one file share it there. An outcome that is not
+  /// succeeded has left nothing there. Waits for room while the store is full; nullopt if the stop
+  /// came first.
   std::optional<Outcome> conclude(ArtifactStore& store, const AttemptFolders& folders,
                                   const std::stop_token& stop);
 
  private:
   bool has_room(std::size_t bytes);
   void refuse(std::string reason);
-  Result<Output> make_output(RunnerOutput& output, ArtifactStore& store,
-                             const AttemptFolders& folders, const std::stop_token& stop);
+  Result<void> read_text_file(RunnerOutput& output, const ArtifactStore& store,
+                              const AttemptFolders& folders);
+  /// As conclude().
+  [[nodiscard]] std::optional<Outcome> failed_at(std::size_t index, const Error& error,
+                                                 const std::stop_token& stop) const;
 
   std::vector<RunnerOutput> outputs_;
   json::object metadata_;

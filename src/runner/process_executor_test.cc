@@ -244,6 +244,44 @@ echo '{"metadata":{"steps":2}}')");
   EXPECT_EQ(files_in_store(), 2U);
 }
 
+TEST_F(ProcessExecutorTest, GivesAFileThatIsNamedAgainAgain) {
+  const auto ending = run(R"(
+cd "$(dirname "$TMPDIR")/output"
+printf 'one' > a.txt; ln -s a.txt link; mkdir deep
+echo '{"output":{"type":"file","path":"a.txt","metadata":{"n":1}}}'
+echo '{"output":{"type":"text","path":"deep/../a.txt"}}'
+echo '{"output":{"type":"file","path":"'"$PWD"'/link","metadata":{"n":3}}}')");
+
+  ASSERT_EQ(ending.outcome.end, AttemptEnd::succeeded) << ending.outcome.reason;
+  const auto& outputs = ending.outcome.outputs;
+  ASSERT_EQ(outputs.size(), 3U);
+  for (const Output& output : outputs) {
+    EXPECT_EQ(output.file_key, outputs[0].file_key);
+    EXPECT_EQ(output.file_name, "a.txt");
+    EXPECT_EQ(output.file_bytes, 3U);
+  }
+  EXPECT_EQ(outputs[0].type, OutputType::file);
+  EXPECT_EQ(outputs[0].text, std::nullopt);
+  EXPECT_EQ(outputs[0].metadata_json, R"({"n":1})");
+  EXPECT_EQ(outputs[1].type, OutputType::text);
+  EXPECT_EQ(outputs[1].text, "one");
+  EXPECT_EQ(outputs[1].metadata_json, "");
+  EXPECT_EQ(outputs[2].metadata_json, R"({"n":3})");
+  EXPECT_EQ(files_in_store(), 1U);
+  store_->remove(outputs);  // each of them is the one file
+  EXPECT_EQ(files_in_store(), 0U);
+}
+
+TEST_F(ProcessExecutorTest, LeavesNothingOfAFileThatIsNamedAgainBeforeAFault) {
+  const auto ending = run(R"(
+cd "$(dirname "$TMPDIR")/output"; echo x > a
+for path in a a missing missing; do echo '{"output":{"type":"file","path":"'$path'"}}'; done)");
+
+  expect_failure(
+      ending, "output 3 \"missing\" is missing, no regular file, or outside of output_dir", false);
+  EXPECT_EQ(files_in_store(), 0U);
+}
+
 TEST_F(ProcessExecutorTest, RefusesPathsThatLeadOutOfTheOutputFolder) {
   std::ofstream(folder_.path() / "secret") << "secret";
   const auto reason = [&](const std::string& path) {
