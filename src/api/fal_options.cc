@@ -9,6 +9,8 @@
 namespace quern::api {
 namespace {
 
+constexpr std::chrono::days kStartTimeoutMax{366};  // the queue takes no longer one
+
 bool is_one_of(std::string_view value, std::initializer_list<std::string_view> names) {
   return std::ranges::any_of(
       names, [&](std::string_view name) { return equals_ignoring_case(value, name); });
@@ -27,7 +29,7 @@ std::optional<BadOption> read_start_timeout(std::string_view name, std::string_v
                                             Submission& submission) {
   if (value.empty()) return std::nullopt;
   const auto time = parse_seconds(value);
-  if (!time || time->count() <= 0)
+  if (!time || time->count() <= 0 || *time > kStartTimeoutMax)
     return BadOption{"header", name, "Input should be a number of seconds greater than 0",
                      "greater_than"};
   submission.start_timeout = std::min(submission.start_timeout.value_or(*time), *time);
