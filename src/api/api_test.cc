@@ -126,6 +126,15 @@ class ApiTest : public ::testing::Test {
     return ::testing::AssertionSuccess();
   }
 
+  /// An event stream of `task`, which is watched.
+  int stream_with_logs(const TaskView& task) {
+    queue_.set_task(task);
+    const int stream = connect();
+    ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream?logs=1");
+    EXPECT_TRUE(queue_.wait_for_watches(1));
+    return stream;
+  }
+
   /// A held answer and an event stream.
   std::pair<int, int> hold_open() {
     const int held = connect();
@@ -389,10 +398,7 @@ TEST_F(ApiTest, FreesAStreamWhoseCallerHasLeft) {
 TEST_F(ApiTest, StreamsOnlyTheLogEntriesThatAreNew) {
   TaskView task = make_task(TaskState::running);
   task.logs = {{clock_.now().wall, LogSeverity::info, false, "first"}};
-  queue_.set_task(task);
-  const int stream = connect();
-  ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream?logs=1");
-  ASSERT_TRUE(queue_.wait_for_watches(1));
+  const int stream = stream_with_logs(task);
 
   task.state = TaskState::succeeded;
   task.logs.push_back({clock_.now().wall, LogSeverity::info, false, "second"});
@@ -437,10 +443,7 @@ TEST_F(ApiTest, StreamsEachOfManyLogEntriesThatAreEqual) {
   };
   TaskView task = make_task(TaskState::running);
   task.logs = repeat(1);
-  queue_.set_task(task);
-  const int stream = connect();
-  ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream?logs=1");
-  ASSERT_TRUE(queue_.wait_for_watches(1));
+  const int stream = stream_with_logs(task);
 
   task.state = TaskState::succeeded;
   task.logs = repeat(60);
@@ -457,10 +460,7 @@ LogEntry log_entry(const std::string& text, std::optional<std::uint64_t> number 
 TEST_F(ApiTest, StreamsWhatIsNewThoughOldLogEntriesWereDropped) {
   TaskView task = make_task(TaskState::running);
   task.logs = {log_entry("a", 0), log_entry("b", 1), log_entry("c", 2)};
-  queue_.set_task(task);
-  const int stream = connect();
-  ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream?logs=1");
-  ASSERT_TRUE(queue_.wait_for_watches(1));
+  const int stream = stream_with_logs(task);
 
   task.state = TaskState::succeeded;
   task.logs = {log_entry("2 earlier lines were dropped"), log_entry("c", 2), log_entry("d", 3),
@@ -478,10 +478,7 @@ TEST_F(ApiTest, StreamsWhatIsNewThoughOldLogEntriesWereDropped) {
 TEST_F(ApiTest, StreamsAnEntryOnceThoughLinesAfterItWereDropped) {
   TaskView task = make_task(TaskState::running);
   task.logs = {log_entry("started"), log_entry("a", 0)};
-  queue_.set_task(task);
-  const int stream = connect();
-  ask(stream, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream?logs=1");
-  ASSERT_TRUE(queue_.wait_for_watches(1));
+  const int stream = stream_with_logs(task);
 
   task.state = TaskState::succeeded;
   task.logs = {log_entry("500 earlier lines were dropped"), log_entry("started"),

@@ -5,11 +5,10 @@
 
 #include "api/query_params.h"
 #include "base/ascii.h"
+#include "task/start_timeout.h"
 
 namespace quern::api {
 namespace {
-
-constexpr std::chrono::days kStartTimeoutMax{366};  // the queue takes no longer one
 
 bool is_one_of(std::string_view value, std::initializer_list<std::string_view> names) {
   return std::ranges::any_of(

@@ -184,6 +184,17 @@ void append_whole(std::string& out, Whole value) {
   out.append(text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr);
 }
 
+template <typename Items, typename Append>
+void append_list(std::string& out, std::string_view brackets, const Items& items, Append append) {
+  out += brackets.front();
+  bool is_first = true;
+  for (const auto& item : items) {
+    if (!std::exchange(is_first, false)) out += ',';
+    append(item);
+  }
+  out += brackets.back();
+}
+
 bool is_plain_ascii(char c) {
   const auto byte = static_cast<unsigned char>(c);
   return byte >= 0x20 && byte < 0x7F && byte != '"' && byte != '\\';
@@ -248,29 +259,19 @@ void append_json(std::string& out, const json::value& value) {
     case json::kind::object:
       append_json(out, value.get_object());
       break;
-    case json::kind::array: {
-      char before = '[';
-      for (const json::value& element : value.get_array()) {
-        out += std::exchange(before, ',');
-        append_json(out, element);
-      }
-      if (before == '[') out += before;
-      out += ']';
+    case json::kind::array:
+      append_list(out, "[]", value.get_array(),
+                  [&](const json::value& element) { append_json(out, element); });
       break;
-    }
   }
 }
 
 void append_json(std::string& out, const json::object& object) {
-  char before = '{';
-  for (const auto& [name, value] : object) {
-    out += std::exchange(before, ',');
-    append_json_string(out, name);
+  append_list(out, "{}", object, [&](const json::key_value_pair& member) {
+    append_json_string(out, member.key());
     out += ':';
-    append_json(out, value);
-  }
-  if (before == '{') out += before;
-  out += '}';
+    append_json(out, member.value());
+  });
 }
 
 }  // namespace quern

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "queue/core_impl.h"
 #include "task/fair_rank.h"
+#include "task/start_timeout.h"
 #include "task/task_state.h"
 
 namespace quern {
@@ -17,7 +18,6 @@ using std::chrono::milliseconds;
 constexpr double kRunSmoothing = 0.1;          // weight of the latest observed run in the mean
 constexpr milliseconds kRetryAfterMin{1'000};  // for a full queue
 constexpr milliseconds kRetryAfterMax{60'000};
-constexpr milliseconds kStartTimeoutMax{std::chrono::days{366}};
 constexpr std::uint32_t kLatePerClaimMax =
     1'000;  // tasks past their start deadline that one claim ends
 
@@ -75,7 +75,8 @@ Result<std::uint64_t> QueueCore::Impl::submit(const NewTask& task, Now now) {
       .id = task.id, .priority = task.priority, .no_retry = task.no_retry, .submitted = now.wall};
   std::optional<SteadyTime> timer;
   if (task.start_timeout) {
-    const milliseconds timeout = std::clamp(*task.start_timeout, milliseconds{0}, kStartTimeoutMax);
+    const milliseconds timeout =
+        std::clamp<milliseconds>(*task.start_timeout, milliseconds{0}, kStartTimeoutMax);
     record.data.due_kind = DueKind::start_deadline;
     record.data.due = now.wall + timeout;
     timer = now.steady + timeout;

@@ -49,12 +49,13 @@ Outcome input_failure(const Error& error) {
 
 // What makes an input and an executor are ours and should not throw, but the libraries under them
 // may, if only for lack of memory. Not handed back: an input that never fits would come for ever.
+// What they say is for the log alone: it may name a path.
 Outcome thrown_outcome(const Model& model, const std::exception& error) {
   log_error("an attempt threw", {{"model", model.id}, {"what", error.what()}});
   return {.end = AttemptEnd::failed,
           .error_type = ErrorType::internal_server_error,
           .retryable = true,
-          .reason = fmt::format("the attempt threw: {}", error.what())};
+          .reason = "the attempt could not go on"};
 }
 
 AttemptRunner::Ran not_started(std::string reason) {

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <memory>
 #include <new>
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include "runner/echo_executor.h"
@@ -17,6 +20,14 @@ class ExecutorWithoutMemory final : public Executor {
  public:
   Ending run(const Run&, ProgressSink&, std::stop_token) override { return {}; }
   [[nodiscard]] bool uses_files() const override { throw std::bad_alloc(); }
+};
+
+class ExecutorWithAPath final : public Executor {
+ public:
+  Ending run(const Run&, ProgressSink&, std::stop_token) override { return {}; }
+  [[nodiscard]] bool uses_files() const override {
+    throw std::filesystem::filesystem_error("open", "/srv/secret", std::error_code());
+  }
 };
 
 class ClockWithoutMemory final : public Clock {
@@ -45,6 +56,16 @@ TEST_F(AttemptRunnerTest, EndsAnAttemptThatHasNoMemoryBeforeItsExecutorRuns) {
   EXPECT_EQ(ran.outcome.error_type, ErrorType::internal_server_error);
   EXPECT_TRUE(ran.outcome.retryable);
   EXPECT_EQ(ran.outcome.error, "");
+}
+
+TEST_F(AttemptRunnerTest, TellsNobodyWhatALibrarySaysOfThisMachine) {
+  ExecutorWithAPath executor;
+  RunningAttempt attempt({}, model_, {});
+
+  const Outcome outcome = runner_.run(attempt, executor).outcome;
+
+  EXPECT_FALSE(outcome.reason.empty());
+  EXPECT_EQ(outcome.reason.find("secret"), std::string::npos) << outcome.reason;
 }
 
 TEST_F(AttemptRunnerTest, EndsAnInstantAttemptThatHasNoMemoryBeforeItsExecutorRuns) {

@@ -98,20 +98,17 @@ TEST_F(DispatcherTest, CallsATaskCanceledThoughItsTimeRanOutFirst) {
 }
 
 TEST_F(DispatcherTest, KeepsTheFirstOfAShutdownAndATimeout) {
+  using enum StopReason;
   const auto model = std::make_shared<const Model>(make_model("m"));
-  RunningAttempt drained({}, model, {});
-  drained.stop(StopReason::shutdown);
-  drained.stop(StopReason::timeout);
-  EXPECT_EQ(drained.stop_reason(), StopReason::shutdown);
-  drained.stop(StopReason::canceled);
-  EXPECT_EQ(drained.stop_reason(), StopReason::canceled);
-
-  RunningAttempt late({}, model, {});
-  late.stop(StopReason::timeout);
-  late.stop(StopReason::shutdown);
-  EXPECT_EQ(late.stop_reason(), StopReason::timeout);
-  late.stop(StopReason::lost);
-  EXPECT_EQ(late.stop_reason(), StopReason::lost);
+  const auto reason_after = [&](std::initializer_list<StopReason> stops) {
+    RunningAttempt attempt({}, model, {});
+    for (const StopReason stop : stops) attempt.stop(stop);
+    return attempt.stop_reason();
+  };
+  EXPECT_EQ(reason_after({shutdown, timeout}), shutdown);
+  EXPECT_EQ(reason_after({timeout, shutdown}), timeout);
+  EXPECT_EQ(reason_after({shutdown, timeout, canceled}), canceled);
+  EXPECT_EQ(reason_after({timeout, shutdown, lost}), lost);
 }
 
 TEST_F(DispatcherTest, DropsWhatAnAttemptSaysThatLostItsLease) {
