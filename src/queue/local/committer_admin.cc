@@ -81,8 +81,10 @@ Result<void> Committer::recover() {
         }
         progress.add_row();
       });
-  if (done) progress.end();
-  return done;
+  if (!done) return done;
+  progress.end();
+  journal_.end_recovery();
+  return {};
 }
 
 /// A store whose last names were lost has rows under numbers that are not to be given to others.

@@ -193,6 +193,8 @@ Result<void> Journal::for_each_live(const LiveRow& row) {
   return {};
 }
 
+void Journal::end_recovery() { impl_->writer->begin(); }
+
 // ---- one transaction
 // -----------------------------------------------------------------------------
 

@@ -36,10 +36,10 @@ struct JournalOptions {
 
 class Journal {
  public:
-  /// What a crash left in the redo log goes into the tables meanwhile. Errors: unavailable (cannot be
+  /// Leaves the store as it is, but for tables of an older version. Errors: unavailable (cannot be
   /// opened), data_loss (damaged, or lost but for its logs), conflict (made by a newer version).
   static Result<std::unique_ptr<Journal>> open(const JournalOptions& options);
-  /// Writes what is left into the tables.
+  /// Writes what is left into the tables, if the recovery was ended.
   ~Journal();
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
@@ -55,6 +55,8 @@ class Journal {
   using LiveRow = std::function<void(const TaskRow& row, std::optional<WallTime> started)>;
   /// Every queued and running task, in the order of submission.
   Result<void> for_each_live(const LiveRow& row);
+  /// What a crash left in the redo log goes into the tables from now on. A commit or settle() ends the recovery, too.
+  void end_recovery();
 
   // -- one transaction
   void add(const StoreChange& change);

@@ -240,6 +240,32 @@ TEST_F(LostDatabaseTest, IsNoneWhereAFirstStartWasCutShort) {
   EXPECT_TRUE(Journal::open({.folder = lost()}));
 }
 
+TEST_F(JournalTest, ChangesNothingUntilTheRecoveryIsOver) {
+  write(InsertTask{make_row(1), "{}"});
+  settle();
+  gate_.install(file());
+  gate_.close();
+  write(InsertTask{make_row(2), "{}"});
+  const TempFolder crashed;
+  copy_store(folder_->path(), crashed.path());
+  gate_.open();
+  const auto stored = [&] {
+    return Connection::open(database_in(crashed.path()), Connection::Mode::read_only)
+        ->query_integer("SELECT max(seq) FROM task")
+        .value();
+  };
+  const Files before = files_in(crashed.path());
+
+  for (int starts = 0; starts < 2; ++starts) {
+    EXPECT_EQ(Journal::open({.folder = crashed.path()}).value()->last_sequence(), 2);
+    EXPECT_TRUE(files_in(crashed.path()) == before);
+  }
+  EXPECT_EQ(stored(), 1);
+
+  Journal::open({.folder = crashed.path()}).value()->end_recovery();
+  EXPECT_EQ(stored(), 2);
+}
+
 TEST_F(JournalTest, RefusesALogThatLacksWhatTheTablesNeed) {
   gate_.install(file());
   gate_.close();

@@ -202,6 +202,10 @@ int Connection::empty_log() {
                                    nullptr);
 }
 
+void Connection::set_log_moves_at_close(bool moves) {
+  sqlite3_db_config(handle_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, moves ? 0 : 1, nullptr);
+}
+
 std::size_t Connection::cache_bytes() const {
   int bytes = 0;
   int highest = 0;

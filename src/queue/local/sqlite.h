@@ -95,6 +95,9 @@ class Connection {
   /// Copies all of the write-ahead log into the main file, durably, and empties the log: 0 or an
   /// extended error code. Waits for readers.
   int empty_log();
+  /// Whether the last connection moves the write-ahead log into the main file when it is closed, which SQLite does
+  /// unless told otherwise.
+  void set_log_moves_at_close(bool moves);
   /// Memory of the cache of pages.
   [[nodiscard]] std::size_t cache_bytes() const;
   /// True outside of BEGIN … COMMIT.

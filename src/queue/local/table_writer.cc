@@ -59,6 +59,14 @@ TableWriter::~TableWriter() {
   thread_.join();
 }
 
+void TableWriter::begin() {
+  {
+    const std::scoped_lock lock(mutex_);
+    is_begun_ = true;
+  }
+  wake_.notify_one();
+}
+
 Result<void> TableWriter::prepare() {
   std::unique_lock lock(mutex_);
   if (is_settled_ && !failure_) return {};
@@ -116,7 +124,7 @@ template <typename Done>
 Result<void> TableWriter::await(std::unique_lock<std::mutex>& lock, Done is_done) {
   if (is_done()) return {};
   const std::uint64_t begun = writes_begun_;
-  is_retry_wanted_ = true;
+  is_begun_ = is_retry_wanted_ = true;
   wake_.notify_one();
   written_.wait(lock, [&] { return is_done() || (failure_ && writes_ended_ > begun); });
   if (is_done()) return {};
@@ -150,7 +158,7 @@ void TableWriter::loop() {
 
 bool TableWriter::wait(std::unique_lock<std::mutex>& lock) {
   for (;;) {
-    if (is_stopping_) return is_behind();
+    if (is_stopping_) return is_begun_ && is_behind();
     const auto when = due();
     if (!when) {
       wake_.wait(lock);
@@ -164,6 +172,7 @@ bool TableWriter::wait(std::unique_lock<std::mutex>& lock) {
 
 std::optional<std::chrono::steady_clock::time_point> TableWriter::due() const {
   constexpr std::chrono::steady_clock::time_point kNow{};
+  if (!is_begun_) return std::nullopt;
   if (failure_) return is_retry_wanted_ ? kNow : failed_at_ + kApplyRetryInterval;
   if (!is_settled_ || earlier_ != nullptr) return kNow;
   if (recent_->is_empty()) return std::nullopt;

@@ -43,16 +43,18 @@ inline constexpr std::chrono::seconds kApplyRetryInterval{1};
 
 class TableWriter {
  public:
-  /// `replayed`: what the log has beyond the tables, up to record `number`. It is written at once,
-  /// and all that an earlier run left is made durable anew. The log outlives the writer.
+  /// `replayed`: what the log has beyond the tables, up to record `number`. The log outlives the writer.
   TableWriter(std::unique_ptr<Tables> tables, RedoLog& log, std::size_t checkpoint_pages,
               std::shared_ptr<const Pending> replayed, std::uint64_t number,
               const TableTimes& times = {});
-  /// Writes what is left.
+  /// Writes what is left, unless it has not begun.
   ~TableWriter();
   TableWriter(const TableWriter&) = delete;
   TableWriter& operator=(const TableWriter&) = delete;
 
+  /// Writes from now on: first what was replayed, at once; and all that an earlier run left is made durable anew. Whoever
+  /// waits for the tables to be written has them begun, too. Any thread.
+  void begin();
   /// Before a record goes to the redo log: whether the tables will take it. Waits for a transaction
   /// of theirs if the last one failed. The commit thread's.
   Result<void> prepare();
@@ -112,9 +114,10 @@ class TableWriter {
   std::uint64_t earlier_number_;            // of the last one in earlier_
   std::uint64_t applied_;
   std::chrono::steady_clock::time_point first_added_{};  // to recent_
-  bool is_settled_ = false;                              // what an earlier run left is durable
-  std::uint64_t wanted_ = 0;                             // somebody waits for this record
-  bool is_retry_wanted_ = false;                         // though the last transaction failed
+  bool is_begun_ = false;
+  bool is_settled_ = false;       // what an earlier run left is durable
+  std::uint64_t wanted_ = 0;      // somebody waits for this record
+  bool is_retry_wanted_ = false;  // though the last transaction failed
   std::uint64_t writes_begun_ = 0;
   std::uint64_t writes_ended_ = 0;
   std::optional<Error> failure_;

@@ -286,6 +286,7 @@ TEST_F(JournalTest, AddsNothingToTheLogBeforeWhatACrashLeftIsSettled) {
   settle();
   gate_.close();
   const std::unique_ptr<Journal> after = Journal::open({.folder = crashed.path()}).value();
+  after->end_recovery();
   gate_.await_arrival();
   std::atomic<bool> is_committed{false};
   std::jthread committing([&] { is_committed = after->commit().has_value(); });

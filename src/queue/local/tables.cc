@@ -164,6 +164,7 @@ constexpr const char* kPragmas =
     "PRAGMA cache_size=-8192; PRAGMA journal_size_limit=67108864";
 
 Result<void> set_up(Connection& connection) {
+  connection.set_log_moves_at_close(false);
   if (Result<void> done = connection.execute(kPragmas); !done) return done;
   return prepare_schema(connection);
 }
@@ -250,6 +251,7 @@ Result<void> Tables::settle() {
   if (const int code = impl_->connection.empty_log(); code != 0) {
     return std::unexpected(write_error(code));
   }
+  impl_->connection.set_log_moves_at_close(true);
   return {};
 }
 

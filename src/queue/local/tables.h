@@ -18,7 +18,8 @@ namespace quern {
 
 class Tables {
  public:
-  /// Makes the tables, or brings those of an older version up to date. Errors: unavailable (cannot
+  /// Makes the tables, or brings those of an older version up to date; else changes nothing, and until the first
+  /// settle() its end does not either: whoever refuses a damaged store leaves it as it was. Errors: unavailable (cannot
   /// be opened), data_loss (damaged), conflict (made by a newer version).
   static Result<std::unique_ptr<Tables>> open(const std::filesystem::path& file);
   ~Tables();
