@@ -145,14 +145,17 @@ void append_histogram(std::string& out, std::string_view name, const MetricLabel
 Metrics::Metrics() = default;
 Metrics::~Metrics() = default;
 
+std::vector<std::unique_ptr<Metrics::Family>>::iterator Metrics::find(std::string_view name) {
+  return std::ranges::find_if(families_, [&](const auto& known) { return known->name == name; });
+}
+
 Metrics::Series& Metrics::series(std::string_view name, std::string_view help, Type type,
                                  MetricLabels labels, std::span<const double> bounds) {
   QUERN_ASSERT(is_metric_name(name));
   for (const auto& [label, value] : labels) QUERN_ASSERT(is_metric_name(label) && label != "le");
 
   const std::scoped_lock lock(mutex_);
-  auto family =
-      std::ranges::find_if(families_, [&](const auto& known) { return known->name == name; });
+  auto family = find(name);
   if (family == families_.end()) {
     families_.push_back(std::make_unique<Family>(Family{.name = std::string(name),
                                                         .help = std::string(help),
@@ -185,6 +188,17 @@ Gauge& Metrics::gauge(std::string_view name, std::string_view help, MetricLabels
 Histogram& Metrics::histogram(std::string_view name, std::string_view help,
                               std::span<const double> bounds, MetricLabels labels) {
   return *series(name, help, Type::histogram, std::move(labels), bounds).histogram;
+}
+
+void Metrics::remove(std::string_view name, const MetricLabels& labels) {
+  const std::scoped_lock lock(mutex_);
+  const auto family = find(name);
+  if (family == families_.end()) return;
+  const auto entry = (*family)->by_labels.find(&labels);
+  if (entry == (*family)->by_labels.end()) return;
+  const auto series = entry->second;  // has the labels that the entry points to
+  (*family)->by_labels.erase(entry);
+  (*family)->series.erase(series);
 }
 
 void Metrics::on_render(std::function<void()> collect) {

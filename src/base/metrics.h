@@ -73,6 +73,8 @@ class Metrics {
   Gauge& gauge(std::string_view name, std::string_view help, MetricLabels labels = {});
   Histogram& histogram(std::string_view name, std::string_view help, std::span<const double> bounds,
                        MetricLabels labels = {});
+  /// Ends a metric that nobody keeps any more. There may be none.
+  void remove(std::string_view name, const MetricLabels& labels);
   /// Calls `collect` before each render, so that it can set gauges from the state of the moment.
   void on_render(std::function<void()> collect);
 
@@ -85,6 +87,8 @@ class Metrics {
   struct Series;
   Series& series(std::string_view name, std::string_view help, Type type, MetricLabels labels,
                  std::span<const double> bounds = {});
+
+  std::vector<std::unique_ptr<Family>>::iterator find(std::string_view name);  // with the lock
 
   mutable std::mutex mutex_;  // guards families_ and collectors_
   std::vector<std::unique_ptr<Family>> families_;

@@ -80,6 +80,19 @@ TEST(Metrics, EscapeLabelValuesAndHelpTexts) {
             "quern_x_total{v=\"a\\\"b\\\\c\\nd\"} 0\n");
 }
 
+TEST(Metrics, EndWhenTheyAreRemoved) {
+  Metrics metrics;
+  for (const char* model : {"a", "b"}) metrics.counter("quern_x_total", "", {{"m", model}}).add(2);
+
+  metrics.remove("quern_x_total", {{"m", "a"}});
+  metrics.remove("quern_x_total", {{"m", "none"}});
+  metrics.remove("quern_none", {{"m", "b"}});
+  EXPECT_EQ(metrics.render(),
+            "# HELP quern_x_total \n# TYPE quern_x_total counter\nquern_x_total{m=\"b\"} 2\n");
+
+  EXPECT_EQ(metrics.counter("quern_x_total", "", {{"m", "a"}}).value(), 0);
+}
+
 TEST(Metrics, RenderNumbersThatAreNone) {
   Metrics metrics;
   metrics.gauge("a", "").set(std::numeric_limits<double>::infinity());

@@ -33,6 +33,10 @@ constexpr milliseconds kFinishMax{
 constexpr milliseconds kIdleWait{3'600'000};
 constexpr unsigned kInstantThreads = 2;  // however many models are instant
 
+constexpr std::string_view kAttemptsTotal = "quern_attempts_total";
+constexpr std::string_view kAttemptsRunning = "quern_attempts_running";
+constexpr std::string_view kSlots = "quern_slots";
+constexpr std::string_view kAttemptSeconds = "quern_attempt_seconds";
 constexpr std::array<double, 15> kRunBounds{0.001, 0.005, 0.01, 0.05, 0.1, 0.5,  1,   2,
                                             5,     10,    30,   60,   300, 1800, 7200};
 
@@ -40,21 +44,32 @@ milliseconds next_wait(milliseconds before) {
   return std::clamp(before * 2, kRepeatMin, kRepeatMax);
 }
 
+MetricLabels ended_labels(const std::string& model, const char* outcome) {
+  return {{"model", model}, {"outcome", outcome}};
+}
+
 LaneMetrics make_lane_metrics(Metrics& metrics, const std::string& model) {
   const auto ended = [&](const char* outcome) -> Counter& {
-    return metrics.counter("quern_attempts_total", "Attempts that ended, by outcome",
-                           {{"model", model}, {"outcome", outcome}});
+    return metrics.counter(kAttemptsTotal, "Attempts that ended, by outcome",
+                           ended_labels(model, outcome));
   };
-  return {.succeeded = ended("succeeded"),
-          .failed = ended("failed"),
-          .canceled = ended("canceled"),
-          .released = ended("released"),
-          .lost = ended("lost"),
-          .running = metrics.gauge("quern_attempts_running", "Attempts that hold a slot",
-                                   {{"model", model}}),
-          .slots = metrics.gauge("quern_slots", "Configured slots", {{"model", model}}),
-          .seconds = metrics.histogram("quern_attempt_seconds", "How long executors ran",
-                                       kRunBounds, {{"model", model}})};
+  return {
+      .succeeded = ended("succeeded"),
+      .failed = ended("failed"),
+      .canceled = ended("canceled"),
+      .released = ended("released"),
+      .lost = ended("lost"),
+      .running = metrics.gauge(kAttemptsRunning, "Attempts that hold a slot", {{"model", model}}),
+      .slots = metrics.gauge(kSlots, "Configured slots", {{"model", model}}),
+      .seconds = metrics.histogram(kAttemptSeconds, "How long executors ran", kRunBounds,
+                                   {{"model", model}})};
+}
+
+void remove_lane_metrics(Metrics& metrics, const std::string& model) {
+  for (const char* outcome : {"succeeded", "failed", "canceled", "released", "lost"})
+    metrics.remove(kAttemptsTotal, ended_labels(model, outcome));
+  for (const std::string_view name : {kAttemptsRunning, kSlots, kAttemptSeconds})
+    metrics.remove(name, {{"model", model}});
 }
 
 Counter& counter_of(const LaneMetrics& metrics, AttemptEnd end) {
@@ -125,6 +140,8 @@ class Dispatcher::Impl {
     std::vector<Timer> timers;
     [[nodiscard]] bool empty() const { return beats.empty() && timeouts.empty() && timers.empty(); }
   };
+
+  void drop_idle_lanes();
 
   // Claims
   void pump(const LanePtr& lane);
@@ -236,9 +253,26 @@ Result<void> Dispatcher::Impl::configure(std::shared_ptr<const Catalog> catalog)
       lane->metrics.slots.set(model.concurrency);
       served.push_back(lane);
     }
+    drop_idle_lanes();
   }
   for (const LanePtr& lane : served) pump(lane);
   return {};
+}
+
+// With the lock. Those of models that are served no more, unless something of them is under way and will be counted.
+void Dispatcher::Impl::drop_idle_lanes() {
+  for (auto it = lanes_.begin(); it != lanes_.end();) {
+    if (!it->second->served) {
+      const std::weak_ptr<ModelLane> others = std::exchange(it->second, nullptr);
+      it->second = others.lock();
+    }
+    if (it->second) {
+      ++it;
+    } else {
+      remove_lane_metrics(metrics_, it->first);
+      it = lanes_.erase(it);
+    }
+  }
 }
 
 // ---- claims

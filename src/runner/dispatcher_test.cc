@@ -185,6 +185,29 @@ TEST_F(DispatcherTest, FollowsAReload) {
   EXPECT_EQ(executor_->begun(), 4);  // three of m, one of other; the fourth of m waits for ever
 }
 
+TEST_F(DispatcherTest, EndsTheMetricsOfAModelOnceNothingOfItIsUnderWay) {
+  Gate gate;
+  start({make_model("m")}, [&](const quern::Run&, ProgressSink&, const std::stop_token&) {
+    gate.wait();
+    return FakeExecutor::success();
+  });
+  const TaskId task = queue_->add("m");
+  EXPECT_TRUE(eventually([&] { return executor_->begun() == 1; }));
+
+  configure({make_model("other")});
+  EXPECT_NE(metrics_.render().find("quern_attempts_running{model=\"m\"} 1\n"), std::string::npos);
+  gate.open();
+  EXPECT_TRUE(queue_->wait_for_end(task));
+  EXPECT_TRUE(eventually([&] {
+    configure({make_model("other")});
+    return metrics_.render().find("model=\"m\"") == std::string::npos;
+  }));
+
+  configure({make_model("m")});
+  EXPECT_TRUE(queue_->wait_for_end(queue_->add("m")));
+  EXPECT_TRUE(eventually([&] { return attempts("m", "succeeded") == 1; }));
+}
+
 // ---- the instant ones
 // --------------------------------------------------------------------------------
 

@@ -1,32 +1,47 @@
 #include "server/model_gauges.h"
 
+#include <array>
 #include <chrono>
 #include <utility>
 
 namespace quern {
+namespace {
+
+struct ModelGauge {
+  std::string_view name;
+  std::string_view help;
+  double (*value)(const ModelStats& model);
+};
+
+constexpr std::array<ModelGauge, 4> kGauges{{
+    {"quern_queued_tasks", "Tasks waiting.",
+     [](const ModelStats& model) { return static_cast<double>(model.queued); }},
+    {"quern_running_tasks", "Tasks running.",
+     [](const ModelStats& model) { return static_cast<double>(model.running); }},
+    {"quern_queue_oldest_age_seconds", "Age of the task that waits longest.",
+     [](const ModelStats& model) {
+       return std::chrono::duration<double>(model.oldest_queued_age).count();
+     }},
+    {"quern_model_paused", "1 while the model hands out no tasks.",
+     [](const ModelStats& model) { return model.paused ? 1.0 : 0.0; }},
+}};
+
+MetricLabels labels_of(const std::string& model) { return {{"model", model}}; }
+
+}  // namespace
 
 void ModelGauges::set(std::span<const ModelStats> models) {
   const std::scoped_lock lock(mutex_);
   std::set<std::string> gone = std::move(shown_);
   shown_.clear();
   for (const ModelStats& model : models) {
-    set(model);
+    for (const ModelGauge& gauge : kGauges)
+      metrics_.gauge(gauge.name, gauge.help, labels_of(model.model)).set(gauge.value(model));
     gone.erase(model.model);
     shown_.insert(model.model);
   }
-  for (const std::string& model : gone) set({.model = model});
-}
-
-void ModelGauges::set(const ModelStats& model) {
-  const MetricLabels labels = {{"model", model.model}};
-  metrics_.gauge("quern_queued_tasks", "Tasks waiting.", labels)
-      .set(static_cast<double>(model.queued));
-  metrics_.gauge("quern_running_tasks", "Tasks running.", labels)
-      .set(static_cast<double>(model.running));
-  metrics_.gauge("quern_queue_oldest_age_seconds", "Age of the task that waits longest.", labels)
-      .set(std::chrono::duration<double>(model.oldest_queued_age).count());
-  metrics_.gauge("quern_model_paused", "1 while the model hands out no tasks.", labels)
-      .set(model.paused ? 1 : 0);
+  for (const std::string& model : gone)
+    for (const ModelGauge& gauge : kGauges) metrics_.remove(gauge.name, labels_of(model));
 }
 
 }  // namespace quern

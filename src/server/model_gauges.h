@@ -16,12 +16,10 @@ class ModelGauges {
  public:
   explicit ModelGauges(Metrics& metrics) : metrics_(metrics) {}
 
-  /// A model that was there and is no more (a reload) has nothing waiting: its gauges go to 0.
+  /// The gauges of a model that was there and is no more (a reload) end.
   void set(std::span<const ModelStats> models);
 
  private:
-  void set(const ModelStats& model);
-
   Metrics& metrics_;
   std::mutex mutex_;  // guards shown_; two may ask for the metrics at once
   std::set<std::string> shown_;

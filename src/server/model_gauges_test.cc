@@ -1,5 +1,6 @@
 #include "server/model_gauges.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -8,35 +9,34 @@ namespace quern {
 namespace {
 
 using std::chrono::milliseconds;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
 
-TEST(ModelGauges, GoToZeroWhenTheirModelIsGone) {
+TEST(ModelGauges, EndWithTheirModel) {
   Metrics metrics;
   ModelGauges gauges(metrics);
-  const auto value = [&](std::string_view name) {
-    return metrics.gauge(name, "", {{"model", "gone"}}).value();
-  };
   const ModelStats stays{.model = "stays", .queued = 1};
   const ModelStats gone{.model = "gone",
                         .queued = 3,
                         .running = 2,
                         .oldest_queued_age = milliseconds(1'500),
                         .paused = true};
+  const auto tells_both = AllOf(HasSubstr("quern_queued_tasks{model=\"stays\"} 1\n"),
+                                HasSubstr("quern_queued_tasks{model=\"gone\"} 3\n"),
+                                HasSubstr("quern_running_tasks{model=\"gone\"} 2\n"),
+                                HasSubstr("quern_queue_oldest_age_seconds{model=\"gone\"} 1.5\n"),
+                                HasSubstr("quern_model_paused{model=\"gone\"} 1\n"));
 
   gauges.set(std::array{stays, gone});
-  EXPECT_EQ(value("quern_queued_tasks"), 3);
-  EXPECT_EQ(value("quern_running_tasks"), 2);
-  EXPECT_EQ(value("quern_queue_oldest_age_seconds"), 1.5);
-  EXPECT_EQ(value("quern_model_paused"), 1);
+  EXPECT_THAT(metrics.render(), tells_both);
 
   gauges.set(std::array{stays});
-  EXPECT_EQ(value("quern_queued_tasks"), 0);
-  EXPECT_EQ(value("quern_running_tasks"), 0);
-  EXPECT_EQ(value("quern_queue_oldest_age_seconds"), 0);
-  EXPECT_EQ(value("quern_model_paused"), 0);
-  EXPECT_EQ(metrics.gauge("quern_queued_tasks", "", {{"model", "stays"}}).value(), 1);
+  EXPECT_THAT(metrics.render(),
+              AllOf(HasSubstr("quern_queued_tasks{model=\"stays\"} 1\n"), Not(HasSubstr("gone"))));
 
   gauges.set(std::array{stays, gone});
-  EXPECT_EQ(value("quern_queued_tasks"), 3);
+  EXPECT_THAT(metrics.render(), tells_both);
 }
 
 }  // namespace
