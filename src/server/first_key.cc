@@ -1,11 +1,14 @@
 #include "server/first_key.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 
 #include <cstdint>
 #include <fstream>
 #include <system_error>
 
+#include "artifact/file_descriptor.h"
 #include "artifact/file_ops.h"
 
 namespace quern {
@@ -31,6 +34,9 @@ Result<std::string> open_secret(const std::filesystem::path& data, std::string_v
   if (failed)
     return fail(ErrorCode::unavailable,
                 fmt::format("cannot make the folder {}: {}", data.string(), failed.message()));
+  // Two first starts at once: the second reads what the first has made. The data folder's own lock is taken later.
+  const FileDescriptor folder(::open(data.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.is_open()) ::flock(folder.get(), LOCK_EX);
   const std::filesystem::path file = data / name;
   Result<std::string> secret = read_secret(file);
   if (!secret || !secret->empty()) return secret;

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "testing/process_limit.h"
 #include "testing/seeded_random.h"
@@ -22,6 +23,22 @@ TEST(FirstKey, IsTheSameAtEveryStart) {
   ASSERT_TRUE(first && again);
   EXPECT_EQ(*first, *again);
   EXPECT_TRUE(open_first_key(folder.path() / "data", random));
+}
+
+TEST(FirstKey, IsOneForTwoFirstStartsAtOnce) {
+  for (std::uint64_t round = 0; round < 50; ++round) {
+    const TempFolder folder;
+    std::string one;
+    std::string other;
+    const auto open_into = [&](std::string& secret, std::uint64_t seed) {
+      SeededRandom random(seed);
+      secret = open_secret(folder.path(), "first-key", random).value();
+    };
+    std::thread start([&] { open_into(one, 2 * round); });
+    open_into(other, 2 * round + 1);
+    start.join();
+    ASSERT_EQ(one, other);
+  }
 }
 
 TEST(FirstKey, ThatCannotBeWrittenLeavesNothingInTheWayOfTheNext) {
