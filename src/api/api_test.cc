@@ -14,6 +14,7 @@
 #include "api/fake_queue.h"
 #include "artifact/artifact_store.h"
 #include "limit/rate_limiter.h"
+#include "testing/eventually.h"
 #include "testing/temp_folder.h"
 
 namespace quern::api {
@@ -52,7 +53,7 @@ class ApiTest : public ::testing::Test {
     api_->stop();
   }
 
-  void serve(Options options) {
+  void serve(Options options, http::ServerOptions server_options = {}) {
     if (server_) TearDown();
     artifacts_ = *ArtifactStore::open(folder_.path(), random_);
     auto made =
@@ -60,7 +61,6 @@ class ApiTest : public ::testing::Test {
                   {ring_of("secret"), catalog_of("echo")});
     ASSERT_TRUE(made);
     api_ = std::move(*made);
-    http::ServerOptions server_options;
     server_options.listen = "127.0.0.1:0";
     server_options.threads = 1;
     server_ = std::make_unique<http::Server>(
@@ -187,6 +187,50 @@ TEST_F(ApiTest, RoundsRetryAfterUpToWholeSeconds) {
                       {" 429 ", "Retry-After: " + std::string(seconds) + "\r\n",
                        R"({"detail":"Queue is full"})"}));
   }
+}
+
+TEST_F(ApiTest, LooksAtLargeBodiesOffTheIoThreads) {
+  const std::string large = R"({"prompt":")" + std::string(20'000, 'x') + "\"}";
+  (void)talk("POST /v1/queue/echo", "{}");
+  EXPECT_EQ(queue_.submit_thread(), "quern-io");
+  (void)talk("POST /v1/queue/echo", large);
+  EXPECT_EQ(queue_.submit_thread(), "quern-api");
+  EXPECT_EQ(queue_.last_submission().input, large);
+
+  (void)talk("POST /v1/queue/echo", "{}");
+  const int replayable = connect();
+  send_text(replayable,
+            "POST /v1/queue/echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Key "
+            "secret\r\nIdempotency-Key: again\r\nContent-Length: " +
+                std::to_string(large.size()) + "\r\n\r\n" + large);
+  EXPECT_TRUE(holds(read_all(replayable), {" 200 "}));
+  EXPECT_EQ(queue_.submit_thread(), "quern-api");
+}
+
+TEST_F(ApiTest, Answers503WhileThereIsNoMemoryForABodyOrAnAnswer) {
+  TaskView task = make_task(TaskState::succeeded);
+  const std::string text(4U << 20U, 'x');
+  task.metadata_json = R"({"text":")" + text + "\"}";
+  serve({}, {.memory_bytes_max = 1});
+  queue_.set_task(task);
+  const std::string result_line = "GET /v1/queue/echo/requests/" + std::string(kId);
+  const int unread = connect();
+  const int small = 4096;
+  ::setsockopt(unread, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+  ask(unread, result_line);
+  const auto held = [&] { return metrics_.gauge("quern_http_memory_bytes", "").value(); };
+  ASSERT_TRUE(eventually([&] { return held() > 0; }));
+
+  for (const std::string& answer :
+       {talk(result_line), talk("POST /v1/queue/echo", std::string(100'000, ' '))}) {
+    EXPECT_TRUE(
+        holds(answer, {" 503 ", "Retry-After: 1\r\n", R"({"detail":"Service unavailable"})"}));
+  }
+  EXPECT_TRUE(holds(talk("POST /v1/queue/echo", "{}"), {" 200 "}));
+
+  ::close(unread);
+  ASSERT_TRUE(eventually([&] { return held() == 0; }));
+  EXPECT_NE(talk(result_line).find(text), std::string::npos);
 }
 
 TEST_F(ApiTest, StoresTheBodyAsSent) {

@@ -77,6 +77,11 @@ http::Exchange take_exchange(Call& call) {
 }  // namespace
 
 void answer(CallPtr call, http::Response response) {
+  if (response.body.size() > http::kUncountedBytes) {
+    auto hold = call->exchange->hold(response.body.size(), account_of(*call));
+    if (!hold) return answer_unavailable(std::move(call));
+    response.hold = std::move(*hold);
+  }
   count(*call, response.status);
   // While the server drains nothing is held. Who asked to be held asks again at once, over a
   // connection that is about to be closed, unless the answer says that this is its end.

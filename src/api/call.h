@@ -2,6 +2,7 @@
 // One request on its way through the API, and how it is answered.
 
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,6 +50,11 @@ struct Call {
   bool wants_result = false;
   std::chrono::milliseconds wait{0};
 };
+
+/// Who has to do with the memory of a large body or answer: its key, or all open routes together.
+inline http::Account account_of(const Call& call) {
+  return call.key == nullptr ? 0 : std::hash<std::string>()(call.key->id);
+}
 
 /// What `{endpoint}` stands for, decoded: "owner/app/path". Nullopt if a segment holds an escaped
 /// slash.

@@ -101,7 +101,9 @@ void check_replay(CallPtr call, DraftPtr draft) {
                std::move(call), [draft = std::move(draft)](CallPtr held, auto found) mutable {
                  if (!found) return answer_submit_error(std::move(held), found.error());
                  if (*found) return answer_created(std::move(held), **found);
-                 check_parameters(std::move(held), std::move(draft));
+                 look_at_body(std::move(held), [draft = std::move(draft)](CallPtr back) mutable {
+                   check_parameters(std::move(back), std::move(draft));
+                 });
                }));
 }
 
@@ -173,8 +175,9 @@ void create_task(CallPtr call) {
   if (!call->key->may_use(model->id))  // 6
     return answer_fault(std::move(call), kModelNotAllowed);
   const std::uint64_t bytes_max = call->context.options.body_bytes_max;
-  with_body(std::move(call), bytes_max,  // 7
-            [model](CallPtr held) { check_body(std::move(held), *model); });
+  with_body(std::move(call), bytes_max, [model](CallPtr held) {  // 7
+    look_at_body(std::move(held), [model](CallPtr back) { check_body(std::move(back), *model); });
+  });
 }
 
 }  // namespace quern::api

@@ -127,6 +127,11 @@ void answer_invalid_parameter(CallPtr call, std::string_view place, std::string_
                  {InputFault{{json::value(name)}, std::string(msg), std::string(type)}}, place);
 }
 
+void answer_body_error(CallPtr call, const Error& error) {
+  if (error.code == ErrorCode::unavailable) return answer_unavailable(std::move(call));
+  answer_fault(std::move(call), kTooLarge);
+}
+
 void answer_look_up_error(CallPtr call, const Error& error) {
   switch (error.code) {
     case ErrorCode::not_found:

@@ -55,6 +55,8 @@ void answer_invalid(CallPtr call, const std::vector<InputFault>& faults,
 /// 422 for one header or query parameter.
 void answer_invalid_parameter(CallPtr call, std::string_view place, std::string_view name,
                               std::string_view msg, std::string_view type);
+/// Why a body could not be read: 413 or 503.
+void answer_body_error(CallPtr call, const Error& error);
 /// What the queue says on a look-up: 404, else 503 or 500.
 void answer_look_up_error(CallPtr call, const Error& error);
 

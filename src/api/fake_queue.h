@@ -1,6 +1,9 @@
 #pragma once
 // A queue for tests of the API: it holds one task, answers as it is told, and counts who watches.
 
+#include <pthread.h>
+
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -37,6 +40,11 @@ class FakeQueue final : public Queue {
     const std::scoped_lock lock(mutex_);
     return submission_;
   }
+  /// The name of the thread that last called submit().
+  std::string submit_thread() {
+    const std::scoped_lock lock(mutex_);
+    return submit_thread_;
+  }
   void set_unwritable(std::string reason) {
     const std::scoped_lock lock(mutex_);
     stats_.writable = false;
@@ -66,6 +74,9 @@ class FakeQueue final : public Queue {
     {
       const std::scoped_lock lock(mutex_);
       submission_ = std::move(submission);
+      std::array<char, 16> name{};
+      ::pthread_getname_np(::pthread_self(), name.data(), name.size());
+      submit_thread_ = name.data();
     }
     settle(std::move(reply), [this] { return Submitted{task_.id, 0, false}; });
   }
@@ -141,6 +152,7 @@ class FakeQueue final : public Queue {
   Error error_;
   TaskView task_;
   Submission submission_;
+  std::string submit_thread_;
   QueueStats stats_;
   std::function<void()> changed_;
   int watches_ = 0;

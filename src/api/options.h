@@ -31,8 +31,8 @@ struct Options {
   std::chrono::milliseconds stream_interval_min{100};  // between two events of one stream
   std::chrono::milliseconds stream_comment_every{15'000};
   std::uint32_t waits_max = 20'000;          // held answers and event streams at once
-  unsigned blocking_threads = 4;             // for reading and writing files
-  std::size_t blocking_pending_max = 4'096;  // file requests waiting for them; one more is 503
+  unsigned blocking_threads = 4;             // for reading and writing files, and for large bodies
+  std::size_t blocking_pending_max = 4'096;  // requests waiting for them; one more is 503
 };
 
 /// All outlive the Api.

@@ -31,6 +31,8 @@ Connection::Connection(std::shared_ptr<IoThread> io, std::shared_ptr<ServerState
 
 Connection::~Connection() { drop_file(response_); }
 
+ByteBudget& Connection::memory() const { return state_->memory; }
+
 void Connection::open() {
   io_->arm(*this, Deadline::setup);
   if (transport_->is_tls()) {
@@ -106,6 +108,7 @@ void Connection::on_written(std::size_t bytes, bool ok) {
   inflight_sent_ += bytes;
   if (inflight_sent_ < inflight_.size()) return start_write();
   std::string().swap(inflight_);
+  answer_hold_.release();
   enter([] {});
 }
 
@@ -163,6 +166,7 @@ bool Connection::flush() {
   const std::size_t written = transport_->try_write(outbox_);
   if (written == outbox_.size()) {
     outbox_.clear();
+    answer_hold_.release();
     return true;
   }
   inflight_.swap(outbox_);
@@ -329,6 +333,7 @@ bool Connection::refuse(const Fault& fault) {
 void Connection::drop_job() {
   if (job_ && job_->to_sink) state_->pool.post([job = std::move(*job_)] {});
   job_.reset();
+  if (body_text_.empty()) body_hold_.release();
 }
 
 bool Connection::step_close() {

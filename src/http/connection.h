@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "http/body_decoder.h"
+#include "http/byte_budget.h"
 #include "http/deadlines.h"
 #include "http/file_handle.h"
 #include "http/head_parser.h"
@@ -56,7 +57,8 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
 
   // From Exchange and StreamWriter. Threads: any, one at a time.
   [[nodiscard]] const Request& request() const { return head_.request; }
-  void read_body(std::unique_ptr<BodySink> sink, std::uint64_t bytes_max, Exchange::BodyThen then);
+  void read_body(std::unique_ptr<BodySink> sink, std::uint64_t bytes_max, Exchange::BodyThen then,
+                 Account account);
   void send(Response response);
   void begin_stream(Response head);
   bool write_stream(std::string bytes);
@@ -64,6 +66,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   void end_stream();
   void on_disconnect(std::move_only_function<void()> gone);
   [[nodiscard]] IoThread& io() const { return *io_; }
+  [[nodiscard]] ByteBudget& memory() const;
 
   // From the transport and the deadlines.
   void on_handshake(bool ok);
@@ -97,6 +100,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
     std::unique_ptr<BodySink> sink;
     bool to_sink = false;  // also while the sink is at work elsewhere
     Exchange::BodyThen then;
+    Account account = 0;
     std::uint64_t received = 0;
     std::string gathered;  // the body so far; for a sink: what it was not given yet
   };
@@ -196,10 +200,12 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   BodyDecoder body_;
   std::optional<BodyJob> job_;
   std::string body_text_;
+  ByteHold body_hold_;         // of what job_ gathers, then of body_text_
   std::uint64_t skipped_ = 0;  // bytes thrown away
 
   std::string outbox_;  // borrowed from IoThread::scratch while active
   std::string inflight_;
+  ByteHold answer_hold_;  // of a large answer in outbox_ or inflight_
   std::size_t inflight_sent_ = 0;
   Response response_;  // on its way from the exchange's thread to ours
   FileHandle file_;

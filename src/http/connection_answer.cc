@@ -73,6 +73,7 @@ void Connection::answer() {
     return begin_file(*response.file);
   } else {
     outbox_.append(response.body);
+    answer_hold_ = std::move(response.hold);
   }
   end_answer();
 }
@@ -82,6 +83,7 @@ void Connection::end_answer() {
   views_live_ = false;
   if (pinned_.capacity() > 0) pinned_.release();
   if (!body_text_.empty()) std::string().swap(body_text_);
+  body_hold_.release();
   if (gone_) gone_ = nullptr;
   if (close_after_) {
     phase_ = Phase::closing;

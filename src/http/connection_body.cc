@@ -18,15 +18,21 @@ std::unexpected<Error> too_large(std::uint64_t bytes_max) {
               "Request body larger than " + std::to_string(bytes_max) + " bytes");
 }
 
+std::unexpected<Error> no_memory(ByteBudget& memory) {
+  memory.count_refusal();
+  return fail(ErrorCode::unavailable, "Too many large bodies and answers at once");
+}
+
 }  // namespace
 
 void Connection::read_body(std::unique_ptr<BodySink> sink, std::uint64_t bytes_max,
-                           Exchange::BodyThen then) {
+                           Exchange::BodyThen then, Account account) {
   BodyJob job;
   job.bytes_max = bytes_max;
   job.to_sink = sink != nullptr;
   job.sink = std::move(sink);
   job.then = std::move(then);
+  job.account = account;
   dispatch([this, job = std::move(job)]() mutable { begin_body(std::move(job)); });
 }
 
@@ -35,8 +41,11 @@ void Connection::begin_body(BodyJob job) {
   QUERN_ASSERT(phase_ == Phase::handling);
   phase_ = Phase::body;
   job_.emplace(std::move(job));
-  if (!body_.is_done() && body_.bytes_left() > job_->bytes_max) {
+  const std::uint64_t left = body_.bytes_left();
+  if (left > job_->bytes_max) {
     finish_body(too_large(job_->bytes_max));
+  } else if (!job_->to_sink && !state_->memory.has_room(job_->account, left)) {
+    finish_body(no_memory(state_->memory));
   } else if (head_.expects_continue && !continue_sent_ && !body_.is_done() && in_.empty()) {
     continue_sent_ = true;
     outbox_.append("HTTP/1.1 100 Continue\r\n\r\n");
@@ -70,6 +79,8 @@ bool Connection::gather_body() {
   if (piece.fault != nullptr) return refuse(*piece.fault);
   job_->received += piece.payload.size();
   if (job_->received > job_->bytes_max) return finish_body(too_large(job_->bytes_max));
+  if (!job_->to_sink && !body_hold_.grow(state_->memory, job_->account, job_->received))
+    return finish_body(no_memory(state_->memory));
   if (job_->gathered.empty()) {
     job_->gathered.reserve(
         std::min<std::uint64_t>(body_.bytes_left() + piece.payload.size(), kBodyReserveBytesMax));

@@ -21,13 +21,21 @@ Exchange::~Exchange() {
 
 const Request& Exchange::request() const { return connection_->request(); }
 
-void Exchange::read_body(std::uint64_t bytes_max, BodyThen then) && {
-  std::exchange(connection_, nullptr)->read_body(nullptr, bytes_max, std::move(then));
+void Exchange::read_body(std::uint64_t bytes_max, BodyThen then, Account account) && {
+  std::exchange(connection_, nullptr)->read_body(nullptr, bytes_max, std::move(then), account);
 }
 
 void Exchange::read_body_to(std::unique_ptr<BodySink> sink, std::uint64_t bytes_max,
                             BodyThen then) && {
-  std::exchange(connection_, nullptr)->read_body(std::move(sink), bytes_max, std::move(then));
+  std::exchange(connection_, nullptr)->read_body(std::move(sink), bytes_max, std::move(then), 0);
+}
+
+std::optional<ByteHold> Exchange::hold(std::uint64_t bytes, Account account) {
+  ByteBudget& memory = connection_->memory();
+  ByteHold held;
+  if (held.grow(memory, account, bytes)) return held;
+  memory.count_refusal();
+  return std::nullopt;
 }
 
 void Exchange::send(Response response) && {

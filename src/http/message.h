@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "http/byte_budget.h"
+
 namespace quern::http {
 
 enum class Method : std::uint8_t { get, head, post, put, delete_, options, patch, other };
@@ -49,6 +51,7 @@ struct Response {
   std::string body;
   std::optional<FileBody> file;  // instead of `body`
   bool close = false;            // end the connection after this answer
+  ByteHold hold;                 // Exchange::hold() of `body`, until it was taken
 
   /// Characters that may not stand in a header value become spaces.
   Response& add_header(std::string_view name, std::string_view value);

@@ -224,7 +224,7 @@ inline void echo(Exchange exchange) {
   std::move(exchange).read_body(kEchoBodyMax, [](Exchange read, Result<void> result) {
     if (!result) {
       Response refused = text_response(result.error().message);
-      refused.status = 413;
+      refused.status = result.error().code == ErrorCode::unavailable ? 503 : 413;
       return std::move(read).send(std::move(refused));
     }
     const Request& request = read.request();

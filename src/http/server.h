@@ -56,15 +56,18 @@ class Exchange {
 
   /// Reads the whole body (sending 100 Continue if asked for), then calls `then` with
   /// request().body set, on the I/O thread. A body over `bytes_max` calls it at once with too_large
-  /// when the length is declared, else when the limit is passed; the handler answers then, and the
-  /// connection closes after that. A peer that breaks off, or is slower than the timeouts allow,
+  /// when the length is declared, else when the limit is passed; one for which `account` gets no memory (hold())
+  /// calls it with unavailable. The handler answers then, and the connection closes after that. A peer that breaks off, or is slower than the timeouts allow,
   /// never calls it.
   using BodyThen = std::move_only_function<void(Exchange, Result<void>)>;
-  void read_body(std::uint64_t bytes_max, BodyThen then) &&;
+  void read_body(std::uint64_t bytes_max, BodyThen then, Account account = 0) &&;
   /// The same, but hands the bytes to `sink` piece by piece and keeps none; a sink's error comes to
   /// `then`.
   void read_body_to(std::unique_ptr<BodySink> sink, std::uint64_t bytes_max, BodyThen then) &&;
 
+  /// Memory for an answer's body of `bytes`, for Response::hold. Nothing: large bodies and answers, of the account or
+  /// of all, have taken what options.memory_bytes_max allows; answer 503.
+  [[nodiscard]] std::optional<ByteHold> hold(std::uint64_t bytes, Account account = 0);
   /// Content-Length, Date, Server and Connection are added here. HEAD gets the head only; a body
   /// that was not read is skipped if small, else the connection closes.
   void send(Response response) &&;
@@ -115,8 +118,10 @@ struct ServerOptions {
   std::string listen = "127.0.0.1:8080";  // host:port or [host]:port; port 0: any free one
   unsigned threads = 0;                   // 0: one per core
   std::optional<TlsFiles> tls;
-  std::uint64_t head_bytes_max = 16 * 1024;        // 431 above; a target above it alone: 414
-  std::uint32_t connections_max = 20'000;          // one more is closed at once
+  std::uint64_t head_bytes_max = 16 * 1024;  // 431 above; a target above it alone: 414
+  std::uint32_t connections_max = 20'000;    // one more is closed at once
+  /// Bodies and held answers in memory, beyond kUncountedBytes of each; see ByteBudget.
+  std::uint64_t memory_bytes_max = 256U << 20U;
   std::chrono::milliseconds head_timeout{10'000};  // from the first byte of a head to its last: 408
   std::chrono::milliseconds body_timeout{60'000};  // without a byte of the body arriving: 408
   std::chrono::milliseconds idle_timeout{75'000};  // between requests

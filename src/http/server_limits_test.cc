@@ -127,6 +127,122 @@ TEST(ServerLimits, CutsOffAPeerThatDoesNotReadItsAnswer) {
   EXPECT_TRUE(eventually([&] { return server->connections() == 0; }));
 }
 
+double memory_held(TestServer& server) {
+  return server.metrics()
+      .gauge("quern_http_memory_bytes", "Large bodies and answers that are in memory now.")
+      .value();
+}
+
+std::string post_head(std::size_t bytes) {
+  return "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: " + std::to_string(bytes) + "\r\n\r\n";
+}
+
+TEST(ServerLimits, RefusesLargeBodiesWhileOthersHaveTheMemory) {
+  TestServer server(echo, {.memory_bytes_max = 1'000'000});
+  const std::string body = make_text(900'000);
+  RawClient first = server.connect();
+  first.send(post_head(body.size()) + body.substr(0, 800'000));
+  ASSERT_TRUE(eventually([&] { return memory_held(server) > 700'000; }));
+
+  RawClient declared = server.connect();
+  declared.send(post_head(500'000));
+  EXPECT_EQ(declared.read_answer().status, 503U);
+  EXPECT_TRUE(declared.is_ended());
+  RawClient chunked = server.connect();
+  chunked.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n7a120\r\n");
+  chunked.send(make_text(500'000));
+  EXPECT_EQ(chunked.read_answer().status, 503U);
+  EXPECT_TRUE(chunked.is_ended());
+  EXPECT_THAT(server.metrics().render(), HasSubstr("quern_http_memory_refusals_total 2"));
+  RawClient small = server.connect();
+  EXPECT_EQ(small.ask(post("/", make_text(60'000))).status, 200U);
+
+  first.send(body.substr(800'000));
+  EXPECT_EQ(first.read_answer().body, "POST / " + body);
+  EXPECT_EQ(memory_held(server), 0);
+  EXPECT_EQ(first.ask(post("/", body)).status, 200U);
+}
+
+/// As echo; the target tells whose request it is.
+void echo_for_account(Exchange exchange) {
+  const Account account = std::hash<std::string_view>()(exchange.request().target);
+  std::move(exchange).read_body(
+      kEchoBodyMax,
+      [](Exchange read, Result<void> result) {
+        Response response = text_response(std::string(read.request().body));
+        if (!result) response.status = 503;
+        std::move(read).send(std::move(response));
+      },
+      account);
+}
+
+TEST(ServerLimits, LeaveHalfOfTheMemoryToOthers) {
+  TestServer server(echo_for_account, {.memory_bytes_max = 1'000'000});
+  const std::string part = make_text(300'000);
+  RawClient first = server.connect();
+  first.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 700000\r\n\r\n" + part);
+  ASSERT_TRUE(eventually([&] { return memory_held(server) > 200'000; }));
+
+  RawClient second = server.connect();
+  EXPECT_EQ(second.ask(post("/a", make_text(400'000))).status, 503U);
+  RawClient other = server.connect();
+  EXPECT_EQ(other.ask(post("/b", make_text(700'000))).status, 200U) << "its only one";
+
+  first.send(make_text(400'000));
+  EXPECT_EQ(first.read_answer().status, 200U);
+  EXPECT_EQ(first.ask(post("/a", make_text(400'000))).status, 200U);
+}
+
+TEST(ServerLimits, TakesABodyBeyondTheMemoryOfAllFromOneWhoIsAlone) {
+  TestServer server(echo, {.memory_bytes_max = 1});
+  RawClient client = server.connect();
+
+  EXPECT_EQ(client.ask(post("/", make_text(900'000))).status, 200U);
+  EXPECT_EQ(memory_held(server), 0);
+}
+
+TEST(ServerLimits, GivesBackTheMemoryOfABodyThatBreaksOff) {
+  TestServer server(echo, {.memory_bytes_max = 1'000'000, .body_timeout = milliseconds(200)});
+  const std::string part = make_text(500'000);
+  RawClient leaves = server.connect();
+  leaves.send(post_head(900'000) + part);
+  ASSERT_TRUE(eventually([&] { return memory_held(server) > 0; }));
+  leaves.reset();
+  EXPECT_TRUE(eventually([&] { return memory_held(server) == 0; }));
+
+  RawClient slow = server.connect();
+  slow.send(post_head(900'000) + part);
+  EXPECT_EQ(slow.read_answer().status, 408U);
+  EXPECT_EQ(memory_held(server), 0);
+}
+
+TEST(ServerLimits, HoldsTheMemoryOfAnAnswerUntilItIsTaken) {
+  TestServer server(
+      [](Exchange exchange) {
+        Response response = text_response(std::string(30 << 20, 'x'));
+        auto hold = exchange.hold(response.body.size());
+        if (hold) {
+          response.hold = std::move(*hold);
+        } else {
+          response = text_response("");
+          response.status = 503;
+        }
+        std::move(exchange).send(std::move(response));
+      },
+      {.memory_bytes_max = 40 << 20});
+  RawClient unread = server.connect(4096);
+  unread.send(get("/"));
+  ASSERT_TRUE(eventually([&] { return memory_held(server) > 0; }));
+
+  RawClient other = server.connect();
+  EXPECT_EQ(other.ask(get("/")).status, 503U);
+  unread.close();
+  ASSERT_TRUE(eventually([&] { return memory_held(server) == 0; }));
+  EXPECT_EQ(other.ask(get("/")).status, 200U);
+  EXPECT_TRUE(eventually([&] { return memory_held(server) == 0; }));
+  EXPECT_EQ(other.ask(get("/")).status, 200U);
+}
+
 TEST(ServerLimits, ClosesConnectionsOverTheLimitAtOnce) {
   TestServer server(echo, {.connections_max = 3});
   std::vector<RawClient> clients;

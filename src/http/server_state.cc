@@ -39,7 +39,8 @@ ServerState::ServerState(ServerOptions options_given, Handler handler_given, Met
           metrics.counter("quern_http_accept_failures_total",
                           "Failed accepts, after each of which accepting rests, and connections "
                           "that could not be watched.")),
-      connections(metrics.gauge("quern_http_connections", "Connections open now.")) {}
+      connections(metrics.gauge("quern_http_connections", "Connections open now.")),
+      memory(options.memory_bytes_max, metrics) {}
 
 Response ServerState::make_fault_answer(const Request* request, const Fault& fault) {
   metrics

@@ -9,6 +9,7 @@
 
 #include "base/blocking_pool.h"
 #include "base/metrics.h"
+#include "http/byte_budget.h"
 #include "http/head_parser.h"
 #include "http/server.h"
 
@@ -46,6 +47,7 @@ struct ServerState {
   Counter& refused;
   Counter& accept_failures;
   ConnectionCount connections;
+  ByteBudget memory;
   BlockingPool pool;
   std::atomic<bool> stopping{false};
 };

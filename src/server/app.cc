@@ -109,6 +109,7 @@ std::vector<std::string_view> settings_that_wait(const Settings& before, const S
   compare("[server] body_max", before.body_bytes_max == after.body_bytes_max);
   compare("[server] threads", before.http.threads == after.http.threads);
   compare("[server] connections_max", before.http.connections_max == after.http.connections_max);
+  compare("[server] memory_max", before.http.memory_bytes_max == after.http.memory_bytes_max);
   compare("[server] head_max", before.http.head_bytes_max == after.http.head_bytes_max);
   compare("[server] head_timeout", before.http.head_timeout == after.http.head_timeout);
   compare("[server] body_timeout", before.http.body_timeout == after.http.body_timeout);
