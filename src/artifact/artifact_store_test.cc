@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -319,6 +321,26 @@ TEST_F(Folders, AreMadeAnewWhereAnAttemptChangedThem) {
     folders = *next;
   }
   EXPECT_TRUE(fs::exists(outside / "kept"));
+}
+
+TEST_F(Folders, AreMadeAnewWhereAnAttemptHasFixedThem) {
+  const FileDescriptor fixed(::open(folders_.output.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const auto set_flags = [&](int flags) { return ::ioctl(fixed.get(), FS_IOC_SETFLAGS, &flags); };
+  int flags = 0;
+  ASSERT_GE(::ioctl(fixed.get(), FS_IOC_GETFLAGS, &flags), 0);
+  for (const int fix : {FS_IMMUTABLE_FL, FS_APPEND_FL}) {
+    if (set_flags(flags | fix) != 0) GTEST_SKIP() << "needs the right to fix a folder";
+    store_->remove_folders(folders_);
+
+    const auto next = store_->make_folders(task_, 2);
+
+    ASSERT_TRUE(next) << next.error().message;
+    expect_new(*next);
+    std::ofstream(next->output / "a.txt") << "a";
+    EXPECT_TRUE(fs::exists(next->output / "a.txt"));
+    store_->remove_folders(*next);
+    set_flags(flags);
+  }
 }
 
 TEST_F(Folders, OfAnEarlierRunAreGoneAtTheNextStart) {

@@ -30,10 +30,14 @@ constexpr std::array<std::string_view, 3> kParts{kOutput, kInput, kTemp};
 FileDescriptor open_as_made(int parent, std::string_view name) {
   constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
   FileDescriptor folder(::openat(parent, std::string(name).c_str(), kFlags));
-  struct stat status{};
-  const bool is_as_made = folder.is_open() && ::fstat(folder.get(), &status) == 0 &&
-                          status.st_mode == (S_IFDIR | S_IRWXU) && status.st_uid == ::geteuid() &&
-                          ::flistxattr(folder.get(), nullptr, 0) <= 0;
+  struct statx status{};
+  constexpr std::uint64_t kRestraints =
+      STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_MOUNT_ROOT;
+  const bool is_as_made =
+      folder.is_open() &&
+      ::statx(folder.get(), "", AT_EMPTY_PATH, STATX_MODE | STATX_TYPE | STATX_UID, &status) == 0 &&
+      status.stx_mode == (S_IFDIR | S_IRWXU) && status.stx_uid == ::geteuid() &&
+      (status.stx_attributes & kRestraints) == 0 && ::flistxattr(folder.get(), nullptr, 0) <= 0;
   return is_as_made ? std::move(folder) : FileDescriptor();
 }
 
