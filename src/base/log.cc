@@ -1,13 +1,19 @@
 #include "base/log.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <spdlog/logger.h>
 #include <spdlog/sinks/ansicolor_sink.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <memory>
+#include <mutex>
+#include <utility>
 
 #include "base/json.h"
 
@@ -42,6 +48,50 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
   return spdlog::level::err;
 }
 
+constexpr std::chrono::milliseconds kReaderPatience{1'000};
+
+/// Waits a moment for a reader of stderr that has fallen behind, once; then it drops lines until that reads again, and
+/// says how many.
+class PatientSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  PatientSink(spdlog::sink_ptr to, bool is_text) : to_(std::move(to)), is_text_(is_text) {}
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& line) override {
+    if (!is_read(dropped_ == 0 ? kReaderPatience : std::chrono::milliseconds{0})) {
+      ++dropped_;
+      return;
+    }
+    if (dropped_ > 0) tell_dropped();
+    to_->log(line);
+  }
+  void flush_() override { to_->flush(); }
+  void set_pattern_(const std::string& pattern) override { to_->set_pattern(pattern); }
+  void set_formatter_(std::unique_ptr<spdlog::formatter> formatter) override {
+    to_->set_formatter(std::move(formatter));
+  }
+
+ private:
+  /// A pipe that says so takes 4 KiB, which hardly a line exceeds.
+  static bool is_read(std::chrono::milliseconds patience) {
+    pollfd item{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    return ::poll(&item, 1, static_cast<int>(patience.count())) != 0;
+  }
+  void tell_dropped() {
+    const std::string count = std::to_string(std::exchange(dropped_, 0));
+    const std::array fields{LogField{"lines", count}};
+    constexpr std::string_view kMessage = "log lines were dropped: nobody read them";
+    const std::string line =
+        is_text_ ? format_log_text(kMessage, fields)
+                 : format_log_json(SystemClock().now().wall, LogLevel::warn, kMessage, fields);
+    to_->log(spdlog::details::log_msg("quern", spdlog::level::warn, line));
+  }
+
+  const spdlog::sink_ptr to_;
+  const bool is_text_;
+  std::uint64_t dropped_ = 0;  // since the last line
+};
+
 struct Output {
   std::unique_ptr<spdlog::logger> logger;
   bool text = false;
@@ -54,6 +104,7 @@ Output make_output(LogLevel level, bool text) {
   } else {
     sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
   }
+  sink = std::make_shared<PatientSink>(std::move(sink), text);
   Output output{.logger = std::make_unique<spdlog::logger>("quern", std::move(sink)), .text = text};
   output.logger->set_pattern(text ? "%H:%M:%S.%e %^%-7l%$ %v" : "%v");
   output.logger->set_level(spdlog_level(level));

@@ -23,7 +23,8 @@ struct LogField {
 /// start.
 void init_logging(LogLevel level);
 
-/// Threads: any. Never throws and never blocks on anything but stderr.
+/// Threads: any. Never throws and never blocks on anything but stderr, and on that for a second: if nobody reads it,
+/// lines are dropped, and counted in one that says so once somebody does.
 void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {});
 
 inline void log_debug(std::string_view m, std::initializer_list<LogField> f = {}) {

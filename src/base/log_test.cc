@@ -1,9 +1,12 @@
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <thread>
 #include <vector>
@@ -48,6 +51,55 @@ TEST(Log, IsOneLineThatNobodyCanForge) {
   EXPECT_EQ(line.at("level"), "warn");
   EXPECT_TRUE(std::ranges::none_of(text, [](char c) { return c >= 0 && c < ' '; }));
   EXPECT_THAT(text, Not(HasSubstr("\xC2\x85")));
+}
+
+/// Standard error is a pipe while it lives.
+class StderrPipe {
+ public:
+  StderrPipe() : before_(::dup(STDERR_FILENO)) {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::pipe(ends.data()), 0);
+    read_ = ends[0];
+    ::dup2(ends[1], STDERR_FILENO);
+    ::close(ends[1]);
+    ::fcntl(read_, F_SETFL, O_NONBLOCK);
+  }
+  ~StderrPipe() {
+    ::dup2(before_, STDERR_FILENO);
+    ::close(before_);
+    ::close(read_);
+  }
+  StderrPipe(const StderrPipe&) = delete;
+  StderrPipe& operator=(const StderrPipe&) = delete;
+
+  std::string read_all() const {
+    std::string text;
+    std::array<char, 65536> bytes{};
+    for (ssize_t got = 0; (got = ::read(read_, bytes.data(), bytes.size())) > 0;)
+      text.append(bytes.data(), static_cast<std::size_t>(got));
+    return text;
+  }
+
+ private:
+  int before_;
+  int read_ = -1;
+};
+
+TEST(Log, DropsLinesThatNobodyReadsAndSaysHowMany) {
+  const StderrPipe pipe;
+  init_logging(LogLevel::info);
+
+  for (int i = 0; i < 1'000; ++i) log_info("working", {{"text", std::string(300, 'x')}});
+  const std::string before = pipe.read_all();
+  log_info("read again");
+  const std::string after = pipe.read_all();
+
+  const auto told = static_cast<std::size_t>(std::ranges::count(before, '\n'));
+  EXPECT_LT(told, 1'000U);
+  EXPECT_TRUE(before.ends_with("}\n")) << "lines are whole";
+  EXPECT_THAT(after, HasSubstr(R"("msg":"log lines were dropped: nobody read them","lines":")" +
+                               std::to_string(1'000 - told) + "\"}\n"));
+  EXPECT_THAT(after, HasSubstr("\"msg\":\"read again\"}\n"));
 }
 
 TEST(Log, WritesWholeJsonLinesFromManyThreads) {
