@@ -95,6 +95,7 @@ Result<RunnerOutput> decode_output(const json::value& value) {
     return wrong(*type == OutputType::text ? "needs either a text or a path" : "has no path");
   }
   if (path && path->empty()) return wrong("has an empty path");
+  if (path && path->find('\0') != std::string_view::npos) return wrong("has a path with a NUL");
   if (text && text->size() > kOutputTextBytesMax) return wrong("has a text of more than 1 MiB");
 
   RunnerOutput output{.type = *type, .metadata_json = decode_output_metadata(object)};

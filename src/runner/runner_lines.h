@@ -85,8 +85,11 @@ class LineSplitter {
   }
 
  private:
+  /// Blanks may stand before a message.
   [[nodiscard]] std::size_t limit(std::string_view line) const {
-    return line.starts_with('{') ? kRunnerMessageBytesMax : text_bytes_max_;
+    const std::size_t start = line.find_first_not_of(" \t");
+    const bool may_be_message = start == std::string_view::npos || line[start] == '{';
+    return may_be_message ? kRunnerMessageBytesMax : text_bytes_max_;
   }
   void hold(std::string_view piece);
   template <typename Each>

@@ -45,6 +45,14 @@ TEST(LineSplitter, KeepsALongMessageWhole) {
   EXPECT_EQ(split(splitter, {"{\"log\":", "\"x\"}\n"}), (Lines{{R"({"log":"x"})", false}}));
 }
 
+TEST(LineSplitter, KeepsALongMessageWholeBehindBlanks) {
+  LineSplitter splitter(4);
+  const Lines whole{{" \t{\"log\":\"x\"}", false}};
+
+  EXPECT_EQ(split(splitter, {" \t{\"log\":\"x\"}\n"}), whole);
+  EXPECT_EQ(split(splitter, {" ", "\t", "{\"log\":", "\"x\"}\n"}), whole);
+}
+
 TEST(LineSplitter, CutsAMessageThatHasNoEnd) {
   LineSplitter splitter(4);
   const std::string endless = "{" + std::string(kRunnerMessageBytesMax, 'x');
@@ -100,6 +108,7 @@ TEST(RunnerLine, SaysWhatIsWrongWithAnOutput) {
             "has no type out of image, video, audio, model3d, text and file");
   EXPECT_EQ(fault(R"({"output":{"type":"image"}})"), "has no path");
   EXPECT_EQ(fault(R"({"output":{"type":"image","path":""}})"), "has an empty path");
+  EXPECT_EQ(fault(R"({"output":{"type":"image","path":"a.png\u0000b"}})"), "has a path with a NUL");
   EXPECT_EQ(fault(R"({"output":{"type":"image","text":"x"}})"),
             "has a text, but is not of type text");
   EXPECT_EQ(fault(R"({"output":{"type":"text","text":"x","path":"y"}})"),
