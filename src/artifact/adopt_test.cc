@@ -217,6 +217,38 @@ TEST_F(Adopt, CopiesWhatCannotBeLinked) {
   EXPECT_EQ(count_temp_files(), 0U);
 }
 
+TEST_F(Adopt, CopiesWhatSomebodyStillWrites) {
+  put("open.txt", "first");
+  std::ofstream writer(folders_.output / "open.txt", std::ios::app);
+
+  const Output output = adopt("open.txt");
+  writer << " and later" << std::flush;
+
+  EXPECT_EQ(content(output), "first");
+  EXPECT_EQ(output.file_bytes, 5U);
+  EXPECT_EQ(count_temp_files(), 0U);
+}
+
+TEST_F(Adopt, TakesTheMeasuresThatItIsGivenUntilItIsToStop) {
+  bool is_to_stop = false;
+  store_.reset();
+  store_ = *ArtifactStore::open(temp_.path() / "data", random_,
+                                [&](int /*fd*/, const std::stop_token& stop) {
+                                  is_to_stop = stop.stop_requested();
+                                  return Result<MediaMeasures>(MediaMeasures{.duration = 3});
+                                });
+  folders_ = *store_->make_folders(task_, 2);
+  put("a.wav", "RIFF\x08" + std::string(3, '\0') + "WAVEfmt ");
+  std::stop_source stop;
+  stop.request_stop();
+
+  const auto adopted = store_->adopt(folders_, "a.wav", OutputType::audio, stop.get_token());
+
+  ASSERT_TRUE(adopted);
+  EXPECT_TRUE(is_to_stop);
+  EXPECT_EQ(adopted->duration, 3);
+}
+
 TEST_F(Adopt, ReadsTextOutputsUnderTheSameRulesAndALimit) {
   put("a.txt", "some text");
   fs::create_symlink("/etc/hostname", folders_.output / "link");

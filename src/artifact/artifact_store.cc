@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -45,6 +46,22 @@ Result<void> seal(int fd, const std::string& content_type) {
   return sync(fd);
 }
 
+/// Whether somebody has the file open to write to it: a model server behind the runner, or a process that it left.
+bool has_writer(int fd) {
+  // Who opens it to write while we have the lease breaks that, and we are told by a signal, which ends a process.
+  [[maybe_unused]] static const bool passes = ::signal(SIGIO, SIG_IGN) != SIG_ERR;
+  if (::fcntl(fd, F_SETLEASE, F_RDLCK) == 0) {
+    ::fcntl(fd, F_SETLEASE, F_UNLCK);
+    return false;
+  }
+  return errno == EAGAIN;  // else the file system knows no leases
+}
+
+std::uint64_t size_of(int fd) {
+  struct stat status{};
+  return ::fstat(fd, &status) == 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
+}
+
 std::string content_type_of(int fd) {
   std::array<char, kContentTypeBytesMax> kept{};
   const ssize_t bytes = ::fgetxattr(fd, kContentTypeAttribute, kept.data(), kept.size());
@@ -74,21 +91,26 @@ std::string etag_of(const struct stat& status) {
 }  // namespace
 
 struct ArtifactStore::Impl {
-  Impl(KeyFolders f, KeyFolders u, WorkFolders w, Random& r)
-      : files(std::move(f)), uploads(std::move(u)), work(std::move(w)), random(r) {}
+  Impl(KeyFolders f, KeyFolders u, WorkFolders w, Random& r, MeasureMedia m)
+      : files(std::move(f)),
+        uploads(std::move(u)),
+        work(std::move(w)),
+        random(r),
+        measure(std::move(m)) {}
 
   KeyFolders files;
   KeyFolders uploads;
   WorkFolders work;
   Random& random;
+  const MeasureMedia measure;
   FileDescriptor temp;  // files that still grow, emptied at every start
 
   [[nodiscard]] Result<RunnerFile> open_output(const AttemptFolders& folders,
                                                std::string_view path) const;
-  /// Gives an output its place by a link, or by a copy if it cannot be linked: on another file system, or of another
-  /// owner.
-  Result<void> keep(const RunnerFile& source, const Output& output);
-  Result<void> copy_file(int fd, const Output& output);
+  /// Gives an output its place by a link, or by a copy: of what cannot be linked, because it is on another file system
+  /// or of another owner, and of what somebody still writes. Answers its size.
+  Result<std::uint64_t> keep(const RunnerFile& source, const Output& output);
+  Result<std::uint64_t> copy_file(int fd, const Output& output);
   [[nodiscard]] Result<FileDescriptor> open_file(std::string_view key, std::string_view name,
                                                  const KeyFolders*& where) const;
 };
@@ -189,7 +211,8 @@ void unlink_source(const RunnerFile& source) {
 ArtifactStore::ArtifactStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ArtifactStore::~ArtifactStore() = default;
 
-Result<std::unique_ptr<ArtifactStore>> ArtifactStore::open(const fs::path& data, Random& random) {
+Result<std::unique_ptr<ArtifactStore>> ArtifactStore::open(const fs::path& data, Random& random,
+                                                           MeasureMedia measure) {
   std::error_code error;
   const fs::path root = fs::absolute(data, error);
   fs::create_directories(root, error);
@@ -203,8 +226,8 @@ Result<std::unique_ptr<ArtifactStore>> ArtifactStore::open(const fs::path& data,
   Result<WorkFolders> work = WorkFolders::open(root / "work");
   if (!work) return fail(std::move(work));
 
-  auto impl =
-      std::make_unique<Impl>(std::move(*files), std::move(*uploads), std::move(*work), random);
+  auto impl = std::make_unique<Impl>(std::move(*files), std::move(*uploads), std::move(*work),
+                                     random, std::move(measure));
   impl->temp = std::move(*temp);
   clear_folder(impl->temp);
   const FileDescriptor root_folder(::open(root.c_str(), kOpenFolder));
@@ -227,32 +250,34 @@ Result<RunnerFile> ArtifactStore::Impl::open_output(const AttemptFolders& folder
   return open_runner_file(folder->get(), path);
 }
 
-Result<void> ArtifactStore::Impl::copy_file(int fd, const Output& output) {
+Result<std::uint64_t> ArtifactStore::Impl::copy_file(int fd, const Output& output) {
   Result<TempFile> copy = TempFile::make(temp.get(), random);
   if (!copy) return fail(std::move(copy));
   ::lseek(fd, 0, SEEK_SET);
-  if (auto copied = copy_all(fd, copy->fd()); !copied) return copied;
-  if (auto sealed = seal(copy->fd(), output.content_type); !sealed) return sealed;
+  if (auto copied = copy_all(fd, copy->fd()); !copied) return fail(std::move(copied));
+  if (auto sealed = seal(copy->fd(), output.content_type); !sealed) return fail(std::move(sealed));
+  const std::uint64_t bytes = size_of(copy->fd());
   auto moved = copy->move_to(files, output.file_key, output.file_name);
-  if (!moved) files.remove(output.file_key);
-  return moved;
+  if (moved) return bytes;
+  files.remove(output.file_key);
+  return fail(std::move(moved));
 }
 
-Result<void> ArtifactStore::Impl::keep(const RunnerFile& source, const Output& output) {
+Result<std::uint64_t> ArtifactStore::Impl::keep(const RunnerFile& source, const Output& output) {
   const int fd = source.file.get();
   const bool is_ours = source.status.st_uid == ::geteuid();
-  if (is_ours && seal(fd, output.content_type) &&
+  if (is_ours && !has_writer(fd) && seal(fd, output.content_type) &&
       files.link_file(fd, output.file_key, output.file_name)) {
-    return {};
+    return size_of(fd);
   }
   return copy_file(fd, output);
 }
 
 Result<Output> ArtifactStore::adopt(const AttemptFolders& folders, std::string_view path,
-                                    OutputType type) {
+                                    OutputType type, const std::stop_token& stop) {
   Result<RunnerFile> source = impl_->open_output(folders, path);
   if (!source) return fail(std::move(source));
-  Result<MediaInfo> media = probe_media(source->file.get());
+  Result<MediaInfo> media = probe_media(source->file.get(), impl_->measure, stop);
   if (!media) return fail(std::move(media));
 
   Output output{.type = type,
@@ -263,10 +288,10 @@ Result<Output> ArtifactStore::adopt(const AttemptFolders& folders, std::string_v
                 .duration = media->duration};
   const std::string own_name = fs::path(path).filename();
   output.file_name = complete_name(own_name, output.content_type);
-  output.file_bytes = static_cast<std::uint64_t>(source->status.st_size);
 
-  auto kept = impl_->keep(*source, output);
-  if (!kept) return fail(std::move(kept));
+  const Result<std::uint64_t> kept = impl_->keep(*source, output);
+  if (!kept) return std::unexpected(kept.error());
+  output.file_bytes = *kept;
   unlink_source(*source);
   return output;
 }

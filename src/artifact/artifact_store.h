@@ -11,9 +11,11 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
+#include "artifact/media_measures.h"
 #include "base/clock.h"
 #include "base/random.h"
 #include "base/result.h"
@@ -55,9 +57,11 @@ class ArtifactStore {
  public:
   /// Makes the folders if missing, and removes the work folders and unfinished uploads of an
   /// earlier run. One store per data folder: open the queue first, which holds the folder's lock.
+  /// `measure` finds the measures of what is adopted.
   /// Errors: unavailable.
   static Result<std::unique_ptr<ArtifactStore>> open(const std::filesystem::path& data,
-                                                     Random& random);
+                                                     Random& random,
+                                                     MeasureMedia measure = measure_media);
   ~ArtifactStore();
 
   /// Of an attempt alone: a task that is retried begins again with attempt 1, and the folders of its
@@ -73,7 +77,9 @@ class ArtifactStore {
   /// no link. Errors, with messages for the caller that name `path` at most: invalid_argument
   /// (missing, not a regular file, outside of the folder, also by links, a file with other hard
   /// links, or the folder is gone or none any more), unavailable.
-  Result<Output> adopt(const AttemptFolders& folders, std::string_view path, OutputType type);
+  /// Once `stop` is asked for it takes no time for measures.
+  Result<Output> adopt(const AttemptFolders& folders, std::string_view path, OutputType type,
+                       const std::stop_token& stop = {});
 
   /// Reads the file at `path`, found as adopt() finds it, for outputs that are text. Errors: as
   /// adopt(), and too_large.

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <stop_token>
 #include <string>
 
+#include "artifact/media_measures.h"
 #include "base/result.h"
 
 namespace quern {
@@ -19,10 +21,11 @@ struct MediaInfo {
 };
 
 /// Measures are those of the bytes as stored: a JPEG that asks to be turned is not turned. An SVG
-/// has none. Threads: any. Reads the file; takes milliseconds. Errors: unavailable (cannot be
-/// read).
+/// has none. Threads: any. Reads the file; takes milliseconds, and what `measure` takes. Errors: unavailable (cannot be
+/// read, and what `measure` says).
 Result<MediaInfo> probe_media(const std::filesystem::path& file);
 /// The same of an open file. Changes its position.
-Result<MediaInfo> probe_media(int fd);
+Result<MediaInfo> probe_media(int fd, const MeasureMedia& measure = measure_media,
+                              const std::stop_token& stop = {});
 
 }  // namespace quern

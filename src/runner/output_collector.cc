@@ -42,7 +42,7 @@ void wait_unless_stopped(std::chrono::milliseconds time, const std::stop_token& 
 Result<Output> adopt_patiently(ArtifactStore& store, const AttemptFolders& folders,
                                const RunnerOutput& output, const std::stop_token& stop) {
   for (auto wait = kFullWaitMin;; wait = std::min(wait * 2, kFullWaitMax)) {
-    Result<Output> adopted = store.adopt(folders, output.path, output.type);
+    Result<Output> adopted = store.adopt(folders, output.path, output.type, stop);
     if (adopted || adopted.error().code != ErrorCode::unavailable) return adopted;
     wait_unless_stopped(wait, stop);
     if (stop.stop_requested()) return adopted;

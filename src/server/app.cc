@@ -9,6 +9,7 @@
 
 #include "api/api.h"
 #include "artifact/artifact_store.h"
+#include "artifact/measure_process.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "http/server.h"
@@ -181,7 +182,8 @@ Result<void> App::Parts::open() {
   Result<std::string> secret = open_secret(settings.data, "upload-secret", random);
   if (!secret) return fail(std::move(secret));
   upload_secret = std::move(*secret);
-  auto opened_artifacts = ArtifactStore::open(settings.data, random);
+  auto opened_artifacts = ArtifactStore::open(
+      settings.data, random, measure_by_process({"/proc/self/exe", std::string(kMeasureVerb)}));
   if (!opened_artifacts) return fail(std::move(opened_artifacts));
   artifacts = std::move(*opened_artifacts);
   endpoints.emplace(settings.data / "aliases");

@@ -230,6 +230,48 @@ TEST_F(MachineFaultTest, LeavesNeitherZombiesNorDaemonsOfARunner) {
 
 // ---- time
 
+/// A video of a hundred bytes whose description keeps libmediainfo busy for ever: an array of 2^32 - 1 entries.
+std::string endless_video() {
+  constexpr std::string_view kDigits =
+      "464c5601010000000900000000120000b80000000000000002000a6f6e4d6574614461746108ffffffffffffffff"
+      "726174696f6e003fe33333333333330005776964746800405000000000000000066865696768740040480000"
+      "00000000000d76696465";
+  std::string bytes;
+  for (std::size_t at = 0; at < kDigits.size(); at += 2) {
+    bytes += static_cast<char>(std::stoi(std::string(kDigits.substr(at, 2)), nullptr, 16));
+  }
+  return bytes;
+}
+
+TEST_F(MachineFaultTest, EndsTheMeasuringOfAFileThatTakesForEver) {
+  const std::string model =
+      process_model("video",
+                    "cp video.flv \"$(sed 's/.*\"output_dir\":\"\\([^\"]*\\)\".*/\\1/')\"\n"
+                    "echo '{\"output\":{\"type\":\"video\",\"path\":\"video.flv\"}}'\n");
+  std::ofstream(folder_.path() / "video" / "video.flv", std::ios::binary) << endless_video();
+  serve(config(model));
+  Client caller = client();
+  const auto task = caller.submit("video", "{}");
+  ASSERT_TRUE(task);
+
+  const auto result = caller.wait(*task);
+
+  ASSERT_TRUE(result) << result.error().message;
+  ASSERT_EQ(result->outputs.size(), 1U);
+  EXPECT_EQ(result->outputs[0].content_type, "video/x-flv");
+  EXPECT_EQ(result->outputs[0].file_size, 100U);
+  EXPECT_EQ(result->outputs[0].width, 0U);
+  EXPECT_NE(server_->log().find("a file could not be measured"), std::string::npos);
+
+  const auto stopped = caller.submit("video", "{}");
+  ASSERT_TRUE(stopped);
+  wait_until_running(caller, *stopped);
+  ASSERT_TRUE(caller.cancel(*stopped));
+  const auto canceled = caller.wait(*stopped);
+  ASSERT_FALSE(canceled);
+  EXPECT_EQ(canceled.error().error_type, "CANCELED");
+}
+
 TEST_F(MachineFaultTest, SitsOutAClockThatJumpsByHours) {
   const std::string text =
       config(process_model("wait", kWaitForGo, "attempts = 1") +

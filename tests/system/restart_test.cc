@@ -185,6 +185,23 @@ TEST_F(SystemTest, RefusesASecondServerOnTheSameData) {
   EXPECT_TRUE(client().submit("echo", "{}"));
 }
 
+// A supervisor may start it with its error output closed: the first file that it opens would be that.
+TEST_F(SystemTest, PrintsIntoNoFileOfItsOwnWithoutStandardDescriptors) {
+  const std::filesystem::path starter = folder_.path() / "start.sh";
+  std::ofstream(starter) << "#!/bin/sh\nexec " << QUERN_BINARY << " \"$@\" <&- 2>&-\n";
+  std::filesystem::permissions(starter, std::filesystem::perms::owner_all);
+  server_ =
+      std::make_unique<TestServer>(starter, folder_.path(), config(), "log_level = \"debug\"");
+  ASSERT_TRUE(server_->start());
+  ASSERT_TRUE(client().submit("echo", "{}"));
+
+  for (const char* name : {"lock", "running"}) {
+    std::ifstream file(folder_.path() / "data" / name);
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    EXPECT_EQ(text.find("level"), std::string::npos) << name << ": " << text;
+  }
+}
+
 // ---- the guard
 
 /// A line of /proc/PID/status in kB.
