@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 
 #include <charconv>
+#include <exception>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -126,7 +128,7 @@ void Listener::stop() {
   while (!error && acceptor_.is_open()) {
     TcpSocket socket(io_->context());
     acceptor_.accept(socket, error);
-    if (!error) serve(std::move(socket));
+    if (!error) static_cast<void>(try_serve(std::move(socket)));
   }
   acceptor_.close(error);
   pause_.cancel();
@@ -141,24 +143,41 @@ void Listener::accept() {
 void Listener::on_accept(IoError error, TcpSocket socket) {
   if (!acceptor_.is_open()) return;
   const bool is_peers_doing = error == asio::error::connection_aborted;
-  if (error && !is_peers_doing) return pause(error);
-  if (!error) {
-    is_failing_ = false;
-    serve(std::move(socket));
+  if (error && !is_peers_doing) {
+    count_failure(error.message());
+    return pause();
   }
+  if (!error && !try_serve(std::move(socket))) return pause();
   accept();
 }
 
-/// The backlog keeps those who wait. Said once until a connection could be accepted again.
-void Listener::pause(IoError why) {
+/// Said once until a connection could be accepted again.
+void Listener::count_failure(std::string_view reason) {
   state_->accept_failures.add();
   if (!std::exchange(is_failing_, true)) {
-    log_warn("Cannot accept connections for now", {{"reason", why.message()}});
+    log_warn("Cannot accept connections for now", {{"reason", reason}});
   }
+}
+
+/// The backlog keeps those who wait.
+void Listener::pause() {
   pause_.expires_after(kAcceptPause);
   pause_.async_wait([this](IoError error) {
     if (!error && acceptor_.is_open()) accept();
   });
+}
+
+/// False, and the connection is closed, if it could not be served: whatever is thrown must not end the
+/// accepting.
+bool Listener::try_serve(TcpSocket socket) {
+  try {
+    serve(std::move(socket));
+    is_failing_ = false;
+    return true;
+  } catch (const std::exception& error) {
+    count_failure(error.what());
+    return false;
+  }
 }
 
 void Listener::serve(TcpSocket socket) {
@@ -166,13 +185,15 @@ void Listener::serve(TcpSocket socket) {
     state_->refused.add();
     return;
   }
+  const auto uncount = [](ConnectionCount* count) { count->remove(); };
+  // Until the connection does that itself, when it is closed.
+  std::unique_ptr<ConnectionCount, decltype(uncount)> counted(&state_->connections);
   std::string peer_ip = peer_ip_of(socket);
   IoError ignored;
   socket.non_blocking(true, ignored);
   auto transport = tls_ ? make_tls_transport(std::move(socket), *tls_)
                         : make_tcp_transport(FileHandle(socket.release()), io_->sockets());
   if (!transport) {
-    state_->connections.remove();
     state_->accept_failures.add();
     return;
   }
@@ -180,7 +201,13 @@ void Listener::serve(TcpSocket socket) {
   auto connection =
       std::make_shared<Connection>(io_, state_, std::move(transport), std::move(peer_ip));
   io_->add(connection);
-  connection->open();
+  counted.release();
+  try {
+    connection->open();
+  } catch (...) {
+    connection->close();
+    throw;
+  }
 }
 
 }  // namespace quern::http

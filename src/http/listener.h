@@ -42,7 +42,9 @@ class Listener {
  private:
   void accept();
   void on_accept(boost::system::error_code error, TcpSocket socket);
-  void pause(boost::system::error_code why);
+  void count_failure(std::string_view reason);
+  void pause();
+  [[nodiscard]] bool try_serve(TcpSocket socket);
   void serve(TcpSocket socket);
 
   std::shared_ptr<IoThread> io_;

@@ -38,7 +38,7 @@ ServerState::ServerState(ServerOptions options_given, Handler handler_given, Met
       accept_failures(
           metrics.counter("quern_http_accept_failures_total",
                           "Failed accepts, after each of which accepting rests, and connections "
-                          "that could not be watched.")),
+                          "that could not be served.")),
       connections(metrics.gauge("quern_http_connections", "Connections open now.")),
       memory(options.memory_bytes_max, metrics) {}
 
