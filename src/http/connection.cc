@@ -3,6 +3,7 @@
 
 #include "http/connection.h"
 
+#include <algorithm>
 #include <exception>
 
 #include "base/log.h"
@@ -88,8 +89,8 @@ void Connection::on_read(std::size_t bytes, ReadOutcome outcome) {
   if (phase_ == Phase::closed) return;
   if (outcome == ReadOutcome::failed) return close();
   if (phase_ == Phase::lingering) {
-    skipped_ += bytes;
-    return outcome == ReadOutcome::ended ? close() : linger_on();
+    if (outcome == ReadOutcome::ended) return close();
+    return on_lingering_bytes(bytes);
   }
   enter([&] {
     in_.commit(bytes);
@@ -349,9 +350,24 @@ bool Connection::step_close() {
   return false;
 }
 
+/// Of a refused body, what was declared and is still to come. A peer that sends all of it before it
+/// reads the answer would otherwise get a reset in its place.
+std::uint64_t Connection::declared_bytes_left() const {
+  return std::min(body_.bytes_left(), kLingerDeclaredBytesMax);
+}
+
+void Connection::on_lingering_bytes(std::size_t bytes) {
+  skipped_ += bytes;
+  // A declared body may take its time while it comes, but holds up no server that stops.
+  if (skipped_ < declared_bytes_left() && !state_->stopping.load(std::memory_order_relaxed))
+    io_->arm(*this, Deadline::linger);
+  linger_on();
+}
+
 void Connection::linger_on() {
-  if (skipped_ > kLingerBytesMax) return close();
-  in_.release();
+  if (skipped_ > kLingerBytesMax + declared_bytes_left()) return close();
+  in_.consume(in_.size());
+  if (in_.capacity() > kReadBufferBytes) in_.release();
   in_.make_room(kReadBufferBytes, kReadBufferBytes);
   reading_ = true;
   transport_->read_raw(in_.tail());

@@ -32,6 +32,8 @@ inline constexpr std::size_t kFileChunkBytes = 64 * 1024;     // read from a fil
 inline constexpr std::size_t kCoalesceBytesMax = 64 * 1024;   // answers gathered into one write
 inline constexpr std::uint64_t kSkipBytesMax = 64 * 1024;     // of a body nobody reads
 inline constexpr std::uint64_t kLingerBytesMax = 32U << 20U;  // thrown away after the last answer
+inline constexpr std::uint64_t kLingerDeclaredBytesMax =
+    1U << 30U;  // more of them, where the head declared them
 
 /// Operation: open(); then events of the transport and calls of the exchange move it through its
 /// phases:
@@ -137,6 +139,8 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   bool refuse(const Fault& fault);
   void drop_job();
   bool step_close();
+  [[nodiscard]] std::uint64_t declared_bytes_left() const;
+  void on_lingering_bytes(std::size_t bytes);
   void linger_on();
   void notify_gone();
 

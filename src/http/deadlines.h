@@ -16,7 +16,7 @@ enum class Deadline : std::uint8_t {
   head,    // from the first byte of a head to its last
   body,    // without a byte of the body
   write,   // without a byte of the answer being taken
-  linger,  // from the end of the last answer to the peer's own end
+  linger,  // from the end of the last answer, or a byte of the refused body, to the peer's own end
 };
 inline constexpr std::size_t kDeadlineKinds = 6;
 

@@ -16,7 +16,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr unsigned kBlockingThreads = 4;
-constexpr milliseconds kLingerTimeout{5'000};
 
 Deadlines::Durations make_durations(const ServerOptions& options) {
   Deadlines::Durations durations{};
@@ -28,7 +27,7 @@ Deadlines::Durations make_durations(const ServerOptions& options) {
   set(Deadline::idle, options.idle_timeout);
   set(Deadline::body, options.body_timeout);
   set(Deadline::write, options.write_timeout);
-  set(Deadline::linger, kLingerTimeout);
+  set(Deadline::linger, options.linger_timeout);
   return durations;
 }
 

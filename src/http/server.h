@@ -126,6 +126,8 @@ struct ServerOptions {
   std::chrono::milliseconds body_timeout{60'000};  // without a byte of the body arriving: 408
   std::chrono::milliseconds idle_timeout{75'000};  // between requests
   std::chrono::milliseconds write_timeout{60'000};  // without a byte of the answer being taken
+  /// For the peer's own end after the last answer; anew with each byte of a refused body.
+  std::chrono::milliseconds linger_timeout{5'000};
   /// Makes the answer to what is no request (400, 408, 414, 417, 431, 501, 505): `status` and a short
   /// reason. `request` is whole if its body alone was at fault; else it has what its head tells of the
   /// method and the headers, or is null if that is nothing. No function: a plain text body.

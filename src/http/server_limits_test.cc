@@ -16,6 +16,10 @@ namespace {
 using std::chrono::milliseconds;
 using testing::HasSubstr;
 
+std::string post_head(std::size_t bytes) {
+  return "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: " + std::to_string(bytes) + "\r\n\r\n";
+}
+
 TEST(ServerLimits, DoesNotAskForABodyThatIsTooLarge) {
   TestServer server(echo);
   RawClient client = server.connect();
@@ -54,6 +58,55 @@ TEST(ServerLimits, LetsAPeerThatIsStillSendingReadTheRefusal) {
 
   EXPECT_EQ(client.read_answer().status, 413U);
   EXPECT_TRUE(client.is_ended());
+}
+
+TEST(ServerLimits, TakesADeclaredBodyToItsEndBeforeTheRefusalIsRead) {
+  TestServer refusing(echo);
+  TestServer ignoring(ignore);
+  const std::string piece = make_text(1 << 20);
+  for (TestServer* server : {&refusing, &ignoring}) {
+    RawClient client = server->connect();
+    client.send(post_head(60 * piece.size()));
+
+    for (int i = 0; i < 60; ++i) ASSERT_TRUE(client.send(piece)) << i;
+
+    EXPECT_EQ(client.read_answer().status, server == &refusing ? 413U : 200U);
+    EXPECT_TRUE(client.is_ended());
+  }
+}
+
+TEST(ServerLimits, CutsOffAPeerThatEndsNeitherItsBodyNorItsSilence) {
+  TestServer server(echo, {.linger_timeout = milliseconds(50)});
+
+  RawClient silent = server.connect();
+  silent.send(post_head(60 << 20) + "some");
+  EXPECT_EQ(silent.read_answer().status, 413U);
+  EXPECT_TRUE(eventually([&] { return server->connections() == 0; }));
+
+  // More than was declared, and so of no body.
+  RawClient endless = server.connect();
+  endless.send(post_head(2 << 20));
+  EXPECT_EQ(endless.read_answer().status, 413U);
+  const std::string piece = make_text(1 << 20);
+  EXPECT_TRUE(eventually([&] { return !endless.send(piece); }));
+}
+
+TEST(ServerLimits, WaitForARefusedBodyWhileItComesUntilTheServerStops) {
+  constexpr milliseconds kLinger(300);
+  TestServer server(echo, {.linger_timeout = kLinger});
+  RawClient client = server.connect();
+  client.send(post_head(60 << 20));
+  EXPECT_EQ(client.read_answer().status, 413U);
+
+  const auto later = std::chrono::steady_clock::now() + 5 * kLinger;
+  while (std::chrono::steady_clock::now() < later) ASSERT_TRUE(client.send("x"));
+  EXPECT_EQ(server->connections(), 1U);
+
+  server->stop_accepting();
+  EXPECT_TRUE(eventually([&] {
+    client.send("x");
+    return server->connections() == 0;
+  }));
 }
 
 TEST(ServerLimits, SkipsSmallBodiesNobodyReadAndClosesOnLargeOnes) {
@@ -131,10 +184,6 @@ double memory_held(TestServer& server) {
   return server.metrics()
       .gauge("quern_http_memory_bytes", "Large bodies and answers that are in memory now.")
       .value();
-}
-
-std::string post_head(std::size_t bytes) {
-  return "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: " + std::to_string(bytes) + "\r\n\r\n";
 }
 
 TEST(ServerLimits, RefusesLargeBodiesWhileOthersHaveTheMemory) {
