@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <fstream>
+#include <limits>
 #include <mutex>
 #include <system_error>
 
@@ -51,9 +52,13 @@ std::optional<double> number_at(const json::value& object, std::string_view name
   return value->to_number<double>();
 }
 
-std::uint64_t count_at(const json::value& object, std::string_view name) {
+// A number that no Count holds becomes the nearest that it does.
+template <typename Count = std::uint64_t>
+Count count_at(const json::value& object, std::string_view name) {
+  constexpr Count kMax = std::numeric_limits<Count>::max();
   const double value = number_at(object, name).value_or(0);
-  return value > 0 ? static_cast<std::uint64_t>(value) : 0;
+  if (!(value > 0)) return 0;
+  return value < static_cast<double>(kMax) ? static_cast<Count>(value) : kMax;
 }
 
 // The server's words for a person: `detail`, which is a string or a list of faults, or
@@ -177,8 +182,8 @@ ResultOutput read_output(const json::value& entry) {
   const std::string file_name = string_at(entry, "file_name");
   if (!file_name.empty()) output.file_name = safe_file_name(file_name);
   output.file_size = count_at(entry, "file_size");
-  output.width = static_cast<std::uint32_t>(count_at(entry, "width"));
-  output.height = static_cast<std::uint32_t>(count_at(entry, "height"));
+  output.width = count_at<std::uint32_t>(entry, "width");
+  output.height = count_at<std::uint32_t>(entry, "height");
   output.duration = number_at(entry, "duration").value_or(0);
   const json::value* text = find(entry, "text");
   if (text != nullptr && text->is_string()) output.text = std::string(text->get_string());

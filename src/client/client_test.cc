@@ -322,6 +322,30 @@ TEST(Client, GivesOutputsNamesThatAreSafeForLocalFiles) {
   EXPECT_EQ(result->outputs[3].file_name, "");
 }
 
+TEST(Client, TakesTheNearestCountForANumberThatIsNone) {
+  ScriptedServer server({
+      ScriptedServer::answer(200, R"({"status":"IN_QUEUE","queue_position":1e30})"),
+      ScriptedServer::answer(
+          200,
+          R"({"outputs":[{"file_size":18446744073709551616,"width":1e30,"height":4294967296},{"file_size":-1e30,"width":-1,"height":2.9}]})"),
+  });
+  Client client = make_client(server, 0);
+
+  const auto status = client.status({"echo", "mmsu_1"});
+  const auto result = client.result({"echo", "mmsu_1"});
+
+  ASSERT_TRUE(status) << status.error().message;
+  EXPECT_EQ(status->queue_position, 18'446'744'073'709'551'615U);
+  ASSERT_TRUE(result) << result.error().message;
+  ASSERT_THAT(result->outputs, SizeIs(2));
+  EXPECT_EQ(result->outputs[0].file_size, 18'446'744'073'709'551'615U);
+  EXPECT_EQ(result->outputs[0].width, 4'294'967'295U);
+  EXPECT_EQ(result->outputs[0].height, 4'294'967'295U);
+  EXPECT_EQ(result->outputs[1].file_size, 0U);
+  EXPECT_EQ(result->outputs[1].width, 0U);
+  EXPECT_EQ(result->outputs[1].height, 2U);
+}
+
 TEST(Client, CutsALongRetryAfterToAMinute) {
   const auto wait_of = [](const std::string& header) {
     ScriptedServer server({ScriptedServer::answer(503, "{}", header)});
