@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { createFal } from '@ai-sdk/fal';
-import { experimental_generateVideo as generateVideo } from 'ai';
+import { experimental_generateVideo as generateVideo, generateImage } from 'ai';
 
 import { secret, startServer } from './lib/server.mjs';
 
@@ -25,6 +25,8 @@ after(() => server?.stop());
 function makeProvider() {
   const quern = server.fal;
   const fetchQuern = async (url, init) => {
+    if (!String(url).startsWith('https://queue.fal.run/'))
+      throw new Error(`Quern does not serve ${url}`);
     const answer = await fetch(String(url).replace('https://queue.fal.run', quern), init);
     const text = (await answer.text()).replaceAll(quern, 'https://queue.fal.run');
     return new Response(text, answer);
@@ -102,4 +104,11 @@ test('a wrong key is refused', limit, async () => {
   const call = generateVideo({ model: fal.video(kling), prompt: 'a', maxRetries: 0 });
 
   await assert.rejects(call, { name: 'AI_APICallError', statusCode: 401 });
+});
+
+test('an image is refused before anything is sent', limit, async () => {
+  const call = generateImage({ model: makeProvider().image('fal-ai/flux/dev'), prompt: 'a', maxRetries: 0 });
+
+  await assert.rejects(call, /Quern does not serve https:\/\/fal\.run\//);
+  assert.deepEqual(seen, []);
 });

@@ -9,6 +9,7 @@ import { build } from 'esbuild';
 
 import { startChromium } from './lib/chromium.mjs';
 import { secret, startServer } from './lib/server.mjs';
+import { makeToQuern } from './lib/to_quern.mjs';
 
 const limit = { timeout: 120_000 };
 let site;
@@ -66,14 +67,11 @@ async function serveSite() {
 async function openPage(origin) {
   await page.goto(origin);
   await page.evaluate(
-    ([mount, credentials]) => {
+    ([mount, credentials, toQuernText]) => {
       const common = { credentials, suppressLocalCredentialsWarning: true };
       const direct = window.falClient.createFalClient({
         ...common,
-        requestMiddleware: async (request) => ({
-          ...request,
-          url: request.url.replace(/^https:\/\/(queue\.fal\.run|rest\.fal\.ai)/, mount),
-        }),
+        requestMiddleware: new Function(`return ${toQuernText}`)()(mount),
       });
       const proxied = window.falClient.createFalClient({ ...common, proxyUrl: `${mount}/proxy` });
       window.clients = { direct, proxied };
@@ -90,7 +88,7 @@ async function openPage(origin) {
           }),
         );
     },
-    [server.fal, secret],
+    [server.fal, secret, makeToQuern.toString()],
   );
 }
 

@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test';
 import { ApiError, createFalClient, ValidationError } from '@fal-ai/client';
 
 import { secret, startServer } from './lib/server.mjs';
+import { makeToQuern } from './lib/to_quern.mjs';
 
 const limit = { timeout: 60_000 };
 const flux = 'fal-ai/flux/dev';
@@ -19,14 +20,10 @@ before(async () => {
 }, limit);
 after(() => server?.stop());
 
-// These are the lines that docs/CLIENTS.md gives.
 function makeClient(credentials) {
   return createFalClient({
     credentials,
-    requestMiddleware: async (request) => ({
-      ...request,
-      url: request.url.replace(/^https:\/\/(queue\.fal\.run|rest\.fal\.ai)/, server.fal),
-    }),
+    requestMiddleware: makeToQuern(server.fal),
   });
 }
 
@@ -246,4 +243,45 @@ test('unknown apps, wrong keys and webhooks are refused', limit, async () => {
   assert.equal(stranger.message, 'Unauthorized');
   assert.equal(hook.status, 400);
   assert.deepEqual(hook.body, { detail: 'webhook not supported' });
+});
+
+test('calls that would go to fal are refused before anything is sent', limit, async () => {
+  const sent = [];
+  const client = createFalClient({
+    credentials: secret,
+    requestMiddleware: makeToQuern(server.fal),
+    fetch: async (url, init) => {
+      sent.push(String(url));
+      return fetch(url, init);
+    },
+  });
+  const toQuern = makeToQuern(server.fal);
+  const refusal = /Quern does not serve https:\/\//;
+
+  await assert.rejects(client.run(flux, { input: { prompt: 'a' } }), refusal);
+  await assert.rejects((await client.stream(flux, { input: { prompt: 'a' } })).done(), refusal);
+  for (const url of [
+    'https://rest.fal.ai/tokens/',
+    'https://rest.alpha.fal.ai/tokens/',
+    'https://queue.fal.run.example.com/storage/',
+    'https://example.com/',
+  ]) {
+    await assert.rejects(toQuern({ url }), refusal, url);
+  }
+  assert.deepEqual(sent, []);
+});
+
+test('clients up to 1.9.2 upload to an address that is turned too', limit, async () => {
+  const { url } = await makeToQuern(server.fal)({
+    url: 'https://rest.alpha.fal.ai/storage/upload/initiate?storage_type=fal-cdn-v3',
+  });
+
+  const answer = await fetch(url, {
+    method: 'POST',
+    headers: { authorization: `Key ${secret}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ file_name: 'a.txt', content_type: 'text/plain' }),
+  });
+
+  assert.equal(answer.status, 200);
+  assert.ok((await answer.json()).upload_url.startsWith(server.url));
 });

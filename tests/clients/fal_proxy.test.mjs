@@ -11,6 +11,7 @@ import { handleRequest, resolveProxyConfig } from '@fal-ai/server-proxy';
 import { createProxy } from '@fal-ai/server-proxy/remix';
 
 import { secret, startServer } from './lib/server.mjs';
+import { makeToQuern } from './lib/to_quern.mjs';
 
 const limit = { timeout: 60_000 };
 const flux = 'fal-ai/flux/dev';
@@ -123,10 +124,7 @@ const keyless = (proxyUrl) =>
   createFalClient({
     credentials: undefined,
     proxyUrl: { url: proxyUrl, when: 'always' },
-    requestMiddleware: async (request) => ({
-      ...request,
-      url: request.url.replace(/^https:\/\/(queue\.fal\.run|rest\.fal\.ai)/, server.fal),
-    }),
+    requestMiddleware: makeToQuern(server.fal),
   });
 
 async function listen(handler) {

@@ -41,7 +41,10 @@ async function fetchWithHub(url, init) {
 }
 
 // These are the lines that docs/CLIENTS.md gives.
-const toQuern = (url) => url.replace('https://queue.fal.run', server.fal);
+const toQuern = (url) => {
+  if (!url.startsWith('https://queue.fal.run/')) throw new Error(`Quern does not serve ${url}`);
+  return url.replace('https://queue.fal.run', server.fal);
+};
 
 test('a picture is made by urlTransform and a fetch of one\'s own', limit, async () => {
   const client = new InferenceClient(secret, { fetch: fetchWithHub });
