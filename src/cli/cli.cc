@@ -1,6 +1,9 @@
 #include "cli/cli.h"
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
 
 #include "cli/admin_verbs.h"
 #include "cli/keys_verb.h"
@@ -19,7 +22,9 @@ void add_session_flags(CLI::App& verb, SessionFlags& flags) {
 void add_run_flags(CLI::App& verb, RunFlags& flags) {
   verb.add_option("model", flags.model, "What to run; `quern models` lists them")->required();
   verb.add_option("-i,--input", flags.input.pairs,
-                  "A parameter, name=value; name=@file uploads a file")
+                  "A parameter, name=value\n"
+                  "name=@file uploads that file; @@ begins a text that begins with @\n"
+                  "Where the model's schema has x-quern-file, name=file uploads one that is there")
       ->take_all();
   verb.add_option("--json-input", flags.input.json_file,
                   "The parameters as a JSON file; - reads standard input");
@@ -28,7 +33,8 @@ void add_run_flags(CLI::App& verb, RunFlags& flags) {
 }
 
 void add_task_flags(CLI::App& verb, TaskFlags& flags) {
-  verb.add_option("id", flags.id, "The request's id, or `last`")->required();
+  verb.add_option("id", flags.id, "The request's id, or `last`: the latest from here, of --model")
+      ->required();
   verb.add_option("-m,--model", flags.model, "Its model; not needed for requests made from here");
 }
 
@@ -139,13 +145,39 @@ void add_server_verbs(CLI::App& app, Verbs& verbs,
       .add_flag("--json", verbs.session.json, "Print JSON, for scripts");
 }
 
+/// The deepest command that was given, the program itself if none was.
+const CLI::App& deepest_command(const CLI::App& app) {
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().back();
+  return *at;
+}
+
+/// What stands where `at` expects a command and is none; empty if that is not what is wrong.
+std::string unknown_command(const CLI::App& at) {
+  const auto any = [](const CLI::App*) { return true; };
+  if (!at.get_subcommands().empty() || at.get_subcommands(any).empty()) return {};
+  const std::vector<std::string> words = at.remaining();
+  return words.empty() || words.front().starts_with('-') ? std::string() : words.front();
+}
+
+int report_bad_line(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App& at = deepest_command(app);
+  const std::string word = error.get_exit_code() == 0 ? std::string() : unknown_command(at);
+  if (word.empty()) return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::usage);
+  const std::string command = &at == &app ? "quern" : "quern " + at.get_name();
+  std::fprintf(stderr, "%s: no command '%s'; `%s --help` lists them\n", command.c_str(),
+               word.c_str(), command.c_str());
+  return static_cast<int>(ExitCode::usage);
+}
+
 }  // namespace
 
 int run_cli(int argc, char** argv, const std::function<int(const ServeFlags&)>& serve) {
   CLI::App app("Quern: a durable queue for multimodal generation", "quern");
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("quern ") + QUERN_VERSION);
-  app.footer("Exit codes: 0 done, 1 the task failed, 2 usage, 3 refused, 4 unreachable.");
+  app.footer(
+      "Exit codes: 0 done, 1 the task failed, 2 usage, 3 refused, 4 unreachable, 130 interrupted.");
   Verbs verbs;
   add_server_verbs(app, verbs, serve);
   add_task_verbs(app, verbs);
@@ -153,7 +185,7 @@ int run_cli(int argc, char** argv, const std::function<int(const ServeFlags&)>& 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::usage);
+    return report_bad_line(app, error);
   }
   return static_cast<int>(verbs.action());
 }

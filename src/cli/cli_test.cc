@@ -1,7 +1,12 @@
+#include "cli/cli.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <fstream>
+#include <string>
+#include <vector>
 
 #include "cli/model_input.h"
 #include "cli/progress_view.h"
@@ -14,6 +19,7 @@ namespace quern {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(RequestLog, FindsWhatItRememberedAndTheLatest) {
   const TempFolder folder;
@@ -26,6 +32,8 @@ TEST(RequestLog, FindsWhatItRememberedAndTheLatest) {
   EXPECT_EQ(log.find("mmsu_1")->model, "speech");
   EXPECT_EQ(log.find("last")->request_id, "mmsu_2");
   EXPECT_FALSE(log.find("mmsu_3"));
+  EXPECT_EQ(log.find("last", "speech")->request_id, "mmsu_1");
+  EXPECT_FALSE(log.find("last", "echo"));
 }
 
 TEST(RequestLog, PassesOverLinesThatAreTorn) {
@@ -121,6 +129,80 @@ TEST(ModelInput, NamesAPairThatIsNone) {
   EXPECT_THAT(input.error().message, HasSubstr("expected name=value"));
 }
 
+/// Lets the verbs keep their requests in a folder of the test's own.
+class StatusVerb : public ::testing::Test {
+ protected:
+  StatusVerb() { ::setenv("XDG_STATE_HOME", folder_.path().c_str(), 1); }
+  ~StatusVerb() override { ::unsetenv("XDG_STATE_HOME"); }
+
+ private:
+  TempFolder folder_;
+};
+
+TEST_F(StatusVerb, FindsTheLatestRequestOfAModel) {
+  ASSERT_TRUE(RequestLog().remember({"speech", "mmsu_1"}, "http://a"));
+  ASSERT_TRUE(RequestLog().remember({"solid", "mmsu_2"}, "http://a"));
+  ScriptedServer server({ScriptedServer::answer(200, R"({"status":"IN_QUEUE"})")});
+
+  const ExitCode code =
+      status_verb({.url = server.url(), .key = "k"}, {.id = "last", .model = "speech"});
+
+  EXPECT_EQ(code, ExitCode::done);
+  EXPECT_THAT(server.requests().at(0), HasSubstr("GET /v1/queue/speech/requests/mmsu_1/status"));
+}
+
+TEST_F(StatusVerb, SaysThatThereIsNoLatestRequest) {
+  ::testing::internal::CaptureStderr();
+
+  const ExitCode code = status_verb({}, {.id = "last", .model = "echo"});
+
+  EXPECT_EQ(code, ExitCode::usage);
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(),
+            "quern: last: no request of the model echo was made from here; give the id of one\n");
+}
+
+struct Said {
+  int code;
+  std::string out;
+  std::string err;
+};
+
+Said say(std::vector<std::string> words) {
+  words.insert(words.begin(), "quern");
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  ::testing::internal::CaptureStdout();
+  ::testing::internal::CaptureStderr();
+  const int code =
+      run_cli(static_cast<int>(argv.size()), argv.data(), [](const ServeFlags&) { return 0; });
+  return {code, ::testing::internal::GetCapturedStdout(), ::testing::internal::GetCapturedStderr()};
+}
+
+TEST(CommandLine, NamesACommandThatIsNone) {
+  for (const auto& words : {std::vector<std::string>{"foo"}, {"foo", "bar", "--model", "m"}}) {
+    const Said said = say(words);
+    EXPECT_EQ(said.code, 2);
+    EXPECT_EQ(said.err, "quern: no command 'foo'; `quern --help` lists them\n");
+  }
+  EXPECT_EQ(say({"admin", "foo"}).err,
+            "quern admin: no command 'foo'; `quern admin --help` lists them\n");
+  EXPECT_EQ(say({"status", "a", "b"}).code, 2);
+  EXPECT_THAT(say({"status", "a", "b"}).err, Not(HasSubstr("command")));
+  EXPECT_THAT(say({"--bad"}).err, HasSubstr("subcommand"));
+  EXPECT_THAT(say({}).err, HasSubstr("subcommand"));
+}
+
+TEST(CommandLine, TellsHowFilesAreGivenAndWhatACodeMeans) {
+  for (const char* verb : {"run", "submit"}) {
+    const Said said = say({verb, "--help"});
+    EXPECT_EQ(said.code, 0);
+    EXPECT_THAT(said.out, HasSubstr("name=@file uploads"));
+    EXPECT_THAT(said.out, HasSubstr("@@"));
+    EXPECT_THAT(said.out, HasSubstr("x-quern-file"));
+    EXPECT_THAT(said.out, HasSubstr("130 interrupted"));
+  }
+}
+
 TEST(ResultVerb, SaysThatAPlaceForAFileCannotBeLookedAt) {
   const TempFolder folder;
   std::filesystem::create_symlink("a.png", folder.path() / "a.png");  // a loop
@@ -138,6 +220,8 @@ TEST(ProgressView, DescribesEachState) {
             "IN_QUEUE  position 3, starts in about 12 s");
   EXPECT_EQ(describe_state({.status = TaskStatus::in_progress, .progress = 0.5}),
             "IN_PROGRESS  [##########----------]  50 %");
+  EXPECT_EQ(describe_state({.status = TaskStatus::in_progress, .progress = 1e30}),
+            "IN_PROGRESS  [####################] 100 %");
   EXPECT_EQ(
       describe_state(
           {.status = TaskStatus::completed, .error = "boom", .error_type = "INFERENCE_FAILURE"}),

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -12,6 +13,7 @@ namespace {
 constexpr int kBarCells = 20;
 
 std::string bar(double fraction) {
+  fraction = std::clamp(fraction, 0.0, 1.0);  // whatever the server said
   const int filled = static_cast<int>(std::lround(fraction * kBarCells));
   return fmt::format("[{}{}] {:3.0f} %", std::string(static_cast<std::size_t>(filled), '#'),
                      std::string(static_cast<std::size_t>(kBarCells - filled), '-'),

@@ -65,7 +65,8 @@ Result<void> RequestLog::remember(const TaskHandle& task, std::string_view url) 
   return {};
 }
 
-std::optional<TaskHandle> RequestLog::find(std::string_view request_id) const {
+std::optional<TaskHandle> RequestLog::find(std::string_view request_id,
+                                           std::string_view of_model) const {
   const std::vector<std::string> lines = read_lines(file_);
   for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
     const Result<json::value> entry = parse_json(*line);
@@ -73,7 +74,8 @@ std::optional<TaskHandle> RequestLog::find(std::string_view request_id) const {
     const json::value* id = entry->get_object().if_contains("request_id");
     const json::value* model = entry->get_object().if_contains("model");
     if (id == nullptr || model == nullptr || !id->is_string() || !model->is_string()) continue;
-    if (request_id != "last" && std::string_view(id->get_string()) != request_id) continue;
+    if (!of_model.empty() && std::string_view(model->get_string()) != of_model) continue;
+    if (request_id != kLastRequest && std::string_view(id->get_string()) != request_id) continue;
     return TaskHandle{std::string(model->get_string()), std::string(id->get_string()), 0};
   }
   return std::nullopt;

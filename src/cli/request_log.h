@@ -16,6 +16,8 @@ namespace quern {
 inline constexpr std::uintmax_t kRequestLogBytesMax = 1
                                                       << 20;  // above it, the older half is dropped
 
+inline constexpr std::string_view kLastRequest = "last";  // in place of an id: the latest
+
 class RequestLog {
  public:
   /// In the user's state folder.
@@ -24,8 +26,9 @@ class RequestLog {
 
   /// On the disk when this returns. Errors: unavailable.
   Result<void> remember(const TaskHandle& task, std::string_view url);
-  /// The task of that id, and the latest one for "last".
-  [[nodiscard]] std::optional<TaskHandle> find(std::string_view request_id) const;
+  /// The task of that id, and the latest one for kLastRequest; of this model, if one is given.
+  [[nodiscard]] std::optional<TaskHandle> find(std::string_view request_id,
+                                               std::string_view of_model = {}) const;
   [[nodiscard]] const std::filesystem::path& file() const { return file_; }
 
  private:

@@ -23,13 +23,16 @@ ExitCode usage(const std::string& message) {
 
 // An ID of this machine's log needs no --model.
 std::optional<TaskHandle> find_task(const TaskFlags& flags) {
-  if (!flags.model.empty()) return TaskHandle{flags.model, flags.id, 0};
-  return RequestLog().find(flags.id);
+  if (!flags.model.empty() && flags.id != kLastRequest) return TaskHandle{flags.model, flags.id, 0};
+  return RequestLog().find(flags.id, flags.model);
 }
 
-ExitCode unknown_task(const std::string& id) {
-  return usage(
-      fmt::format("{}: not among the requests made from here; name its model by --model", id));
+ExitCode unknown_task(const TaskFlags& flags) {
+  if (flags.id != kLastRequest)
+    return usage(fmt::format("{}: not among the requests made from here; name its model by --model",
+                             flags.id));
+  return usage(fmt::format("last: no request{} was made from here; give the id of one",
+                           flags.model.empty() ? "" : " of the model " + flags.model));
 }
 
 ClientResult<TaskHandle> create(Client& client, const SessionFlags& session,
@@ -150,7 +153,7 @@ ExitCode submit_verb(const SessionFlags& session, const RunFlags& flags) {
 
 ExitCode status_verb(const SessionFlags& session, const TaskFlags& flags) {
   const auto task = find_task(flags);
-  if (!task) return unknown_task(flags.id);
+  if (!task) return unknown_task(flags);
   Client client(client_options(session));
   auto status = client.status(*task, flags.logs || flags.attempts);
   if (!status) return report(session, status.error());
@@ -164,7 +167,7 @@ ExitCode status_verb(const SessionFlags& session, const TaskFlags& flags) {
 
 ExitCode result_verb(const SessionFlags& session, const TaskFlags& flags) {
   const auto task = find_task(flags);
-  if (!task) return unknown_task(flags.id);
+  if (!task) return unknown_task(flags);
   (void)interrupt_token();
   Client client(client_options(session));
   auto result =
@@ -177,7 +180,7 @@ ExitCode result_verb(const SessionFlags& session, const TaskFlags& flags) {
 
 ExitCode cancel_verb(const SessionFlags& session, const TaskFlags& flags) {
   const auto task = find_task(flags);
-  if (!task) return unknown_task(flags.id);
+  if (!task) return unknown_task(flags);
   Client client(client_options(session));
   auto reply = client.cancel(*task);
   if (!reply) return report(session, reply.error());
