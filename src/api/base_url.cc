@@ -12,7 +12,7 @@ namespace quern::api {
 namespace {
 
 constexpr std::size_t kHostBytesMax = 255;
-constexpr std::string_view kFallbackHost = "localhost";  // HTTP/1.0 without a Host header
+constexpr std::string_view kFallbackHost = "localhost";
 
 constexpr bool is_alnum(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -145,7 +145,8 @@ void BaseUrls::append_to(std::string& out, const http::Request& request,
     return;
   }
   std::string_view scheme = request.tls ? "https" : "http";
-  std::string_view host = heads.host.empty() ? kFallbackHost : heads.host;
+  std::string_view host = heads.host;
+  if (host.empty()) host = request.local.empty() ? kFallbackHost : request.local;
   std::string_view port;
   std::string_view prefix;
   if (is_trusted(request.peer_ip)) {

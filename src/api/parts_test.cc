@@ -136,9 +136,12 @@ TEST(BaseUrls, RefuseWhatIsNoUrlOrAddress) {
     EXPECT_FALSE(BaseUrls::make("", {bad})) << bad;
 }
 
-TEST(BaseUrls, FallBackToANameWithoutAHostHeader) {
+TEST(BaseUrls, FallBackToTheLocalAddressWithoutAHostHeader) {
   const auto urls = BaseUrls::make("", {});
   ASSERT_TRUE(urls);
+  http::Request request = request_from("1.2.3.4");
+  request.local = "10.0.0.1:8080";
+  EXPECT_EQ(url(*urls, request, {}), "http://10.0.0.1:8080");
   EXPECT_EQ(url(*urls, request_from("1.2.3.4"), {}), "http://localhost");
   RequestHeads heads;
   for (const char* bad : {"a/b", "[", ":80", "a:b:c", "a:65536"}) {

@@ -280,6 +280,7 @@ bool Connection::handle_request() {
   const std::string_view bytes = in_.view().substr(0, scanner_.end()).substr(scanner_.start());
   const auto fault = parse_head(bytes, head_);
   if (fault) return refuse(*fault);
+  if (!head_.names_host) tell_local_address();
   in_.consume(scanner_.end());
   scanner_.reset();
   disarm();
@@ -298,6 +299,11 @@ bool Connection::handle_request() {
   ++request_number_;
   call_handler();
   return true;
+}
+
+void Connection::tell_local_address() {
+  if (local_.empty()) local_ = transport_->local_address();
+  head_.request.local = local_;
 }
 
 void Connection::call_handler() {

@@ -134,6 +134,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   bool step_head();
   bool step_end_of_input();
   bool handle_request();
+  void tell_local_address();
   void call_handler();
   bool salvage_refused_head();
   bool refuse(const Fault& fault);
@@ -178,6 +179,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   const std::shared_ptr<ServerState> state_;
   const std::unique_ptr<Transport> transport_;
   const std::string peer_ip_;
+  std::string local_;  // our end, once a request asked for it
   std::size_t slot_ = 0;
 
   Phase phase_ = Phase::setup;

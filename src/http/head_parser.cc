@@ -298,6 +298,7 @@ std::optional<Fault> parse_head(std::string_view bytes, RequestHead& head) {
   request.headers = head.headers;
   request.has_body = head.chunked || request.content_length.value_or(0) > 0;
   head.keep_alive = !framing.wants_close && (head.http11 || framing.wants_keep_alive);
+  head.names_host = framing.hosts == 1 && !head.headers[framing.host_index].value.empty();
   return take_target(head, framing);
 }
 

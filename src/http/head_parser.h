@@ -55,6 +55,7 @@ struct RequestHead {
   bool keep_alive = false;
   bool chunked = false;
   bool expects_continue = false;
+  bool names_host = false;  // by a Host header that is not empty
 };
 
 /// Parses a complete head, up to and with its empty line, into `head`, reusing its memory. Returns

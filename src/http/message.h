@@ -32,6 +32,7 @@ struct Request {
   bool has_body = false;                        // Content-Length above 0, or chunked
   std::string_view body;                        // after Exchange::read_body
   std::string_view peer_ip;                     // "127.0.0.1", "::1"
+  std::string_view local;  // "127.0.0.1:8080", where it came to; if it has no Host, or an empty one
   bool tls = false;
 
   /// The first header of this name (any case), or nullopt.

@@ -47,6 +47,18 @@ TEST(Server, TellsTheHandlerWhoAsks) {
   EXPECT_THAT(server->url(), StartsWith("http://127.0.0.1:"));
 }
 
+TEST(Server, TellsWhereARequestCameToThatNamesNoHost) {
+  TestServer server([](Exchange exchange) {
+    std::string local(exchange.request().local);
+    std::move(exchange).send(text_response(std::move(local)));
+  });
+  const std::string address = "127.0.0.1:" + std::to_string(server.port());
+
+  EXPECT_EQ(server.connect().ask("GET / HTTP/1.0\r\n\r\n").body, address);
+  EXPECT_EQ(server.connect().ask("GET / HTTP/1.1\r\nHost:\r\n\r\n").body, address);
+  EXPECT_EQ(server.connect().ask(get("/")).body, "");
+}
+
 TEST(Server, EndsTheConnectionWhenAskedTo) {
   TestServer server(echo);
   struct Case {

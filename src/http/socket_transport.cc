@@ -26,6 +26,19 @@ ReadOutcome outcome_of(const IoError& error) {
   return ended ? ReadOutcome::ended : ReadOutcome::failed;
 }
 
+std::string local_address_of(int socket) {
+  asio::ip::tcp::endpoint local;
+  auto length = static_cast<socklen_t>(local.capacity());
+  if (::getsockname(socket, local.data(), &length) != 0) return {};
+  asio::ip::address address = local.address();
+  if (address.is_v6() && address.to_v6().is_v4_mapped())
+    address = asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
+  if (address.is_v4()) return address.to_string() + ":" + std::to_string(local.port());
+  auto plain = address.to_v6();
+  plain.scope_id(0);  // which has no place in a URL
+  return "[" + plain.to_string() + "]:" + std::to_string(local.port());
+}
+
 /// Asks its socket when the set says so, and no more often: a read that does not fill its memory has, as a rule, emptied
 /// the socket.
 class TcpTransport final : public Transport, private ReadySet::Member {
@@ -37,6 +50,7 @@ class TcpTransport final : public Transport, private ReadySet::Member {
   [[nodiscard]] bool enter_set() { return sockets_.add(socket_.fd(), *this); }
 
   [[nodiscard]] bool is_tls() const override { return false; }
+  [[nodiscard]] std::string local_address() override { return local_address_of(socket_.fd()); }
   void handshake() override {
     later([](Connection& owner) { owner.on_handshake(true); });
   }
@@ -116,6 +130,9 @@ class TlsTransport final : public Transport {
   TlsTransport(TcpSocket socket, TlsContext& context) : stream_(std::move(socket), context) {}
 
   [[nodiscard]] bool is_tls() const override { return true; }
+  [[nodiscard]] std::string local_address() override {
+    return local_address_of(stream_.next_layer().native_handle());
+  }
   void handshake() override {
     stream_.async_handshake(
         asio::ssl::stream_base::server,

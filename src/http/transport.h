@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace quern::http {
@@ -30,6 +31,8 @@ class Transport {
   void attach(Connection& owner) { owner_ = &owner; }
 
   [[nodiscard]] virtual bool is_tls() const = 0;
+  /// Our end's address, "127.0.0.1:8080" or "[::1]:8080"; empty where there is none.
+  [[nodiscard]] virtual std::string local_address() { return {}; }
   virtual void handshake() = 0;                 // → on_handshake
   virtual void read(std::span<char> into) = 0;  // → on_read
   /// Reads what the peer still sends after shutdown(), to be thrown away.
