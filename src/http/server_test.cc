@@ -47,16 +47,28 @@ TEST(Server, TellsTheHandlerWhoAsks) {
   EXPECT_THAT(server->url(), StartsWith("http://127.0.0.1:"));
 }
 
+void tell_local(Exchange exchange) {
+  std::string local(exchange.request().local);
+  std::move(exchange).send(text_response(std::move(local)));
+}
+
 TEST(Server, TellsWhereARequestCameToThatNamesNoHost) {
-  TestServer server([](Exchange exchange) {
-    std::string local(exchange.request().local);
-    std::move(exchange).send(text_response(std::move(local)));
-  });
+  TestServer server(tell_local);
   const std::string address = "127.0.0.1:" + std::to_string(server.port());
 
   EXPECT_EQ(server.connect().ask("GET / HTTP/1.0\r\n\r\n").body, address);
   EXPECT_EQ(server.connect().ask("GET / HTTP/1.1\r\nHost:\r\n\r\n").body, address);
   EXPECT_EQ(server.connect().ask(get("/")).body, "");
+}
+
+TEST(Server, TellsAnAddressOfIpv4AsOneThoughItListensByIpv6) {
+  Metrics metrics;
+  Server server({.listen = "[::]:0", .threads = 1}, tell_local, metrics);
+  if (!server.start()) GTEST_SKIP() << "no IPv6 on this machine";
+  const std::string port = server.url().substr(server.url().rfind(':') + 1);
+  RawClient client(static_cast<std::uint16_t>(std::stoul(port)));
+
+  EXPECT_EQ(client.ask("GET / HTTP/1.0\r\n\r\n").body, "127.0.0.1:" + port);
 }
 
 TEST(Server, EndsTheConnectionWhenAskedTo) {

@@ -51,6 +51,34 @@ TEST_F(TlsServer, AnswersOverTls12And13) {
   }
 }
 
+TEST_F(TlsServer, TellsWhereARequestCameToThatNamesNoHost) {
+  TestServer server(
+      [](Exchange exchange) {
+        std::string local(exchange.request().local);
+        std::move(exchange).send(text_response(std::move(local)));
+      },
+      options());
+  TlsClient client(server.port());
+  client.send("GET / HTTP/1.0\r\n\r\n");
+  EXPECT_THAT(client.read_head(), testing::HasSubstr(" 200 "));
+
+  const std::string address = "127.0.0.1:" + std::to_string(server.port());
+  EXPECT_EQ(client.read_bytes(address.size()), address);
+}
+
+TEST_F(TlsServer, TakesADeclaredBodyToItsEndBeforeTheRefusalIsRead) {
+  TestServer server(ignore, options());
+  TlsClient client(server.port());
+  client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 62914560\r\n\r\n");
+  const std::string piece = make_text(1 << 20);
+
+  for (int i = 0; i < 60; ++i) client.send(piece);
+
+  EXPECT_THAT(client.read_head(), testing::HasSubstr(" 200 "));
+  EXPECT_EQ(client.read_bytes(7), "ignored");
+  EXPECT_TRUE(client.is_ended_cleanly());
+}
+
 TEST_F(TlsServer, CarriesLargeBodiesBothWays) {
   TestServer server(echo, options());
   TlsClient client(server.port());
