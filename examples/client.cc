@@ -11,7 +11,8 @@ int main() {
   auto result = client.wait(*task);
   if (!result) return std::fprintf(stderr, "%s\n", result.error().message.c_str()), 1;
   for (const quern::ResultOutput& output : result->outputs) {
-    if (!client.download(output, output.file_name)) return 1;
-    std::printf("saved %s\n", output.file_name.c_str());
+    auto saved = client.save(output, ".");
+    if (!saved) return std::fprintf(stderr, "%s\n", saved.error().message.c_str()), 1;
+    std::printf("saved %s\n", saved->path.c_str());
   }
 }

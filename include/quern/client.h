@@ -6,8 +6,7 @@
 //   if (!task) return report(task.error());
 //   auto result = client.wait(*task);
 //   if (!result) return report(result.error());
-//   for (const quern::ResultOutput& output : result->outputs) client.download(output, "out/" +
-//   output.file_name);
+//   for (const quern::ResultOutput& output : result->outputs) client.save(output, "out");
 //
 // It keeps the rules of the protocol for you: a create carries an Idempotency-Key, so repeating it
 // after a broken connection cannot make a second task; the end is judged by the status alone; 5xx
@@ -119,6 +118,11 @@ struct TaskResult {
   std::string body;      // the answer as sent, JSON
 };
 
+struct SavedFile {
+  std::filesystem::path path;
+  std::uint64_t size = 0;  // bytes
+};
+
 enum class CancelReply : std::uint8_t { requested, already_completed };
 
 struct ModelInfo {
@@ -162,9 +166,18 @@ class Client {
   /// Errors: not_found, refused, unreachable.
   ClientResult<CancelReply> cancel(const TaskHandle& task);
 
-  /// Writes the output's file to `file` (through a temporary name beside it); returns its size in
-  /// bytes. `progress` gets bytes so far and in all (0: unknown). Errors: usage (no URL, file not
-  /// writable), not_found, unreachable, stopped.
+  /// Writes the output's file into `folder`, which must be there, under the output's file name
+  /// ("output" if it has none), or with the first free number in it ("a-2.png"): whoever else writes
+  /// there, nothing is replaced. `progress` gets bytes so far and in all (0: unknown). Until the file
+  /// is whole it has a hidden name (".quern-….part"), which no failure leaves behind.
+  /// Errors: usage (no URL, folder not writable or full), refused, not_found, unreachable, stopped.
+  ClientResult<SavedFile> save(
+      const ResultOutput& output, const std::filesystem::path& folder,
+      const std::function<void(std::uint64_t, std::uint64_t)>& progress = {},
+      std::stop_token stop = {});
+
+  /// As save(), but writes to `file`, and replaces in one step what is there; returns the size in
+  /// bytes.
   ClientResult<std::uint64_t> download(
       const ResultOutput& output, const std::filesystem::path& file,
       const std::function<void(std::uint64_t, std::uint64_t)>& progress = {},

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "cli/progress_view.h"
 #include "cli/request_log.h"
 #include "cli/task_verbs.h"
+#include "testing/path_server.h"
 #include "testing/scripted_server.h"
 #include "testing/temp_folder.h"
 
@@ -20,6 +22,12 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
+
+std::string content_of(const std::filesystem::path& file) {
+  std::ostringstream text;
+  text << std::ifstream(file, std::ios::binary).rdbuf();
+  return text.str();
+}
 
 TEST(RequestLog, FindsWhatItRememberedAndTheLatest) {
   const TempFolder folder;
@@ -203,16 +211,24 @@ TEST(CommandLine, TellsHowFilesAreGivenAndWhatACodeMeans) {
   }
 }
 
-TEST(ResultVerb, SaysThatAPlaceForAFileCannotBeLookedAt) {
+TEST(ResultVerb, SavesBesideWhatIsThere) {
   const TempFolder folder;
-  std::filesystem::create_symlink("a.png", folder.path() / "a.png");  // a loop
-  ScriptedServer server({ScriptedServer::answer(
-      200, R"({"outputs":[{"type":"image","url":"http://h/a.png","file_name":"a.png"}]})")});
+  std::ofstream(folder.path() / "a.png") << "old";
+  std::ofstream(folder.path() / "a.png.part") << "mine";
+  std::filesystem::create_symlink("a-2.png", folder.path() / "a-2.png");  // a loop
+  PathServer server;
+  server.answer("/v1/queue/m/requests/mmsu_1/response",
+                http_answer("200 OK", R"({"outputs":[{"type":"image","url":")" + server.url("/a") +
+                                          R"(","file_name":"a.png"}]})"));
+  server.answer("/a", http_answer("200 OK", "new"));
 
-  const ExitCode code = result_verb({.url = server.url(), .key = "k"},
+  const ExitCode code = result_verb({.url = server.url(""), .key = "k"},
                                     {.id = "mmsu_1", .model = "m", .out = folder.path().string()});
 
-  EXPECT_EQ(code, ExitCode::usage);
+  EXPECT_EQ(code, ExitCode::done);
+  EXPECT_EQ(content_of(folder.path() / "a-3.png"), "new");
+  EXPECT_EQ(content_of(folder.path() / "a.png"), "old");
+  EXPECT_EQ(content_of(folder.path() / "a.png.part"), "mine");
 }
 
 TEST(ProgressView, DescribesEachState) {

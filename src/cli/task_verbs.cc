@@ -58,21 +58,6 @@ std::string describe(const ResultOutput& output) {
   return text;
 }
 
-// Two outputs of one name, or a file that is there already, get a number: nothing is overwritten.
-Result<fs::path> free_name(const fs::path& folder, const std::string& file_name) {
-  const fs::path name = fs::path(file_name).filename();
-  fs::path file = folder / name;
-  std::error_code failed;
-  for (int n = 2; fs::exists(file, failed); ++n) {
-    file = folder / fmt::format("{}-{}{}", name.stem().string(), n, name.extension().string());
-  }
-  if (failed) {
-    return fail(ErrorCode::unavailable,
-                fmt::format("cannot write {}: {}", file.string(), failed.message()));
-  }
-  return file;
-}
-
 ExitCode save_outputs(Client& client, const SessionFlags& session, const TaskResult& result,
                       const fs::path& folder) {
   std::error_code failed;
@@ -84,12 +69,10 @@ ExitCode save_outputs(Client& client, const SessionFlags& session, const TaskRes
       if (output.text && !session.json) print_line(*output.text);
       continue;
     }
-    const Result<fs::path> file =
-        free_name(folder, output.file_name.empty() ? "output" : output.file_name);
-    if (!file) return usage(file.error().message);
-    auto bytes = client.download(output, *file, {}, interrupt_token());
-    if (!bytes) return report(session, bytes.error());
-    if (!session.json) print_line(fmt::format("saved {}  ({})", file->string(), describe(output)));
+    const auto saved = client.save(output, folder, {}, interrupt_token());
+    if (!saved) return report(session, saved.error());
+    if (!session.json)
+      print_line(fmt::format("saved {}  ({})", saved->path.string(), describe(output)));
   }
   if (session.json) print_json(result.body);
   return ExitCode::done;

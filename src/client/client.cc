@@ -11,12 +11,14 @@
 #include "base/percent_encode.h"
 #include "base/random.h"
 #include "base/safe_file_name.h"
+#include "client/part_file.h"
 #include "client/transport.h"
 
 namespace quern {
 
 using client::Answer;
 using client::Call;
+using client::PartFile;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
@@ -26,6 +28,7 @@ constexpr seconds kWatchedHold{1};     // so that someone who watches sees progr
 constexpr seconds kHold{25};           // below what proxies commonly allow a silent answer
 constexpr milliseconds kPollMin{250};  // between polls of a server that does not hold answers
 constexpr milliseconds kPollMax{3'000};
+constexpr const char* kUnnamedFile = "output";
 constexpr std::size_t kPagesMax = 1'000;  // of models: a server whose list never ends is left
 
 ClientError usage(std::string message) {
@@ -97,6 +100,8 @@ json::value parse_or_null(const std::string& text) {
 bool tells_of_completed_task(const json::value& body) {
   return string_at(body, "status") == "COMPLETED";
 }
+
+bool is_success(int status) { return status >= 200 && status < 300; }
 
 bool may_help_to_repeat(int status) {
   return status == 0 || status == 429 || (status >= 500 && status <= 599);
@@ -269,13 +274,39 @@ struct Client::Impl {
                     milliseconds{static_cast<std::int64_t>(random.next_u64() % spread)});
   }
 
+  // The output's file under a temporary name in `folder`.
+  ClientResult<PartFile> fetch(const ResultOutput& output, const std::filesystem::path& folder,
+                               const std::function<void(std::uint64_t, std::uint64_t)>& progress,
+                               const std::stop_token& stop) {
+    if (output.url.empty()) return std::unexpected(usage("this output has no file"));
+    Result<PartFile> part = PartFile::make(folder, random);
+    if (!part) return std::unexpected(usage(part.error().message));
+    Call call;
+    call.url = output.url;
+    call.progress = progress;
+    call.sink = [&](const char* data, std::size_t size) { return part->write(data, size); };
+    for (std::uint32_t n = 0;; ++n) {
+      Answer answer = transport.exchange(call, stop);
+      // What could not be written is told by the move.
+      if (is_success(answer.status) || answer.sink_failed) return std::move(*part);
+      const bool final =
+          answer.stopped || !may_help_to_repeat(answer.status) || n >= options.repeats_max;
+      if (final) return std::unexpected(to_error(answer));
+      if (!pause(backoff(n, answer.retry_after), stop)) {
+        answer.stopped = true;
+        return std::unexpected(to_error(answer));
+      }
+      if (!part->restart()) return std::move(*part);
+    }
+  }
+
   // Repeats what may help to repeat. Only for calls that do no harm twice.
   ClientResult<Answer> exchange(const Call& call, const std::stop_token& stop) {
     if (!is_visible_ascii(options.key))
       return std::unexpected(usage("the key must be visible ASCII characters"));
     for (std::uint32_t n = 0;; ++n) {
       Answer answer = transport.exchange(call, stop);
-      if (answer.status >= 200 && answer.status < 300) return answer;
+      if (is_success(answer.status)) return answer;
       const bool final = answer.stopped || answer.sink_failed ||
                          !may_help_to_repeat(answer.status) || n >= options.repeats_max ||
                          tells_of_completed_task(parse_or_null(answer.body));
@@ -378,49 +409,23 @@ ClientResult<CancelReply> Client::cancel(const TaskHandle& task) {
 ClientResult<std::uint64_t> Client::download(
     const ResultOutput& output, const std::filesystem::path& file,
     const std::function<void(std::uint64_t, std::uint64_t)>& progress, std::stop_token stop) {
-  if (output.url.empty()) return std::unexpected(usage("this output has no file"));
-  std::filesystem::path part = file;
-  part += ".part";
-  std::uint64_t bytes = 0;
-  ClientResult<Answer> answer;
-  {
-    std::ofstream stream(part, std::ios::binary | std::ios::trunc);
-    if (!stream) return std::unexpected(usage("cannot write " + part.string()));
-    Call call;
-    call.url = output.url;
-    call.progress = progress;
-    call.sink = [&](const char* data, std::size_t size) {
-      bytes += size;
-      return static_cast<bool>(stream.write(data, static_cast<std::streamsize>(size)));
-    };
-    answer = Answer{};
-    // A repeat starts the file anew.
-    for (std::uint32_t n = 0;; ++n) {
-      answer = ClientResult<Answer>(impl_->transport.exchange(call, stop));
-      const bool done = answer->status >= 200 && answer->status < 300;
-      if (done || answer->stopped || answer->sink_failed || !may_help_to_repeat(answer->status) ||
-          n >= impl_->options.repeats_max)
-        break;
-      if (!pause(impl_->backoff(n, answer->retry_after), stop)) {
-        answer->stopped = true;
-        break;
-      }
-      stream.seekp(0);
-      bytes = 0;
-    }
-    stream.flush();
-    if (!stream) answer->sink_failed = true;
-  }
-  std::error_code failed;
-  if (answer->status >= 200 && answer->status < 300 && !answer->sink_failed) {
-    std::filesystem::resize_file(part, bytes, failed);
-    if (!failed) std::filesystem::rename(part, file, failed);
-    if (!failed) return bytes;
-  }
-  std::error_code ignored;
-  std::filesystem::remove(part, ignored);
-  if (failed || answer->sink_failed) return std::unexpected(usage("cannot write " + file.string()));
-  return std::unexpected(to_error(*answer));
+  auto part = impl_->fetch(output, file.parent_path(), progress, stop);
+  if (!part) return std::unexpected(part.error());
+  const Result<void> moved = part->move_to(file);
+  if (!moved) return std::unexpected(usage(moved.error().message));
+  return part->size();
+}
+
+ClientResult<SavedFile> Client::save(
+    const ResultOutput& output, const std::filesystem::path& folder,
+    const std::function<void(std::uint64_t, std::uint64_t)>& progress, std::stop_token stop) {
+  auto part = impl_->fetch(output, folder, progress, stop);
+  if (!part) return std::unexpected(part.error());
+  const std::string name =
+      output.file_name.empty() ? kUnnamedFile : safe_file_name(output.file_name);
+  Result<std::filesystem::path> file = part->move_to_free_name(folder, name);
+  if (!file) return std::unexpected(usage(file.error().message));
+  return SavedFile{std::move(*file), part->size()};
 }
 
 ClientResult<std::string> Client::upload(const std::filesystem::path& file, std::stop_token stop) {

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "testing/eventually.h"
+#include "testing/path_server.h"
 #include "testing/scripted_server.h"
 #include "testing/temp_folder.h"
 
@@ -23,6 +24,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
+using ::testing::UnorderedElementsAre;
 
 constexpr const char* kCreated = R"({"request_id":"mmsu_1","queue_position":2})";
 
@@ -37,6 +39,19 @@ Client make_client(const ScriptedServer& server, std::uint32_t repeats_max = 3) 
 std::string header_of(const std::string& request, const std::string& name) {
   const std::size_t at = request.find(name + ": ");
   return at == std::string::npos ? "" : request.substr(at, request.find("\r\n", at) - at);
+}
+
+std::string content_of(const std::filesystem::path& file) {
+  std::ostringstream text;
+  text << std::ifstream(file, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+std::vector<std::string> names_in(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    names.push_back(entry.path().filename().string());
+  return names;
 }
 
 TEST(Client, RepeatsACreateUnderTheSameIdempotencyKey) {
@@ -177,9 +192,7 @@ TEST(Client, SendsNoCredentialWithADownloadAndLeavesNoHalfFile) {
 
   ASSERT_TRUE(bytes) << bytes.error().message;
   EXPECT_EQ(*bytes, 5U);
-  std::ostringstream text;
-  text << std::ifstream(folder.path() / "a.bin").rdbuf();
-  EXPECT_EQ(text.str(), "12345");
+  EXPECT_EQ(content_of(folder.path() / "a.bin"), "12345");
   EXPECT_EQ(header_of(server.requests()[0], "Authorization"), "");
   EXPECT_EQ(missing.error().fault, ClientFault::not_found);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
@@ -193,8 +206,8 @@ TEST(Client, StopsBetweenTheRepeatsOfADownload) {
   const std::jthread stopper([&] {
     // The connection is refused at once; what takes its time is the pause.
     int asked = 0;
-    EXPECT_TRUE(eventually(
-        [&] { return std::filesystem::exists(folder.path() / "a.bin.part") && ++asked == 50; }));
+    EXPECT_TRUE(
+        eventually([&] { return !std::filesystem::is_empty(folder.path()) && ++asked == 50; }));
     stop.request_stop();
   });
 
@@ -204,6 +217,77 @@ TEST(Client, StopsBetweenTheRepeatsOfADownload) {
   ASSERT_FALSE(bytes);
   EXPECT_EQ(bytes.error().fault, ClientFault::stopped) << bytes.error().message;
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(Client, KeepsTwoDownloadsOfOneNameApart) {
+  const TempFolder folder;
+  PathServer server;
+  const std::string first(1 << 20, 'a');
+  const std::string second(1 << 20, 'b');
+  server.answer("/first", http_answer("200 OK", first));
+  server.answer("/second", http_answer("200 OK", second));
+  Client client({.url = server.url(""), .key = "k", .repeats_max = 0});
+  Client other({.url = server.url(""), .key = "k", .repeats_max = 0});
+  std::optional<ClientResult<SavedFile>> saved_by_other;
+  // In the middle of the first, the other begins and ends.
+  const auto interpose = [&](std::uint64_t bytes, std::uint64_t) {
+    if (bytes == 0 || saved_by_other) return;
+    saved_by_other =
+        other.save({.url = server.url("/second"), .file_name = "a.bin"}, folder.path());
+  };
+
+  const auto saved =
+      client.save({.url = server.url("/first"), .file_name = "a.bin"}, folder.path(), interpose);
+
+  ASSERT_TRUE(saved) << saved.error().message;
+  ASSERT_TRUE(saved_by_other && *saved_by_other);
+  EXPECT_EQ((*saved_by_other)->path, folder.path() / "a.bin");
+  EXPECT_EQ(saved->path, folder.path() / "a-2.bin");
+  EXPECT_EQ(saved->size, first.size());
+  EXPECT_TRUE(content_of(saved->path) == first);
+  EXPECT_TRUE(content_of((*saved_by_other)->path) == second);
+  EXPECT_THAT(names_in(folder.path()), UnorderedElementsAre("a.bin", "a-2.bin"));
+}
+
+TEST(Client, LeavesTheFilesOfTheFolderAsTheyAre) {
+  const TempFolder folder;
+  PathServer server;
+  server.answer("/a", http_answer("200 OK", "new"));
+  std::ofstream(folder.path() / "a.bin.part") << "mine";
+  std::ofstream(folder.path() / "a.bin") << "old";
+  std::filesystem::create_symlink("nowhere", folder.path() / "a-2.bin");
+  Client client({.url = server.url(""), .key = "k", .repeats_max = 0});
+
+  const auto saved = client.save({.url = server.url("/a"), .file_name = "a.bin"}, folder.path());
+  const auto missing = client.save({.url = server.url("/b"), .file_name = "b"}, folder.path());
+  const auto nowhere =
+      client.save({.url = server.url("/a"), .file_name = "a.bin"}, folder.path() / "none");
+  const auto replaced = client.download({.url = server.url("/a")}, folder.path() / "b.bin");
+
+  ASSERT_TRUE(saved) << saved.error().message;
+  EXPECT_EQ(saved->path, folder.path() / "a-3.bin");
+  EXPECT_EQ(content_of(saved->path), "new");
+  EXPECT_EQ(content_of(folder.path() / "a.bin"), "old");
+  EXPECT_EQ(content_of(folder.path() / "a.bin.part"), "mine");
+  EXPECT_EQ(missing.error().fault, ClientFault::not_found);
+  EXPECT_EQ(nowhere.error().fault, ClientFault::usage);
+  EXPECT_THAT(nowhere.error().message, HasSubstr("none: No such file or directory"));
+  EXPECT_TRUE(replaced);
+  EXPECT_THAT(names_in(folder.path()),
+              UnorderedElementsAre("a.bin", "a.bin.part", "a-2.bin", "a-3.bin", "b.bin"));
+}
+
+TEST(Client, GivesAnOutputWithoutANameOne) {
+  const TempFolder folder;
+  PathServer server;
+  server.answer("/a", http_answer("200 OK", "new"));
+  Client client({.url = server.url(""), .key = "k", .repeats_max = 0});
+
+  EXPECT_EQ(client.save({.url = server.url("/a")}, folder.path())->path, folder.path() / "output");
+  EXPECT_EQ(client.save({.url = server.url("/a")}, folder.path())->path,
+            folder.path() / "output-2");
+  EXPECT_EQ(client.save({.url = server.url("/a"), .file_name = "../x"}, folder.path())->path,
+            folder.path() / "x");
 }
 
 TEST(Client, SaysThatNobodyIsThere) {
