@@ -154,7 +154,7 @@ class Client {
                                     std::stop_token stop = {});
 
   /// The result of a task that completed. Errors: failed, not_found, refused (not completed yet:
-  /// http_status 202), unreachable.
+  /// http_status 202; an answer without outputs), unreachable, stopped.
   ClientResult<TaskResult> result(const TaskHandle& task, std::stop_token stop = {});
 
   /// Waits until the task has completed, telling `changed` of every status, then fetches the

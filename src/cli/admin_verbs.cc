@@ -11,6 +11,7 @@
 #include "base/percent_encode.h"
 #include "base/units.h"
 #include "cli/table.h"
+#include "client/answer_depth.h"
 
 namespace quern {
 namespace {
@@ -64,7 +65,7 @@ ClientResult<json::value> call(const SessionFlags& session, std::string_view met
   Client client(client_options(session));
   auto answer = client.call(method, path, body);
   if (!answer) return std::unexpected(answer.error());
-  Result<json::value> parsed = parse_json(*answer);
+  Result<json::value> parsed = parse_json(*answer, kAnswerDepthMax);
   if (parsed) return *std::move(parsed);
   return std::unexpected(ClientError{.fault = ClientFault::refused,
                                      .message = "the answer is not JSON: is this a Quern?"});

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "base/percent_encode.h"
+#include "client/answer_depth.h"
 
 namespace quern {
 namespace {
@@ -73,7 +74,7 @@ ClientResult<std::string> build_input(Client& client, const std::string& model,
   const auto entry = client.call("GET", "/v1/models/" + percent_encode_segment(model));
   if (!entry && entry.error().fault == ClientFault::unreachable)
     return std::unexpected(entry.error());
-  const Result<json::value> parsed = parse_json(entry ? *entry : "{}");
+  const Result<json::value> parsed = parse_json(entry ? *entry : "{}", kAnswerDepthMax);
   const json::value* properties =
       member(member(parsed ? &*parsed : nullptr, "schema"), "properties");
   for (const std::string& pair : flags.pairs) {

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/json.h"
+#include "client/answer_depth.h"
 
 namespace quern {
 namespace {
@@ -92,8 +93,8 @@ void print_line(std::string_view text) {
 }
 
 void print_json(std::string_view body) {
-  Result<json::value> parsed =
-      ::isatty(STDOUT_FILENO) == 1 ? parse_json(body) : fail(ErrorCode::invalid_argument, "");
+  Result<json::value> parsed = ::isatty(STDOUT_FILENO) == 1 ? parse_json(body, kAnswerDepthMax)
+                                                            : fail(ErrorCode::invalid_argument, "");
   if (!parsed) return print_line(body);
   std::string text;
   indent(text, *parsed, 0);

@@ -11,6 +11,7 @@
 #include "base/percent_encode.h"
 #include "base/random.h"
 #include "base/safe_file_name.h"
+#include "client/answer_depth.h"
 #include "client/part_file.h"
 #include "client/transport.h"
 
@@ -92,7 +93,7 @@ std::string explain(const json::value& body) {
 }
 
 json::value parse_or_null(const std::string& text) {
-  Result<json::value> parsed = parse_json(text);
+  Result<json::value> parsed = parse_json(text, kAnswerDepthMax);
   return parsed ? std::move(*parsed) : json::value(nullptr);
 }
 
@@ -195,18 +196,18 @@ ResultOutput read_output(const json::value& entry) {
   return output;
 }
 
-TaskResult read_result(std::string body) {
+ClientResult<TaskResult> read_result(Answer answer) {
   TaskResult result;
-  const json::value parsed = parse_or_null(body);
+  const json::value parsed = parse_or_null(answer.body);
   result.request_id = string_at(parsed, "request_id");
   const json::value* outputs = find(parsed, "outputs");
-  if (outputs != nullptr && outputs->is_array()) {
-    for (const json::value& entry : outputs->get_array())
-      result.outputs.push_back(read_output(entry));
-  }
+  if (outputs == nullptr || !outputs->is_array())
+    return not_a_quern("has no outputs", std::move(answer));
+  for (const json::value& entry : outputs->get_array())
+    result.outputs.push_back(read_output(entry));
   const json::value* metadata = find(parsed, "metadata");
   result.metadata = metadata != nullptr ? to_json(*metadata) : "{}";
-  result.body = std::move(body);
+  result.body = std::move(answer.body);
   return result;
 }
 
@@ -215,14 +216,16 @@ std::string models_path(const std::string& after) {
   return "/v1/models" + (after.empty() ? "" : "?after=" + percent_encode_segment(after));
 }
 
-void add_models(std::vector<ModelInfo>& models, const json::value& page) {
+// False: `page` is none.
+bool add_models(std::vector<ModelInfo>& models, const json::value& page) {
   const json::value* list = find(page, "data");
-  if (list == nullptr || !list->is_array()) return;
+  if (list == nullptr || !list->is_array()) return false;
   for (const json::value& entry : list->get_array()) {
     models.push_back({string_at(entry, "id"), string_at(entry, "title"),
                       string_at(entry, "description"), string_at(entry, "modality"),
                       to_json(entry)});
   }
+  return true;
 }
 
 // Sleeps unless the token is triggered first. False: it was.
@@ -368,7 +371,7 @@ ClientResult<TaskResult> Client::result(const TaskHandle& task, std::stop_token 
                                        .http_status = 202,
                                        .detail = answer->body});
   }
-  return read_result(std::move(answer->body));
+  return read_result(std::move(*answer));
 }
 
 ClientResult<TaskResult> Client::wait(const TaskHandle& task,
@@ -437,7 +440,9 @@ ClientResult<std::string> Client::upload(const std::filesystem::path& file, std:
   call.upload_file = file.string();
   auto answer = impl_->exchange(call, stop);
   if (!answer) return std::unexpected(answer.error());
-  return string_at(parse_or_null(answer->body), "url");
+  std::string url = string_at(parse_or_null(answer->body), "url");
+  if (url.empty()) return not_a_quern("names no URL", std::move(*answer));
+  return url;
 }
 
 ClientResult<std::vector<ModelInfo>> Client::models() {
@@ -447,7 +452,7 @@ ClientResult<std::vector<ModelInfo>> Client::models() {
     auto answer = impl_->exchange(impl_->make_call("GET", models_path(after)), {});
     if (!answer) return std::unexpected(answer.error());
     const json::value page = parse_or_null(answer->body);
-    add_models(models, page);
+    if (!add_models(models, page)) return not_a_quern("lists no models", std::move(*answer));
     after = string_at(page, "next_after");
     if (after.empty()) break;
   }

@@ -10,6 +10,7 @@
 #include <stop_token>
 #include <thread>
 
+#include "base/json.h"
 #include "testing/eventually.h"
 #include "testing/path_server.h"
 #include "testing/scripted_server.h"
@@ -335,6 +336,44 @@ TEST(Client, EndsAWaitWhenTheAnswerIsNoStatus) {
   }
 }
 
+TEST(Client, TakesNothingWithoutOutputsForAResult) {
+  for (const char* body : {"null", "[]", "<html></html>", R"({"outputs":{}})", "{}", ""}) {
+    ScriptedServer server({ScriptedServer::answer(200, body)});
+
+    const auto result = make_client(server, 0).result({"echo", "mmsu_1"});
+
+    ASSERT_FALSE(result) << body;
+    EXPECT_EQ(result.error().fault, ClientFault::refused) << body;
+    EXPECT_THAT(result.error().message, HasSubstr("has no outputs")) << body;
+    EXPECT_EQ(result.error().detail, body);
+  }
+  ScriptedServer server({ScriptedServer::answer(200, "{}"), ScriptedServer::answer(200, "{}")});
+  Client client = make_client(server, 0);
+  EXPECT_EQ(client.models().error().fault, ClientFault::refused);
+  EXPECT_EQ(client.upload("/proc/self/exe").error().fault, ClientFault::refused);
+}
+
+// As deep as an input may be, inside of an answer.
+TEST(Client, ReadsAResultAndAModelThatAreAsDeepAsTheirServerTakes) {
+  std::string deep = "1";
+  for (std::size_t i = 0; i < kJsonDepthMax; ++i) deep = R"({"a":)" + deep + "}";
+  ScriptedServer server(
+      {ScriptedServer::answer(200, R"({"request_id":"mmsu_1","outputs":[{"type":"text","text":"x",)"
+                                   R"("metadata":)" +
+                                       deep + R"(}],"metadata":)" + deep + "}"),
+       ScriptedServer::answer(200, R"({"data":[{"id":"m","schema":)" + deep + "}]}")});
+  Client client = make_client(server, 0);
+
+  const auto result = client.result({"echo", "mmsu_1"});
+  const auto models = client.models();
+
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_THAT(result->outputs, SizeIs(1));
+  EXPECT_EQ(result->metadata, deep);
+  ASSERT_TRUE(models) << models.error().message;
+  EXPECT_THAT(*models, SizeIs(1));
+}
+
 TEST(Client, SendsNoHeaderThatAKeyWouldBreak) {
   ScriptedServer server({});
 
@@ -373,8 +412,8 @@ TEST(Client, UploadsNothingButRegularFiles) {
 TEST(Client, PutsAModelAndAnIdIntoAPathAsOneSegmentEach) {
   ScriptedServer server({ScriptedServer::answer(200, kCreated), ScriptedServer::answer(404, "{}"),
                          ScriptedServer::answer(404, "{}"),
-                         ScriptedServer::answer(200, R"({"next_after":"b&c"})"),
-                         ScriptedServer::answer(200, "{}")});
+                         ScriptedServer::answer(200, R"({"data":[],"next_after":"b&c"})"),
+                         ScriptedServer::answer(200, R"({"data":[]})")});
   Client client = make_client(server, 0);
 
   EXPECT_TRUE(client.submit("e%63ho", "{}"));
