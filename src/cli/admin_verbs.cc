@@ -84,10 +84,7 @@ ExitCode usage(std::string_view message) {
   return ExitCode::usage;
 }
 
-void print_table(const std::vector<TableRow>& rows) {
-  const std::string text = format_table(rows);
-  std::fwrite(text.data(), 1, text.size(), stdout);
-}
+void print_table(const std::vector<TableRow>& rows) { print_text(format_table(rows)); }
 
 // ---- filters
 // ---------------------------------------------------------------

@@ -185,9 +185,12 @@ int run_cli(int argc, char** argv, const std::function<int(const ServeFlags&)>& 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return report_bad_line(app, error);
+    return static_cast<int>(end_output(static_cast<ExitCode>(report_bad_line(app, error))));
   }
-  return static_cast<int>(verbs.action());
+  const ExitCode code = verbs.action();
+  // A server needs no standard output: its log goes elsewhere.
+  const bool has_served = app.got_subcommand("serve") && !verbs.serve.settings;
+  return static_cast<int>(has_served ? code : end_output(code));
 }
 
 }  // namespace quern

@@ -1,6 +1,6 @@
 #pragma once
-// The verbs of `quern`. Exit codes: 0 done, 1 the task failed, 2 usage, 3 refused, 4 unreachable,
-// 130 interrupted.
+// The verbs of `quern`. Exit codes: 0 done, 1 the task failed, 2 usage (and what cannot be read
+// or written here), 3 refused, 4 unreachable, 130 interrupted.
 
 #include <functional>
 #include <string>

@@ -1,18 +1,27 @@
 #include "cli/cli.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "base/assert.h"
 #include "cli/model_input.h"
 #include "cli/progress_view.h"
 #include "cli/request_log.h"
 #include "cli/task_verbs.h"
+#include "testing/eventually.h"
 #include "testing/path_server.h"
 #include "testing/scripted_server.h"
 #include "testing/temp_folder.h"
@@ -115,6 +124,40 @@ TEST(ModelInput, IsStoppedWhileItUploads) {
 
   ASSERT_FALSE(input);
   EXPECT_EQ(input.error().fault, ClientFault::stopped);
+}
+
+// Runs `quern WORDS…` with `output` as its standard output, and ends the process.
+void run_with_output(int output, std::vector<std::string> words) {
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  QUERN_ASSERT(::dup2(output, STDOUT_FILENO) == STDOUT_FILENO);
+  std::signal(SIGPIPE, SIG_IGN);
+  const auto serve = [](const ServeFlags&) { return std::puts("served") == EOF ? 1 : 0; };
+  std::_Exit(run_cli(static_cast<int>(words.size()), argv.data(), serve));
+}
+
+TEST(Cli, FailsIfItsOutputCannotBeWritten) {
+  const int full = ::open("/dev/full", O_WRONLY | O_CLOEXEC);
+  const std::vector<std::vector<std::string>> lines = {{"quern", "keys", "new"},
+                                                       {"quern", "keys", "new", "--json"},
+                                                       {"quern", "--help"},
+                                                       {"quern", "--version"},
+                                                       {"quern", "serve", "--settings"}};
+  for (const auto& line : lines) {
+    EXPECT_EXIT(run_with_output(full, line), ::testing::ExitedWithCode(2),
+                "quern: cannot write the output: No space left on device");
+  }
+  EXPECT_EXIT(run_with_output(full, {"quern", "serve"}), ::testing::ExitedWithCode(0), "^$");
+}
+
+TEST(Cli, IsQuietWhenThePipeOfItsOutputIsClosed) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  ::close(ends[0]);
+
+  EXPECT_EXIT(run_with_output(ends[1], {"quern", "keys", "new"}), ::testing::ExitedWithCode(0),
+              "^$");
 }
 
 TEST(ModelInput, AsksForTheModelByOneSegment) {

@@ -3,9 +3,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <system_error>
 #include <thread>
 
 #include "base/json.h"
@@ -27,6 +29,13 @@ std::string read_first_key() {
   std::string key;
   std::getline(file, key);
   return key;
+}
+
+// Why standard output could not be written first; 0: it could.
+int output_error = 0;
+
+void note_output(bool written) {
+  if (!written && output_error == 0) output_error = errno != 0 ? errno : EIO;
 }
 
 void indent(std::string& out, const json::value& value, std::size_t depth);
@@ -86,10 +95,23 @@ ExitCode report(const SessionFlags& flags, const ClientError& error) {
   return exit_code_of(error.fault);
 }
 
+void print_text(std::string_view text) {
+  note_output(std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+              std::fflush(stdout) == 0);
+}
+
 void print_line(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fputc('\n', stdout);
-  std::fflush(stdout);
+  note_output(std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+              std::fputc('\n', stdout) != EOF && std::fflush(stdout) == 0);
+}
+
+ExitCode end_output(ExitCode code) {
+  note_output(std::fflush(stdout) == 0 && std::ferror(stdout) == 0);
+  // Who closed the pipe has read what was wanted.
+  if (output_error == 0 || output_error == EPIPE) return code;
+  std::fprintf(stderr, "quern: cannot write the output: %s\n",
+               std::generic_category().message(output_error).c_str());
+  return code == ExitCode::done ? ExitCode::usage : code;
 }
 
 void print_json(std::string_view body) {

@@ -24,10 +24,16 @@ ClientOptions client_options(const SessionFlags& flags);
 /// the exit code.
 ExitCode report(const SessionFlags& flags, const ClientError& error);
 
+/// To stdout, whose failures end_output() tells.
+void print_text(std::string_view text);
 /// One line to stdout.
 void print_line(std::string_view text);
 /// The server's JSON as it is, or indented on a terminal.
 void print_json(std::string_view body);
+
+/// After all output: says on stderr that some could not be written, if so. Returns the code to end
+/// with: `code`, and `usage` instead of `done`. A closed pipe is no failure.
+ExitCode end_output(ExitCode code);
 
 /// Triggered by SIGINT and SIGTERM from the first call on.
 std::stop_token interrupt_token();

@@ -16,8 +16,8 @@ namespace {
 constexpr std::size_t kNameRandomBytes = 8;
 
 std::unexpected<Error> cannot_write(const fs::path& place, int error) {
-  return fail(ErrorCode::unavailable, "cannot write " + place.string() + ": " +
-                                          std::generic_category().message(error));
+  return fail(ErrorCode::unavailable,
+              "cannot write " + place.string() + ": " + std::generic_category().message(error));
 }
 
 fs::path numbered(const fs::path& name, int n) {

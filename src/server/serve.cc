@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <string_view>
 #include <thread>
 
 #include "base/log.h"
@@ -79,9 +80,15 @@ void reload(App& app, const ServeOptions& options) {
   }
 }
 
+// fmt::print throws where nothing can be written, and a server goes on without an output.
+void print(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
 void print_first_steps(const App& app, const fs::path& data) {
   const fs::path relative = fs::relative(data);
-  fmt::print(
+  print(fmt::format(
       "\nTry it (three lines: create, poll, fetch):\n"
       "  export QUERN_URL={0} QUERN_KEY=$(cat {1}); "
       "ID=$(curl -s $QUERN_URL/v1/queue/speech -H \"Authorization: Key $QUERN_KEY\" -d "
@@ -92,8 +99,7 @@ void print_first_steps(const App& app, const fs::path& data) {
       "  curl -s \"$QUERN_URL/v1/queue/speech/requests/$ID/response\" -H \"Authorization: Key "
       "$QUERN_KEY\"\n\n"
       "or: quern run speech --input prompt=\"Hello from Quern\"\n\n",
-      app.url(), (relative / "first-key").string());
-  std::fflush(stdout);
+      app.url(), (relative / "first-key").string()));
 }
 
 int refuse(const Error& error) {
@@ -105,7 +111,7 @@ int refuse(const Error& error) {
 
 int serve(const ServeOptions& options) {
   if (options.settings) {
-    fmt::print("{}", settings_reference());
+    print(settings_reference());
     return 0;
   }
   Result<Settings> settings = read_settings(options);
@@ -124,8 +130,7 @@ int serve(const ServeOptions& options) {
   const sigset_t signals = block_signals();
   Result<std::unique_ptr<App>> app = App::start(std::move(*settings));
   if (!app) return refuse(app.error());
-  fmt::print("listening on {}\n", (*app)->url());
-  std::fflush(stdout);
+  print(fmt::format("listening on {}\n", (*app)->url()));
   if (without_config) print_first_steps(**app, data);
 
   for (;;) {
