@@ -192,7 +192,7 @@ class Client {
 
   /// One exchange as it is, for verbs that have no function here: the body of a 2xx answer.
   ClientResult<std::string> call(std::string_view method, std::string_view path,
-                                 std::string_view body = {});
+                                 std::string_view body = {}, std::stop_token stop = {});
 
  private:
   struct Impl;

@@ -110,20 +110,57 @@ TEST(ModelInput, UploadsFilesAndLaysThePairsOverTheJsonFile) {
   EXPECT_THAT(server.requests().at(1), HasSubstr("name=\"file\""));
 }
 
-TEST(ModelInput, IsStoppedWhileItUploads) {
+// Of a server that falls silent after so many requests.
+ClientResult<std::string> build_input_until_silence(PathServer& server, std::size_t requests) {
   const TempFolder folder;
   std::ofstream(folder.path() / "a.png") << "png";
-  ScriptedServer server(
-      {ScriptedServer::answer(404, "{}"), ScriptedServer::answer(200, R"({"url":"http://h/a"})")});
-  Client client({.url = server.url(), .key = "k", .repeats_max = 0});
+  Client client({.url = server.url(""), .key = "k", .repeats_max = 0});
   std::stop_source stop;
-  stop.request_stop();
+  const std::jthread stopper([&] {
+    EXPECT_TRUE(eventually([&] { return server.request_heads().size() == requests; }));
+    stop.request_stop();
+  });
+  return build_input(client, "m", {.pairs = {"image=@" + (folder.path() / "a.png").string()}},
+                     stop.get_token());
+}
 
-  const auto input = build_input(
-      client, "m", {.pairs = {"image=@" + (folder.path() / "a.png").string()}}, stop.get_token());
+TEST(ModelInput, IsStoppedWhileItUploads) {
+  PathServer server;
+  server.hang("/v1/files");
+
+  const auto input = build_input_until_silence(server, 2);
 
   ASSERT_FALSE(input);
   EXPECT_EQ(input.error().fault, ClientFault::stopped);
+}
+
+TEST(ModelInput, IsStoppedWhileItAsksForTheModel) {
+  PathServer server;
+  server.hang("/v1/models/m");
+
+  const auto input = build_input_until_silence(server, 1);
+
+  ASSERT_FALSE(input);
+  EXPECT_EQ(input.error().fault, ClientFault::stopped);
+}
+
+// Reads an object from a pipe that nobody closes, and is stopped when its beginning has been read.
+void read_endless_input() {
+  int ends[2];
+  QUERN_ASSERT(::pipe(ends) == 0 && ::write(ends[1], "{", 1) == 1);
+  QUERN_ASSERT(::dup2(ends[0], STDIN_FILENO) == STDIN_FILENO);
+  std::stop_source stop;
+  const std::jthread stopper([&] {
+    int unread = 1;
+    eventually([&] { return ::ioctl(ends[0], FIONREAD, &unread) == 0 && unread == 0; });
+    stop.request_stop();
+  });
+  Client client({.url = "http://127.0.0.1:1", .key = "k"});
+  (void)build_input(client, "m", {.pairs = {}, .json_file = "-"}, stop.get_token());
+}
+
+TEST(ModelInput, EndsTheProcessThatIsInterruptedWhileItReads) {
+  EXPECT_EXIT(read_endless_input(), ::testing::ExitedWithCode(130), "");
 }
 
 // Runs `quern WORDS…` with `output` as its standard output, and ends the process.

@@ -1,11 +1,13 @@
 #include "cli/model_input.h"
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <sstream>
 
 #include "base/percent_encode.h"
+#include "cli/exit_code.h"
 #include "client/answer_depth.h"
 
 namespace quern {
@@ -15,7 +17,9 @@ std::unexpected<ClientError> usage(std::string message) {
   return std::unexpected(ClientError{.fault = ClientFault::usage, .message = std::move(message)});
 }
 
-ClientResult<json::object> read_object(const std::string& file) {
+ClientResult<json::object> read_object(const std::string& file, const std::stop_token& stop) {
+  // Nothing wakes a read from a pipe, and nothing has begun that would have to be ended first.
+  const std::stop_callback leave(stop, [] { std::_Exit(static_cast<int>(ExitCode::interrupted)); });
   std::ostringstream text;
   if (file == "-") {
     text << std::cin.rdbuf();
@@ -63,7 +67,7 @@ ClientResult<std::string> build_input(Client& client, const std::string& model,
                                       const InputFlags& flags, const std::stop_token& stop) {
   json::object input;
   if (!flags.json_file.empty()) {
-    auto object = read_object(flags.json_file);
+    auto object = read_object(flags.json_file, stop);
     if (!object) return std::unexpected(object.error());
     input = std::move(*object);
   }
@@ -71,9 +75,10 @@ ClientResult<std::string> build_input(Client& client, const std::string& model,
 
   // The schema tells texts from numbers. Without one (or without the model: the create says that
   // better), values are taken as they look.
-  const auto entry = client.call("GET", "/v1/models/" + percent_encode_segment(model));
-  if (!entry && entry.error().fault == ClientFault::unreachable)
-    return std::unexpected(entry.error());
+  const auto entry = client.call("GET", "/v1/models/" + percent_encode_segment(model), {}, stop);
+  const bool is_final = !entry && (entry.error().fault == ClientFault::unreachable ||
+                                   entry.error().fault == ClientFault::stopped);
+  if (is_final) return std::unexpected(entry.error());
   const Result<json::value> parsed = parse_json(entry ? *entry : "{}", kAnswerDepthMax);
   const json::value* properties =
       member(member(parsed ? &*parsed : nullptr, "schema"), "properties");

@@ -21,8 +21,8 @@ struct InputFlags {
 /// text.
 json::value read_value(std::string_view value, const json::value* property);
 
-/// Local files are uploaded through `client`, until `stop` is asked for. Errors: usage, and what
-/// the upload says.
+/// Local files are uploaded through `client`, until `stop` is asked for; while the JSON file is
+/// read, that ends the process. Errors: usage, unreachable, stopped, and what the upload says.
 ClientResult<std::string> build_input(Client& client, const std::string& model,
                                       const InputFlags& flags, const std::stop_token& stop = {});
 

@@ -460,11 +460,11 @@ ClientResult<std::vector<ModelInfo>> Client::models() {
 }
 
 ClientResult<std::string> Client::call(std::string_view method, std::string_view path,
-                                       std::string_view body) {
+                                       std::string_view body, std::stop_token stop) {
   Call call = impl_->make_call(std::string(method), path);
   call.body = std::string(body);
   if (!body.empty()) call.headers.emplace_back("Content-Type: application/json");
-  auto answer = impl_->exchange(call, {});
+  auto answer = impl_->exchange(call, stop);
   if (!answer) return std::unexpected(answer.error());
   return std::move(answer->body);
 }
