@@ -322,6 +322,21 @@ TEST(ProgressView, DescribesEachState) {
       describe_state(
           {.status = TaskStatus::completed, .error = "boom", .error_type = "INFERENCE_FAILURE"}),
       "COMPLETED  INFERENCE_FAILURE: boom");
+  EXPECT_EQ(describe_state({.status = TaskStatus::completed,
+                            .error = "bad\x1b]0;owned\a\xc2\x9b"
+                                     "31m",
+                            .error_type = "INFERENCE_FAILURE"}),
+            "COMPLETED  INFERENCE_FAILURE: bad ]0;owned  31m");
+}
+
+TEST(Session, ReportsWithoutControlCharacters) {
+  ::testing::internal::CaptureStderr();
+
+  report({}, {.fault = ClientFault::failed,
+              .message = "bad\x1b]0;owned\a\nmore\xc2\x9b"
+                         "31m"});
+
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "quern: bad ]0;owned  more 31m\n");
 }
 
 }  // namespace

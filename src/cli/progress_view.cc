@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "cli/table.h"
+
 namespace quern {
 namespace {
 
@@ -34,7 +36,7 @@ std::string describe_state(const StatusReport& report) {
       return "IN_PROGRESS" + (report.progress ? "  " + bar(*report.progress) : std::string());
     case TaskStatus::completed:
       if (!report.error.empty())
-        return fmt::format("COMPLETED  {}: {}", report.error_type, report.error);
+        return one_line(fmt::format("COMPLETED  {}: {}", report.error_type, report.error));
       return "COMPLETED  " + bar(1) +
              (report.inference_time ? fmt::format("  ran {:.2f} s", *report.inference_time)
                                     : std::string());

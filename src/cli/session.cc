@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/json.h"
+#include "cli/table.h"
 #include "client/answer_depth.h"
 
 namespace quern {
@@ -88,7 +89,7 @@ ClientOptions client_options(const SessionFlags& flags) {
 
 ExitCode report(const SessionFlags& flags, const ClientError& error) {
   if (flags.json && !error.detail.empty()) print_json(error.detail);
-  std::fprintf(stderr, "quern: %s\n", error.message.c_str());
+  std::fprintf(stderr, "quern: %s\n", one_line(error.message).c_str());
   if (error.http_status == 401) {
     std::fputs("quern: give the key by --key or in the environment variable QUERN_KEY\n", stderr);
   }

@@ -24,12 +24,16 @@ std::vector<std::size_t> widths_of(const std::vector<TableRow>& rows) {
 }  // namespace
 
 std::string one_line(std::string_view text) {
-  std::string line(text);
-  const auto is_control = [](char c) {
-    const auto byte = static_cast<unsigned char>(c);
-    return byte < 0x20U || byte == 0x7fU;
-  };
-  std::replace_if(line.begin(), line.end(), is_control, ' ');
+  std::string line;
+  line.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    // U+0080 to U+009F, which some terminals take for an escape and what follows it.
+    const bool is_c1 = byte == 0xc2U && i + 1 < text.size() &&
+                       (static_cast<unsigned char>(text[i + 1]) & 0xe0U) == 0x80U;
+    line += is_c1 || byte < 0x20U || byte == 0x7fU ? ' ' : text[i];
+    if (is_c1) ++i;
+  }
   return line;
 }
 

@@ -55,7 +55,7 @@ std::string describe(const ResultOutput& output) {
   if (output.file_size != 0) text += ", " + format_bytes(output.file_size);
   if (output.width != 0) text += fmt::format(", {}x{}", output.width, output.height);
   if (output.duration > 0) text += fmt::format(", {:.1f} s", output.duration);
-  return text;
+  return one_line(text);
 }
 
 ExitCode save_outputs(Client& client, const SessionFlags& session, const TaskResult& result,
@@ -101,7 +101,7 @@ void print_status(const StatusReport& status, const TaskHandle& task, const Task
   for (const TaskLog& log : status.logs) {
     const bool is_wanted = log.source == "quern" ? flags.attempts || flags.logs : flags.logs;
     if (is_wanted)
-      print_line(fmt::format("{} {:6} {}", log.timestamp, log.level, one_line(log.message)));
+      print_line(one_line(fmt::format("{} {:6} {}", log.timestamp, log.level, log.message)));
   }
 }
 
@@ -113,7 +113,7 @@ ExitCode run_verb(const SessionFlags& session, const RunFlags& flags) {
   auto task = create(client, session, flags);
   if (!task) return report(session, task.error());
   if (!session.quiet)
-    std::fprintf(stderr, "%s  %s\n", task->model.c_str(), task->request_id.c_str());
+    std::fprintf(stderr, "%s  %s\n", task->model.c_str(), one_line(task->request_id).c_str());
   auto result = follow(client, session, *task);
   if (!result) return report(session, result.error());
   return save_outputs(client, session, *result, flags.out);
