@@ -160,14 +160,14 @@ std::string unknown_command(const CLI::App& at) {
   return words.empty() || words.front().starts_with('-') ? std::string() : words.front();
 }
 
-int report_bad_line(const CLI::App& app, const CLI::ParseError& error) {
+ExitCode report_bad_line(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App& at = deepest_command(app);
   const std::string word = error.get_exit_code() == 0 ? std::string() : unknown_command(at);
-  if (word.empty()) return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::usage);
+  if (word.empty()) return app.exit(error) == 0 ? ExitCode::done : ExitCode::usage;
   const std::string command = &at == &app ? "quern" : "quern " + at.get_name();
   std::fprintf(stderr, "%s: no command '%s'; `%s --help` lists them\n", command.c_str(),
                word.c_str(), command.c_str());
-  return static_cast<int>(ExitCode::usage);
+  return ExitCode::usage;
 }
 
 }  // namespace
@@ -185,7 +185,7 @@ int run_cli(int argc, char** argv, const std::function<int(const ServeFlags&)>& 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return static_cast<int>(end_output(static_cast<ExitCode>(report_bad_line(app, error))));
+    return static_cast<int>(end_output(report_bad_line(app, error)));
   }
   const ExitCode code = verbs.action();
   // A server needs no standard output: its log goes elsewhere.

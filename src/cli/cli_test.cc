@@ -197,6 +197,24 @@ TEST(Cli, IsQuietWhenThePipeOfItsOutputIsClosed) {
               "^$");
 }
 
+TEST(RunVerb, MakesNoTaskWhoseFilesHaveNoPlace) {
+  const TempFolder folder;
+  std::ofstream(folder.path() / "file") << "mine";
+  std::filesystem::create_symlink("nowhere", folder.path() / "link");
+  PathServer server;
+
+  for (const char* out : {"file", "file/below/it", "link"}) {
+    const ExitCode code = run_verb({.url = server.url(""), .key = "k", .quiet = true},
+                                   {.model = "m", .out = (folder.path() / out).string()});
+    EXPECT_EQ(code, ExitCode::usage) << out;
+  }
+  EXPECT_THAT(server.request_heads(), ::testing::IsEmpty());
+  EXPECT_EQ(run_verb({.url = server.url(""), .key = "k", .quiet = true},
+                     {.model = "m", .out = (folder.path() / "a" / "b").string()}),
+            ExitCode::refused);  // the model is not there
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "a"));
+}
+
 TEST(ModelInput, AsksForTheModelByOneSegment) {
   ScriptedServer server({ScriptedServer::answer(404, "{}")});
   Client client({.url = server.url(), .key = "k", .repeats_max = 0});

@@ -58,6 +58,20 @@ std::string describe(const ResultOutput& output) {
   return one_line(text);
 }
 
+// Told before the task is made, not when it has run.
+Result<void> check_folder(const fs::path& folder) {
+  for (fs::path place = folder; !place.empty(); place = place.parent_path()) {
+    std::error_code ignored;
+    if (fs::is_directory(place, ignored)) return {};
+    if (fs::exists(fs::symlink_status(place, ignored))) {
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("cannot make the folder {}: {} is no folder", folder.string(),
+                              place.string()));
+    }
+  }
+  return {};
+}
+
 ExitCode save_outputs(Client& client, const SessionFlags& session, const TaskResult& result,
                       const fs::path& folder) {
   std::error_code failed;
@@ -108,6 +122,7 @@ void print_status(const StatusReport& status, const TaskHandle& task, const Task
 }  // namespace
 
 ExitCode run_verb(const SessionFlags& session, const RunFlags& flags) {
+  if (const Result<void> fit = check_folder(flags.out); !fit) return usage(fit.error().message);
   (void)interrupt_token();
   Client client(client_options(session));
   auto task = create(client, session, flags);
@@ -151,6 +166,7 @@ ExitCode status_verb(const SessionFlags& session, const TaskFlags& flags) {
 ExitCode result_verb(const SessionFlags& session, const TaskFlags& flags) {
   const auto task = find_task(flags);
   if (!task) return unknown_task(flags);
+  if (const Result<void> fit = check_folder(flags.out); !fit) return usage(fit.error().message);
   (void)interrupt_token();
   Client client(client_options(session));
   auto result =
