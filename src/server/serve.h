@@ -14,7 +14,7 @@ struct ServeOptions {
 
 /// SIGTERM and SIGINT drain and stop (a second one stops at once), SIGHUP reads the configuration
 /// again. Returns the exit code: 0 stopped, 2 broken configuration, 1 anything else that kept it
-/// from running.
+/// from running. Output that cannot be written is the caller's to find, in ferror(stdout).
 int serve(const ServeOptions& options);
 
 }  // namespace quern
