@@ -1,8 +1,12 @@
 #include "api/multipart.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/ascii.h"
+#include "base/utf8.h"
+#include "http/message.h"
 
 namespace quern::api {
 namespace {
@@ -27,7 +31,8 @@ std::string take_value(std::string_view& text) {
   }
   text.remove_prefix(1);
   while (!text.empty() && text.front() != '"') {
-    if (text.front() == '\\' && text.size() > 1) text.remove_prefix(1);
+    // Only these: browsers that send C:\new\file.txt leave its backslashes as they are.
+    if (text.starts_with("\\\"") || text.starts_with("\\\\")) text.remove_prefix(1);
     value += text.front();
     text.remove_prefix(1);
   }
@@ -44,6 +49,17 @@ std::string_view find_line(std::string_view head, std::string_view name) {
       return trim(line.substr(colon + 1));
   }
   return {};
+}
+
+// UTF-8'language'percent-encoded (RFC 8187). Other charsets are rarely sent, and never alone.
+std::optional<std::string> decode_extended(std::string_view value) {
+  const std::size_t charset = value.find('\'');
+  const std::size_t language = value.find('\'', charset + 1);
+  if (charset == std::string_view::npos || language == std::string_view::npos) return std::nullopt;
+  if (!equals_ignoring_case(value.substr(0, charset), "UTF-8")) return std::nullopt;
+  auto text = http::percent_decode(value.substr(language + 1));
+  if (!text || text->empty() || find_invalid_utf8(*text) != std::string::npos) return std::nullopt;
+  return text;
 }
 
 std::unexpected<Error> malformed(std::string_view what) {
@@ -65,6 +81,13 @@ std::optional<std::string> header_parameter(std::string_view header, std::string
     semicolon = header.find(';');
   }
   return std::nullopt;
+}
+
+std::string disposition_file_name(std::string_view disposition) {
+  if (const auto extended = header_parameter(disposition, "filename*")) {
+    if (auto name = decode_extended(*extended)) return *std::move(name);
+  }
+  return header_parameter(disposition, "filename").value_or("");
 }
 
 bool is_form_data(std::string_view content_type) {
@@ -90,8 +113,24 @@ Result<void> MultipartReader::feed(std::string_view bytes) {
   for (;;) {
     const Result<bool> went_on = step();
     if (!went_on) return std::unexpected(went_on.error());
-    if (!*went_on) return {};
+    if (overhead_bytes_ > kMultipartOverheadMax)
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("The multipart body holds more than {} KiB beside the field \"{}\"",
+                              kMultipartOverheadMax / 1024, field_));
+    if (!*went_on) break;
   }
+  pending_.erase(0, read_);  // once a call: what stays is moved to the front
+  read_ = 0;
+  return {};
+}
+
+std::string_view MultipartReader::unread() const {
+  return std::string_view(pending_).substr(read_);
+}
+
+void MultipartReader::skip(std::size_t bytes) {
+  read_ += bytes;
+  overhead_bytes_ += bytes;
 }
 
 Result<bool> MultipartReader::step() {
@@ -105,75 +144,78 @@ Result<bool> MultipartReader::step() {
     case State::content:
       return read_content();
     case State::epilogue:
-      pending_.clear();
+      read_ = pending_.size();
       return false;
   }
   return false;
 }
 
 Result<bool> MultipartReader::find_first_delimiter() {
-  const std::size_t at = pending_.find(delimiter_);
-  if (at == std::string::npos) {
-    if (pending_.size() > kPreambleBytesMax) return malformed("no boundary");
+  const std::size_t at = unread().find(delimiter_);
+  if (at == std::string_view::npos) {
+    if (unread().size() > kPreambleBytesMax) return malformed("no boundary");
     return false;
   }
-  pending_.erase(0, at + delimiter_.size());
+  skip(at + delimiter_.size());
   state_ = State::after_delimiter;
   return true;
 }
 
 // Behind a boundary: the end of its line, or two dashes after the last one.
 Result<bool> MultipartReader::read_after_delimiter() {
-  const std::size_t text = std::min(pending_.find_first_not_of(" \t"), pending_.size());
+  const std::string_view bytes = unread();
+  const std::size_t text = std::min(bytes.find_first_not_of(" \t"), bytes.size());
   if (text > kBoundaryBytesMax) return malformed("text behind a boundary");
-  if (pending_.size() - text < 2) return false;
-  const std::string_view end = std::string_view(pending_).substr(text, 2);
+  if (bytes.size() - text < 2) return false;
+  const std::string_view end = bytes.substr(text, 2);
   if (end == "--" && text == 0) {
     state_ = State::epilogue;
     return true;
   }
   if (end != "\r\n") return malformed("text behind a boundary");
-  pending_.erase(0, text);  // the line end stays: an empty head begins with it
+  skip(text);  // the line end stays: an empty head begins with it
   state_ = State::head;
   return true;
 }
 
 Result<bool> MultipartReader::read_head() {
-  const std::size_t end = pending_.find("\r\n\r\n");
-  if (end == std::string::npos || end > kPartHeadBytesMax) {
-    if (pending_.size() > kPartHeadBytesMax) return malformed("the head of a part is too long");
+  const std::string_view bytes = unread();
+  const std::size_t end = bytes.find("\r\n\r\n");
+  if (end == std::string_view::npos || end > kPartHeadBytesMax) {
+    if (bytes.size() > kPartHeadBytesMax) return malformed("the head of a part is too long");
     return false;
   }
   const std::string_view disposition =
-      find_line(std::string_view(pending_).substr(0, end).substr(std::min<std::size_t>(2, end)),
-                "content-disposition");
+      find_line(bytes.substr(0, end).substr(std::min<std::size_t>(2, end)), "content-disposition");
   const auto name = header_parameter(disposition, "name");
   wanted_ = !has_file_ && name && *name == field_;
   if (wanted_) {
     has_file_ = true;
-    auto begun = target_.begin(header_parameter(disposition, "filename").value_or(""));
+    auto begun = target_.begin(disposition_file_name(disposition));
     if (!begun) return std::unexpected(begun.error());
   }
-  pending_.erase(0, end + 4);
+  skip(end + 4);
   state_ = State::content;
   return true;
 }
 
 Result<bool> MultipartReader::read_content() {
-  const std::size_t at = pending_.find(delimiter_);
+  const std::string_view bytes = unread();
+  const std::size_t at = bytes.find(delimiter_);
   // A delimiter may have begun in the last bytes.
-  const std::size_t sure = at != std::string::npos
+  const std::size_t sure = at != std::string_view::npos
                                ? at
-                               : pending_.size() - std::min(pending_.size(), delimiter_.size() - 1);
+                               : bytes.size() - std::min(bytes.size(), delimiter_.size() - 1);
   if (wanted_ && sure > 0) {
-    auto written = target_.write(std::string_view(pending_).substr(0, sure));
+    auto written = target_.write(bytes.substr(0, sure));
     if (!written) return std::unexpected(written.error());
   }
-  if (at == std::string::npos) {
-    pending_.erase(0, sure);
-    return false;
-  }
-  pending_.erase(0, at + delimiter_.size());
+  if (wanted_)
+    read_ += sure;
+  else
+    skip(sure);
+  if (at == std::string_view::npos) return false;
+  skip(delimiter_.size());
   state_ = State::after_delimiter;
   return true;
 }

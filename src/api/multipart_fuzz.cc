@@ -45,5 +45,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (whole.complete) QUERN_ASSERT(whole == pieces);
   (void)quern::api::multipart_boundary(body);
   (void)quern::api::header_parameter(body, "filename");
+  (void)quern::api::disposition_file_name(body);
   return 0;
 }

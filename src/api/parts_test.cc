@@ -295,6 +295,59 @@ TEST(Multipart, RefusesEndlessHeadsAndPreambles) {
   EXPECT_FALSE(parse("--XXY\r\n", 1000).ok);
 }
 
+TEST(Multipart, RefusesMoreThanItsShareBesideTheFile) {
+  const std::string file =
+      "\r\n--XX\r\nContent-Disposition: form-data; name=file\r\n\r\n" + std::string(200'000, 'x');
+  const std::string end = "\r\n--XX--";
+  std::string parts;
+  while (parts.size() < 32 * 1024) parts += "\r\n--XX\r\n\r\n";
+  const std::string other =
+      "\r\n--XX\r\nContent-Disposition: form-data; name=a\r\n\r\n" + std::string(70'000, 'y');
+  for (const std::size_t piece : {1'000UL, 1'000'000UL}) {
+    EXPECT_TRUE(parse(parts + file + end, piece).complete) << piece;
+    EXPECT_FALSE(parse(parts + file + parts + end, piece).ok) << piece;
+    EXPECT_FALSE(parse(other + file + end, piece).ok) << piece;
+  }
+}
+
+TEST(Multipart, SaysWhatIsTooMuchBesideTheFile) {
+  MultipartReader reader("XX", "file",
+                         {[](std::string) { return Result<void>(); },
+                          [](std::string_view) { return Result<void>(); }});
+  const auto fed = reader.feed("--XX\r\n\r\n" + std::string(70'000, 'y'));
+  ASSERT_FALSE(fed);
+  EXPECT_EQ(fed.error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(fed.error().message,
+            "The multipart body holds more than 64 KiB beside the field \"file\"");
+}
+
+// Thousands of empty parts and a large file in one piece: to move the rest for each part would be 400 GB.
+TEST(Multipart, LeavesWhatIsUnreadInItsPlace) {
+  std::string body;
+  while (body.size() < 60'000) body += "\r\n--XX\r\n\r\n";
+  body += "\r\n--XX\r\nContent-Disposition: form-data; name=file\r\n\r\n";
+  body += std::string(64'000'000, 'x') + "\r\n--XX--";
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_TRUE(parse(body, body.size()).complete);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(5));
+}
+
+TEST(Multipart, TakesTheNameThatSaysItsCharset) {
+  const auto name = [](std::string_view disposition) { return disposition_file_name(disposition); };
+  EXPECT_EQ(name("form-data; name=file; filename=\"_.png\"; filename*=UTF-8''%C3%A4%20b.png"),
+            "\xC3\xA4 b.png");
+  EXPECT_EQ(name("attachment; filename*=utf-8'de'a%22b; filename=other"), "a\"b");
+  for (const char* bad : {"filename*=x", "filename*=iso-8859-1''%E4", "filename*=UTF-8''%FF",
+                          "filename*=UTF-8''%zz", "filename*=UTF-8''", "filename*=UTF-8'x"})
+    EXPECT_EQ(name("attachment; filename=plain; " + std::string(bad)), "plain") << bad;
+  EXPECT_EQ(name("attachment"), "");
+}
+
+TEST(Multipart, KeepsBackslashesThatEscapeNothing) {
+  EXPECT_EQ(header_parameter(R"(a; filename="C:\new\\b\"c.txt")", "filename"), R"(C:\new\b"c.txt)");
+  EXPECT_EQ(header_parameter(R"(a; filename="end\)", "filename"), R"(end\)");
+}
+
 TEST(Multipart, ReadsTheBoundary) {
   EXPECT_EQ(multipart_boundary("multipart/form-data; boundary=abc"), "abc");
   EXPECT_EQ(multipart_boundary("Multipart/Form-Data; charset=x; boundary=\"a b\""), "a b");

@@ -19,8 +19,7 @@ namespace {
 
 constexpr std::string_view kFileField = "file";
 constexpr std::string_view kNameless = "file";
-constexpr std::uint64_t kMultipartOverheadMax = 64 * 1024;  // boundaries, heads, other fields
-constexpr std::uint64_t kSmallBodyMax = 1 << 20U;           // of the JSON calls here
+constexpr std::uint64_t kSmallBodyMax = 1 << 20U;  // of the JSON calls here
 constexpr std::uint64_t kPartsMax = 10'000;
 
 // One file on its way into the store. Threads: one at a time, which may block.
@@ -238,7 +237,7 @@ void post_file(CallPtr call) {
   auto incoming = make_incoming(*call);
   incoming->name = find_param(call->query, "file_name").value_or("");
   if (incoming->name.empty())
-    incoming->name = header_parameter(call->heads.content_disposition, "filename").value_or("");
+    incoming->name = disposition_file_name(call->heads.content_disposition);
   if (boundary) expect_multipart(incoming, *boundary);
   receive(std::move(call), std::move(incoming), answer_stored);
 }
