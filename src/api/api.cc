@@ -105,10 +105,12 @@ void Api::reload(Config config) {
       [&keys = config.keys](const LiveCall& call) { return keys->find(call.key()) == nullptr; });
 }
 
-void Api::set_draining(bool draining) {
-  context_->draining.store(draining);
-  if (draining) context_->live.end_all();
+void Api::start_drain() {
+  context_->draining.store(true);
+  context_->live.end_if([](const LiveCall& call) { return !call.is_stream(); });
 }
+
+void Api::end_live() { context_->end_live(); }
 
 void Api::stop() { context_->stop(); }
 

@@ -7,8 +7,7 @@
 //   http::Server server(server_options, [&](http::Exchange e) { (*api)->handle(std::move(e)); },
 //                       metrics);
 //
-// Ends in this order: set_draining(true), server.stop_accepting(), …, server.stop(), api->stop(),
-// the queue. The Api itself must outlive the server and every reply that the queue still owes.
+// Ends in this order: start_drain(), …, end_live(), server.stop_accepting(), server.stop(), api->stop(), the queue. The Api itself must outlive the server and every reply that the queue still owes.
 
 #include <memory>
 #include <string_view>
@@ -43,8 +42,11 @@ class Api {
   /// Requests from now on see these; those under way keep what they began with, but what is held
   /// open for a key that is gone ends.
   void reload(Config config);
-  /// While draining, creates are 503 and nothing is held open: waits are answered, streams end.
-  void set_draining(bool draining);
+  /// From now on creates are 503 and no answer is held: those that wait are given. Event streams go on, new ones too:
+  /// what their callers wait for may end within the drain.
+  void start_drain();
+  /// Ends event streams too, each with what is known by now. For when the server stops. Idempotent.
+  void end_live();
   /// Ends what is held open and the threads for timers and files. Idempotent.
   void stop();
 

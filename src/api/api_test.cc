@@ -337,7 +337,7 @@ TEST_F(ApiTest, SaysWhyItIsNotReady) {
   queue_.set_unwritable("no space left on device");
   EXPECT_TRUE(
       holds(talk("GET /readyz"), {" 503 ", "Retry-After: 1\r\n", "no space left on device"}));
-  api_->set_draining(true);
+  api_->start_drain();
   EXPECT_TRUE(holds(talk("GET /readyz"), {" 503 ", "Retry-After: 1\r\n", "draining"}));
 }
 
@@ -370,14 +370,31 @@ TEST_F(ApiTest, RefusesOptionsThatMakeNoSense) {
                          {ring_of("secret"), catalog_of("echo")}));
 }
 
-TEST_F(ApiTest, EndsHeldAnswersAndStreamsAtADrain) {
+TEST_F(ApiTest, EndsHeldAnswersAtADrainAndStreamsWhenTheServerStops) {
   const auto [held, stream] = hold_open();
 
-  api_->set_draining(true);
-
+  api_->start_drain();
   EXPECT_TRUE(holds(read_all(held), {" 200 OK", "IN_PROGRESS"}));
-  EXPECT_TRUE(holds(read_all(stream), {" 200 OK", "data: {", "0\r\n\r\n"}));
+  EXPECT_TRUE(queue_.wait_for_watches(1));
+  const int later = connect();
+  ask(later, "GET /fal/quern/echo/requests/" + std::string(kId) + "/status/stream");
+  EXPECT_TRUE(queue_.wait_for_watches(2));
+  api_->end_live();
+
+  for (const int each : {stream, later})
+    EXPECT_TRUE(holds(read_all(each), {" 200 OK", "data: {", "0\r\n\r\n"}));
   EXPECT_TRUE(queue_.wait_for_watches(0));
+}
+
+TEST_F(ApiTest, StreamsWhatADrainStillBrought) {
+  const auto [held, stream] = hold_open();
+  api_->start_drain();
+
+  queue_.set_task(make_task(TaskState::succeeded));
+  api_->end_live();
+
+  EXPECT_TRUE(holds(read_all(stream), {"IN_PROGRESS", "COMPLETED", "0\r\n\r\n"}));
+  EXPECT_TRUE(holds(read_all(held), {" 200 OK"}));
 }
 
 TEST_F(ApiTest, EndsWhatIsHeldOpenForAKeyThatIsTakenAway) {

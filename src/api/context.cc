@@ -15,9 +15,14 @@ Context::Context(Options o, Deps d, BaseUrls urls)
   blocking.start(options.blocking_threads, [] { name_this_thread("quern-api"); });
 }
 
-void Context::stop() {
+void Context::end_live() {
   draining.store(true);
+  stopping.store(true);
   live.end_all();
+}
+
+void Context::stop() {
+  end_live();
   timers.stop();
   blocking.stop();
 }

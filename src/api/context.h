@@ -28,11 +28,14 @@ struct Context {
   SnapshotBox snapshots;
   RouteMetrics metrics;
   std::atomic<bool> draining{false};
+  std::atomic<bool> stopping{false};
   LiveCalls live;
   Timers timers;
   BlockingPool blocking;
 
-  /// Ends held calls, then the threads. Idempotent.
+  /// Ends held answers and streams, and lets none begin. Idempotent.
+  void end_live();
+  /// The same, then ends the threads. Idempotent.
   void stop();
 };
 

@@ -27,10 +27,14 @@ class StatusStream final : public WatchedTask {
     }
     on_view(std::move(first));
     schedule_comment();
-    if (!begin() || context_.draining.load()) end();
+    if (!begin()) return close();
+    if (context_.stopping.load()) end();
   }
 
-  void end() override {
+  void end() override { look_last(); }
+  [[nodiscard]] bool is_stream() const override { return true; }
+
+  void close() {
     {
       const std::scoped_lock lock(stream_mutex_);
       http::StreamWriter closing = std::move(writer_);
@@ -42,7 +46,7 @@ class StatusStream final : public WatchedTask {
 
  private:
   void on_view(Result<TaskView> view) override {
-    if (!view || !send(*view)) end();
+    if (!view || !send(*view) || is_last()) close();
   }
 
   // False: the stream is over.
@@ -87,7 +91,7 @@ class StatusStream final : public WatchedTask {
     if (is_open)
       schedule_comment();
     else
-      end();
+      close();
   }
 
   const TaskPlace place_;
@@ -108,7 +112,7 @@ void open_stream(CallPtr call, Result<TaskView> view) {
   const bool is_head_only = call->request().method == http::Method::head;
   auto stream = std::make_shared<StatusStream>(context, *make_query(*call), place_of(*call));
   call->exchange->on_disconnect([weak = std::weak_ptr<StatusStream>(stream)] {
-    if (const auto open = weak.lock()) open->end();
+    if (const auto open = weak.lock()) open->close();
   });
   http::Response head =
       make_response(*call, 200, "text/event-stream; charset=utf-8", view->id.to_string());

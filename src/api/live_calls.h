@@ -1,5 +1,6 @@
 #pragma once
-// Answers that are held open: event streams and ?wait=. A drain ends them all, a reload those whose key is gone.
+// Answers that are held open: event streams and ?wait=. A drain ends those of ?wait=, the stop after it the streams, a
+// reload those whose key is gone.
 
 #include <cstdint>
 #include <functional>
@@ -13,8 +14,9 @@ namespace quern::api {
 class LiveCall {
  public:
   virtual ~LiveCall() = default;
-  /// Answers, or ends the stream, now. May come more than once, and at any moment.
+  /// Answers, or ends the stream, with what one more look shows. May come more than once, and at any moment.
   virtual void end() = 0;
+  [[nodiscard]] virtual bool is_stream() const = 0;
   /// The id of the caller's key.
   [[nodiscard]] virtual const std::string& key() const = 0;
 };

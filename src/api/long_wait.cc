@@ -1,7 +1,5 @@
 #include "api/long_wait.h"
 
-#include <atomic>
-
 #include "api/errors.h"
 #include "api/task_calls.h"
 #include "api/task_json.h"
@@ -30,10 +28,8 @@ class HeldAnswer final : public WatchedTask {
     if (!self->begin() || self->context_.draining.load()) self->answer_with(seen);
   }
 
-  void end() override {
-    over_.store(true);
-    look_now();
-  }
+  void end() override { look_last(); }
+  [[nodiscard]] bool is_stream() const override { return false; }
 
  private:
   void set_deadline(std::chrono::milliseconds wait) {
@@ -47,7 +43,7 @@ class HeldAnswer final : public WatchedTask {
   void on_view(Result<TaskView> view) override {
     if (!view) {
       if (CallPtr call = take()) answer_look_up_error(std::move(call), view.error());
-    } else if (over_.load() || has_news(*view)) {
+    } else if (is_last() || has_news(*view)) {
       answer_with(*view);
     }
   }
@@ -87,7 +83,6 @@ class HeldAnswer final : public WatchedTask {
   }
 
   const TaskState seen_;
-  std::atomic<bool> over_{false};
   std::mutex call_mutex_;  // guards deadline_ and call_
   Timers::Id deadline_{};
   CallPtr call_;

@@ -41,16 +41,33 @@ void WatchedTask::on_change() {
 }
 
 void WatchedTask::look_now() {
-  {
-    const std::scoped_lock lock(mutex_);
-    if (finished_) return;
-    if (looking_) {
-      look_again_ = true;
-      return;
-    }
-    looking_ = true;
-    last_look_ = std::chrono::steady_clock::now();
+  if (begin_look(false)) look();
+}
+
+void WatchedTask::look_last() {
+  if (begin_look(true)) look();
+}
+
+// The look under way may have begun before this was asked for.
+bool WatchedTask::is_last() {
+  const std::scoped_lock lock(mutex_);
+  return last_ && !look_again_;
+}
+
+bool WatchedTask::begin_look(bool last) {
+  const std::scoped_lock lock(mutex_);
+  if (finished_) return false;
+  last_ = last_ || last;
+  if (looking_) {
+    look_again_ = true;
+    return false;
   }
+  looking_ = true;
+  last_look_ = std::chrono::steady_clock::now();
+  return true;
+}
+
+void WatchedTask::look() {
   context_.deps.queue.find(query_, [self = shared_from_this()](Result<TaskView> view) {
     guard([&] { self->on_view(std::move(view)); });
     self->on_look_over();

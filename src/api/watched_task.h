@@ -32,6 +32,9 @@ class WatchedTask : public LiveCall, public std::enable_shared_from_this<Watched
   virtual void on_view(Result<TaskView> view) = 0;
 
   void look_now();
+  /// One more look, which sees whatever has happened until now; is_last() is true for what it shows.
+  void look_last();
+  [[nodiscard]] bool is_last();
   /// Looks at `when`, unless a look is due before that.
   void look_at(Time when);
   /// No more looks. Idempotent.
@@ -42,12 +45,15 @@ class WatchedTask : public LiveCall, public std::enable_shared_from_this<Watched
 
  private:
   void on_change();
+  bool begin_look(bool last);  // false: none is to begin now
+  void look();
   void on_look_over();
 
   const WatchFor what_;
   std::mutex mutex_;  // guards what follows
   bool looking_ = false;
   bool look_again_ = false;
+  bool last_ = false;
   bool finished_ = false;
   Time last_look_{};
   Timers::Id next_look_{};  // a number of 0: none is due

@@ -239,6 +239,7 @@ Result<void> App::Parts::begin() {
 void App::Parts::end() {
   if (std::exchange(ended, true)) return;
   if (dispatcher) dispatcher->drain(std::chrono::milliseconds{0});
+  if (api) api->end_live();
   if (server) server->stop();
   if (api) api->stop();
   if (queue) queue->stop();
@@ -295,8 +296,9 @@ Result<void> App::reload(Settings settings) {
 }
 
 void App::drain() {
-  parts_->api->set_draining(true);
+  parts_->api->start_drain();
   parts_->dispatcher->drain(parts_->settings.drain_timeout);
+  parts_->api->end_live();
   parts_->server->stop_accepting();
   parts_->end();
 }
