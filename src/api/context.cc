@@ -10,6 +10,7 @@ Context::Context(Options o, Deps d, BaseUrls urls)
       base_urls(std::move(urls)),
       cors(options.cors_origins),
       upload_links(options.upload_secret, deps.random),
+      assembler(deps.artifacts, upload_links),
       metrics(deps.metrics),
       blocking(options.blocking_pending_max) {
   blocking.start(options.blocking_threads, [] { name_this_thread("quern-api"); });

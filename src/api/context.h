@@ -12,6 +12,7 @@
 #include "api/snapshot.h"
 #include "api/timers.h"
 #include "api/upload_links.h"
+#include "api/upload_parts.h"
 #include "base/blocking_pool.h"
 
 namespace quern::api {
@@ -25,6 +26,7 @@ struct Context {
   const BaseUrls base_urls;
   const Cors cors;
   const UploadLinks upload_links;
+  UploadAssembler assembler;
   SnapshotBox snapshots;
   RouteMetrics metrics;
   std::atomic<bool> draining{false};

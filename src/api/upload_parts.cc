@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -28,24 +30,51 @@ Result<void> append_file(Upload& upload, int fd) {
 
 bool is_missing(const Error& error) { return error.code == ErrorCode::not_found; }
 
-// The whole, when its parts went into it already: a caller whose answer was lost asks again.
-Result<std::optional<Output>> find_assembled(const ArtifactStore& store, const UploadLinks& links,
-                                             const UploadInParts& upload) {
+Output part_file(const UploadLinks& links, const UploadInParts& upload, std::uint32_t part) {
+  Output file;
+  file.file_key = links.file_key(upload.nonce, part);
+  file.file_name = kUploadPartName;
+  return file;
+}
+
+// What is there of an upload.
+struct Found {
+  std::vector<Output> parts;
+  WallTime newest_part;
+  std::optional<Output> whole;
+  WallTime whole_modified;
+};
+
+Result<Found> find_files(const ArtifactStore& store, const UploadLinks& links,
+                         const UploadInParts& upload) {
+  Found found;
   for (const std::uint32_t part : upload.parts) {
-    const auto path = store.find_path(links.file_key(upload.nonce, part), kUploadPartName);
-    if (path) return std::nullopt;
-    if (!is_missing(path.error())) return std::unexpected(path.error());
+    Output file = part_file(links, upload, part);
+    const auto opened = store.open_file(file.file_key, file.file_name);
+    if (!opened && is_missing(opened.error())) continue;
+    if (!opened) return std::unexpected(opened.error());
+    const FileDescriptor closed_at_the_end(opened->fd);
+    found.newest_part = std::max(found.newest_part, opened->modified);
+    found.parts.push_back(std::move(file));
   }
   Output whole;
   whole.file_key = links.file_key(upload.nonce);
   whole.file_name = safe_file_name(upload.name);
-  auto file = store.open_file(whole.file_key, whole.file_name);
-  if (!file && is_missing(file.error())) return std::nullopt;
-  if (!file) return std::unexpected(file.error());
-  const FileDescriptor closed_at_the_end(file->fd);
-  whole.content_type = std::move(file->content_type);
-  whole.file_bytes = file->bytes;
-  return whole;
+  auto opened = store.open_file(whole.file_key, whole.file_name);
+  if (!opened && is_missing(opened.error())) return found;
+  if (!opened) return std::unexpected(opened.error());
+  const FileDescriptor closed_at_the_end(opened->fd);
+  whole.content_type = std::move(opened->content_type);
+  whole.file_bytes = opened->bytes;
+  found.whole = std::move(whole);
+  found.whole_modified = opened->modified;
+  return found;
+}
+
+// Its parts went into it already, and a caller whose answer was lost asks again. A crash may have left some of them.
+bool is_assembled(const Found& found, const UploadInParts& upload) {
+  return found.whole && found.parts.size() < upload.parts.size() &&
+         (found.parts.empty() || found.whole_modified >= found.newest_part);
 }
 
 Result<void> append_part(Upload& whole, const ArtifactStore& store, const std::string& key,
@@ -61,24 +90,24 @@ Result<void> append_part(Upload& whole, const ArtifactStore& store, const std::s
 
 }  // namespace
 
-Result<Output> assemble(ArtifactStore& store, const UploadLinks& links, const UploadInParts& upload,
-                        std::uint64_t bytes_max) {
-  auto assembled = find_assembled(store, links, upload);
-  if (!assembled) return std::unexpected(assembled.error());
-  if (assembled->has_value()) return std::move(**assembled);
-
-  auto growing = store.start_upload(upload.name, bytes_max, links.file_key(upload.nonce));
+Result<Output> UploadAssembler::assemble(const UploadInParts& upload, std::uint64_t bytes_max) {
+  const std::scoped_lock turn(turns_[std::hash<std::string>()(upload.nonce) % turns_.size()]);
+  auto found = find_files(store_, links_, upload);
+  if (!found) return std::unexpected(found.error());
+  if (is_assembled(*found, upload)) {
+    store_.remove(found->parts);
+    return *std::move(found->whole);
+  }
+  auto growing = store_.start_upload(upload.name, bytes_max, links_.file_key(upload.nonce));
   if (!growing) return std::unexpected(growing.error());
   std::vector<Output> used;
   for (const std::uint32_t part : upload.parts) {
-    Output& output = used.emplace_back();
-    output.file_key = links.file_key(upload.nonce, part);
-    output.file_name = kUploadPartName;
-    const Result<void> appended = append_part(**growing, store, output.file_key, part);
+    const Output& file = used.emplace_back(part_file(links_, upload, part));
+    const Result<void> appended = append_part(**growing, store_, file.file_key, part);
     if (!appended) return std::unexpected(appended.error());
   }
   auto whole = (*growing)->finish();
-  if (whole) store.remove(used);
+  if (whole) store_.remove(used);
   return whole;
 }
 

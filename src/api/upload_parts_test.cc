@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <latch>
+#include <thread>
+
 #include "artifact/artifact_store_fixture.h"
 #include "testing/process_limit.h"
 
@@ -16,13 +20,20 @@ class UploadPartsTest : public ArtifactStoreTest {
     upload(std::string(kUploadPartName), bytes, links_.file_key("nonce", part));
   }
   Result<Output> whole_of(std::vector<std::uint32_t> parts) {
-    return assemble(*store_, links_, {"nonce", "whole.txt", std::move(parts)}, kWholeBytesMax);
+    return assembler_.assemble({"nonce", "whole.txt", std::move(parts)}, kWholeBytesMax);
+  }
+  /// As if it had been written so much earlier, or later if negative.
+  void age(std::string_view key, std::string_view name, std::chrono::seconds by) const {
+    const auto path = store_->find_path(key, name);
+    ASSERT_TRUE(path);
+    fs::last_write_time(*path, fs::last_write_time(*path) - by);
   }
   bool has_part(std::uint32_t part) const {
     return store_->find_path(links_.file_key("nonce", part), kUploadPartName).has_value();
   }
 
   const UploadLinks links_{"secret", random_};
+  UploadAssembler assembler_{*store_, links_};
 };
 
 TEST_F(UploadPartsTest, MakesOneFileOfThemInTheirOrderAndFindsItAgain) {
@@ -45,6 +56,58 @@ TEST_F(UploadPartsTest, SaysWhichPartWasNotUploadedAndKeepsTheOthers) {
   EXPECT_EQ(whole.error().code, ErrorCode::invalid_argument);
   EXPECT_EQ(whole.error().message, "Part 2 was not uploaded");
   EXPECT_TRUE(has_part(1));
+}
+
+// It came while the parts were removed.
+TEST_F(UploadPartsTest, FindsTheWholeThatACrashLeftWithSomeOfItsParts) {
+  put_part(1, "a");
+  put_part(2, "b");
+  put_part(3, "c");
+  ASSERT_TRUE(whole_of({1, 2, 3}));
+  put_part(1, "a");
+  put_part(2, "b");
+  for (const std::uint32_t part : {1U, 2U})
+    age(links_.file_key("nonce", part), kUploadPartName, std::chrono::seconds(60));
+
+  const auto whole = whole_of({1, 2, 3});
+
+  ASSERT_TRUE(whole) << whole.error().message;
+  EXPECT_EQ(content(*whole), "abc");
+  EXPECT_FALSE(has_part(1) || has_part(2));
+}
+
+TEST_F(UploadPartsTest, SaysWhatIsMissingBesideAPartThatIsNewerThanTheWhole) {
+  put_part(1, "a");
+  put_part(2, "b");
+  ASSERT_TRUE(whole_of({1, 2}));
+  age(links_.file_key("nonce"), "whole.txt", std::chrono::seconds(60));
+  put_part(1, "A");
+
+  const auto whole = whole_of({1, 2});
+
+  ASSERT_FALSE(whole);
+  EXPECT_EQ(whole.error().message, "Part 2 was not uploaded");
+  EXPECT_TRUE(has_part(1));
+}
+
+TEST_F(UploadPartsTest, GivesTheSameWholeToAllWhoAskAtOnce) {
+  constexpr int kCallers = 4;
+  for (int round = 0; round < 50; ++round) {
+    for (std::uint32_t part = 1; part <= 5; ++part) put_part(part, "ab");
+    std::latch all_there(kCallers);
+    std::array<std::string, kCallers> said;
+    {
+      std::vector<std::jthread> callers;
+      for (std::string& mine : said) {
+        callers.emplace_back([&] {
+          all_there.arrive_and_wait();
+          const auto whole = whole_of({1, 2, 3, 4, 5});
+          mine = whole ? content(*whole) : whole.error().message;
+        });
+      }
+    }
+    for (const std::string& each : said) ASSERT_EQ(each, "ababababab") << round;
+  }
 }
 
 TEST_F(UploadPartsTest, RefusesAWholeThatIsTooLargeAndKeepsItsParts) {

@@ -216,9 +216,9 @@ void complete(CallPtr call) {
                                     "value_error");
   UploadInParts upload{*nonce, std::string(call->param(1)), std::move(*parts)};
   run_blocking(std::move(call), [upload = std::move(upload)](CallPtr held) {
-    const Context& context = held->context;
-    const Result<Output> whole = assemble(context.deps.artifacts, context.upload_links, upload,
-                                          context.options.upload_bytes_max);
+    Context& context = held->context;
+    const Result<Output> whole =
+        context.assembler.assemble(upload, context.options.upload_bytes_max);
     if (!whole) return answer_upload_error(std::move(held), whole.error());
     answer_stored(std::move(held), *whole);
   });
