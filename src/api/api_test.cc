@@ -6,11 +6,15 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
+#include <future>
 #include <thread>
 
+#include "api/call.h"
 #include "api/fake_queue.h"
 #include "artifact/artifact_store.h"
 #include "limit/rate_limiter.h"
@@ -205,6 +209,38 @@ TEST_F(ApiTest, LooksAtLargeBodiesOffTheIoThreads) {
                 std::to_string(large.size()) + "\r\n\r\n" + large);
   EXPECT_TRUE(holds(read_all(replayable), {" 200 "}));
   EXPECT_EQ(queue_.submit_thread(), "quern-api");
+}
+
+// It may be an upload of a GiB, whose file is closed and removed then.
+TEST_F(ApiTest, DestroysWorkThatItRefusedOffTheIoThreads) {
+  struct Held {
+    std::promise<std::string>& destroyer;
+    explicit Held(std::promise<std::string>& p) : destroyer(p) {}
+    Held(const Held&) = delete;
+    ~Held() {
+      std::array<char, 16> name{};
+      ::pthread_getname_np(::pthread_self(), name.data(), name.size());
+      destroyer.set_value(name.data());
+    }
+  };
+  std::promise<std::string> destroyer;
+  Context context({.blocking_pending_max = 0},
+                  {queue_, *artifacts_, limiter_, clock_, random_, metrics_},
+                  *BaseUrls::make("", {}));
+  server_ = std::make_unique<http::Server>(
+      http::ServerOptions{.listen = "127.0.0.1:0", .threads = 1},
+      [&](http::Exchange e) {
+        run_blocking(std::make_unique<Call>(context, std::move(e)),
+                     [held = std::make_unique<Held>(destroyer)](CallPtr) {});
+      },
+      metrics_);
+  ASSERT_TRUE(server_->start());
+
+  EXPECT_TRUE(holds(talk("GET /"), {" 503 ", "Retry-After: 1\r\n"}));
+
+  EXPECT_EQ(destroyer.get_future().get(), "quern-api");
+  server_->stop();
+  context.stop();
 }
 
 TEST_F(ApiTest, Answers503WhileThereIsNoMemoryForABodyOrAnAnswer) {

@@ -101,12 +101,15 @@ http::StreamWriter answer_stream(CallPtr call, http::Response head) {
 
 void run_blocking(CallPtr call, std::move_only_function<void(CallPtr)> work) {
   Context& context = call->context;
-  // Held here so that a full pool leaves the call to be answered.
+  // Held here so that a full pool leaves the call to be answered. The work may hold a large file.
   auto held = std::make_shared<CallPtr>(std::move(call));
   BlockingPool::Job piece = [held, work = std::move(work)]() mutable {
     guard([&] { work(std::move(*held)); });
   };
-  if (!context.blocking.try_post(piece)) answer_unavailable(std::move(*held));
+  if (context.blocking.try_post(piece)) return;
+  CallPtr refused = std::move(*held);
+  context.blocking.drop(std::move(piece));
+  answer_unavailable(std::move(refused));
 }
 
 }  // namespace quern::api

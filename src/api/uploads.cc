@@ -88,8 +88,7 @@ std::string file_url(const Call& call, std::string_view key, std::string_view na
 
 // A large file takes long to be closed and taken away, so that is not for an I/O thread.
 void drop(Context& context, std::shared_ptr<Incoming> incoming) {
-  BlockingPool::Job job = [incoming = std::move(incoming)] {};
-  context.blocking.post(std::move(job));
+  context.blocking.drop([incoming = std::move(incoming)] {});
 }
 
 using Finished = void (*)(CallPtr, const Output&);

@@ -31,6 +31,15 @@ bool BlockingPool::try_post(Job& job) {
   return true;
 }
 
+void BlockingPool::drop(Job job) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!running_) return;
+    jobs_.emplace_front([job = std::move(job)] {});
+  }
+  changed_.notify_one();
+}
+
 void BlockingPool::stop() {
   {
     const std::scoped_lock lock(mutex_);

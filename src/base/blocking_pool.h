@@ -13,8 +13,8 @@
 
 namespace quern {
 
-/// Operation: start(), post() or try_post(), stop(). Jobs begin in order; what one throws is
-/// logged.
+/// Operation: start(), post(), try_post() or drop(), stop(). Jobs begin in order; what one throws
+/// is logged.
 /// Concurrency: any thread.
 /// Limits: `pending_max` jobs wait; without it, whoever posts has a limit of his own.
 class BlockingPool {
@@ -33,6 +33,9 @@ class BlockingPool {
   bool try_post(Job& job);
   /// A job that is not taken is destroyed unrun, on the caller's thread.
   void post(Job job) { static_cast<void>(try_post(job)); }
+  /// Destroys `job` unrun on a thread of the pool, before what waits there and whatever the limit: what it holds may
+  /// block to be destroyed. On the caller's thread before start() and after stop().
+  void drop(Job job);
   /// Runs what was taken, then ends the threads. Idempotent.
   void stop();
 

@@ -5,6 +5,7 @@
 #include <future>
 #include <memory>
 #include <stdexcept>
+#include <thread>
 
 namespace quern {
 namespace {
@@ -55,6 +56,30 @@ TEST(BlockingPool, RefusesOneTooManyAndLeavesItWithItsCaller) {
   pool.stop();
 
   EXPECT_EQ(runs, 2);
+}
+
+TEST(BlockingPool, DestroysWhatItRefusedOnAThreadOfItsOwn) {
+  struct Held {
+    std::promise<std::thread::id>& destroyer;
+    explicit Held(std::promise<std::thread::id>& p) : destroyer(p) {}
+    Held(const Held&) = delete;
+    ~Held() { destroyer.set_value(std::this_thread::get_id()); }
+  };
+  BlockingPool pool(0);
+  pool.start(1);
+  std::promise<std::thread::id> destroyer;
+  std::promise<std::thread::id> late_destroyer;
+  bool ran = false;
+  BlockingPool::Job job = [held = std::make_unique<Held>(destroyer), &ran] { ran = true; };
+
+  ASSERT_FALSE(pool.try_post(job));
+  pool.drop(std::move(job));
+  EXPECT_NE(destroyer.get_future().get(), std::this_thread::get_id());
+  pool.stop();
+  pool.drop([held = std::make_unique<Held>(late_destroyer)] {});
+
+  EXPECT_EQ(late_destroyer.get_future().get(), std::this_thread::get_id());
+  EXPECT_FALSE(ran);
 }
 
 TEST(BlockingPool, TakesNothingBeforeItsStartAndAfterItsStop) {
