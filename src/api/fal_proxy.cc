@@ -2,6 +2,8 @@
 // in a header. What is meant for fal's queue or storage is served from here; no other host is ever
 // contacted, and none by the network.
 
+#include <array>
+
 #include "api/errors.h"
 #include "api/handlers.h"
 
@@ -9,14 +11,17 @@ namespace quern::api {
 namespace {
 
 constexpr std::string_view kQueueOrigin = "https://queue.fal.run/";
-constexpr std::string_view kStorageOrigin = "https://rest.fal.ai/storage/";
+// The second is what older JavaScript clients, Swift and Dart use.
+constexpr std::array<std::string_view, 2> kStorageOrigins = {"https://rest.fal.ai/storage/",
+                                                             "https://rest.alpha.fal.ai/storage/"};
 
 // "/fal/…" with its query, for an address that is served from here; else empty.
 std::string local_target(std::string_view url) {
   url = url.substr(0, url.find('#'));
   if (url.starts_with(kQueueOrigin)) return "/fal/" + std::string(url.substr(kQueueOrigin.size()));
-  if (url.starts_with(kStorageOrigin))
-    return "/fal/storage/" + std::string(url.substr(kStorageOrigin.size()));
+  for (const std::string_view origin : kStorageOrigins) {
+    if (url.starts_with(origin)) return "/fal/storage/" + std::string(url.substr(origin.size()));
+  }
   return {};
 }
 

@@ -49,7 +49,7 @@ inline constexpr std::string_view kOpenapiText = R"json({
   "fal_timeout": {"name": "X-Fal-Request-Timeout", "in": "header", "description": "The older name of the same; the smaller one counts", "schema": {"type": "number", "exclusiveMinimum": 0}},
   "fal_no_retry": {"name": "X-Fal-No-Retry", "in": "header", "description": "A failed attempt is not repeated", "schema": {"enum": ["0", "1", "false", "true", "no", "yes"]}},
   "fal_queue_length": {"name": "fal_max_queue_length", "in": "query", "description": "Refuse with 429 when more tasks of the model wait", "schema": {"type": "integer", "minimum": 0}},
-  "proxy_target": {"name": "x-fal-target-url", "in": "header", "required": true, "description": "An address under https://queue.fal.run/ or https://rest.fal.ai/storage/, served from here as if asked for under /fal", "schema": {"type": "string", "format": "uri"}},
+  "proxy_target": {"name": "x-fal-target-url", "in": "header", "required": true, "description": "An address under https://queue.fal.run/, https://rest.fal.ai/storage/ or https://rest.alpha.fal.ai/storage/, served from here as if asked for under /fal", "schema": {"type": "string", "format": "uri"}},
   "file_name": {"name": "file_name", "in": "query", "description": "Of a plain body", "schema": {"type": "string"}},
   "models_limit": {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}},
   "after": {"name": "after", "in": "query", "description": "The next_after of the page before", "schema": {"type": "string"}},
