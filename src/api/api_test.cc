@@ -506,6 +506,17 @@ TEST_F(ApiTest, StreamsOnlyTheLogEntriesThatAreNew) {
   EXPECT_EQ(text.find("first"), text.rfind("first"));
 }
 
+TEST_F(ApiTest, StreamsInAsciiAlone) {
+  TaskView task = make_task(TaskState::running);
+  task.logs = {{clock_.now().wall, LogSeverity::info, false, "gr\xC3\xBC\xC3\x9F"}};
+  const int stream = stream_with_logs(task);
+
+  task.state = TaskState::succeeded;
+  queue_.set_task(task);
+
+  EXPECT_TRUE(holds(read_all(stream), {R"("message":"gr\u00fc\u00df")"}));
+}
+
 TEST_F(ApiTest, LeavesAConnectionFreeAfterTheHeadOfAStream) {
   const int caller = connect();
   const std::string heads = "Host: h\r\nAuthorization: Key secret\r\n";

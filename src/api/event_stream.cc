@@ -4,6 +4,7 @@
 // With logs=1 an event holds the entries that no event before it held: that is what fal's client
 // adds up.
 
+#include "api/ascii_json.h"
 #include "api/errors.h"
 #include "api/handlers.h"
 #include "api/query_params.h"
@@ -67,8 +68,9 @@ class StatusStream final : public WatchedTask {
     last_facts_ = std::move(facts);
     last_state_ = view.state;
     sent_at_ = now;
-    const std::string event = query_.logs ? status_json(place_, view, true) : last_facts_;
-    return writer_.write("data: " + event + "\n\n") && !over;
+    std::string event = query_.logs ? status_json(place_, view, true) : last_facts_;
+    // fal's client decodes each piece that comes from the network by itself: one may end within a character.
+    return writer_.write("data: " + to_ascii_json(std::move(event)) + "\n\n") && !over;
   }
 
   void schedule_comment() {

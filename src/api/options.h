@@ -29,7 +29,8 @@ struct Options {
   std::string upload_secret;
   std::chrono::milliseconds wait_max{60'000};          // of ?wait=
   std::chrono::milliseconds stream_interval_min{100};  // between two events of one stream
-  std::chrono::milliseconds stream_comment_every{15'000};
+  /// Below 10 s, the read timeout of OkHttp and so of fal's Java and Kotlin clients.
+  std::chrono::milliseconds stream_comment_every{5'000};
   std::uint32_t waits_max = 20'000;          // held answers and event streams at once
   unsigned blocking_threads = 4;             // for reading and writing files, and for large bodies
   std::size_t blocking_pending_max = 4'096;  // requests waiting for them; one more is 503

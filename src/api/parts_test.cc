@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "api/ascii_json.h"
 #include "api/base_url.h"
 #include "api/byte_range.h"
 #include "api/cors.h"
@@ -176,6 +177,16 @@ TEST(Cors, EchoesOnlyWellFormedFalHeaders) {
   std::string head;
   cors.add_preflight_to(head, heads);
   EXPECT_NE(head.find("idempotency-key, X-FAL-one, x-fal-two\r\n"), std::string::npos) << head;
+}
+
+TEST(AsciiJson, SaysTheSameInAsciiAlone) {
+  EXPECT_EQ(to_ascii_json(R"({"a":"plain \u00e4 \\"})"), R"({"a":"plain \u00e4 \\"})");
+  EXPECT_EQ(to_ascii_json("\"\xC3\xA4\xE2\x82\xAC\xEF\xBF\xBF\xF0\x9F\x98\x80x\""),
+            R"("\u00e4\u20ac\uffff\ud83d\ude00x")");
+  EXPECT_EQ(to_ascii_json("\"\xF4\x8F\xBF\xBF\xFF\""), R"("\udbff\udfff\ufffd")");
+  for (const char* text :
+       {"\"\xC2\x80\"", "\"\xF0\x90\x80\x80\"", "[\"\xC3\xA4\",{\"\xE2\x82\xAC\":1}]"})
+    EXPECT_EQ(*parse_json(to_ascii_json(text)), *parse_json(text)) << text;
 }
 
 bool has_webhook(std::string_view text) {
