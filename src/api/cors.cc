@@ -1,6 +1,7 @@
 #include "api/cors.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/ascii.h"
 
@@ -9,10 +10,19 @@ namespace {
 
 constexpr std::string_view kExposed =
     "Access-Control-Expose-Headers: "
-    "x-request-id, x-fal-request-id, x-fal-error-type, retry-after\r\n";
+    "x-request-id, x-fal-request-id, x-fal-error-type, x-fal-request-timeout-type, retry-after\r\n";
 constexpr std::string_view kAllowedHeaders =
     "authorization, content-type, accept, x-request-id, idempotency-key";
 constexpr std::size_t kAskedHeadersMax = 32;
+
+// Of fal's clients, and of the apps behind them.
+bool is_fal_header(std::string_view name) {
+  static constexpr std::array<std::string_view, 2> kPrefixes = {"x-fal-", "x-app-fal-"};
+  return std::ranges::any_of(kPrefixes, [&](std::string_view prefix) {
+    return name.size() > prefix.size() &&
+           equals_ignoring_case(name.substr(0, prefix.size()), prefix);
+  });
+}
 
 bool is_token(std::string_view name) {
   return !name.empty() && std::ranges::all_of(name, [](char c) {
@@ -33,8 +43,7 @@ void append_fal_headers(std::string& head, std::string_view asked) {
     const std::size_t comma = std::min(asked.find(','), asked.size());
     const std::string_view name = trim(asked.substr(0, comma));
     asked.remove_prefix(std::min(comma + 1, asked.size()));
-    if (name.size() <= 6 || !equals_ignoring_case(name.substr(0, 6), "x-fal-") || !is_token(name))
-      continue;
+    if (!is_fal_header(name) || !is_token(name)) continue;
     head += ", ";
     head += name;
   }

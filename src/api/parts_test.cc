@@ -173,10 +173,14 @@ TEST(Cors, EchoesOnlyWellFormedFalHeaders) {
   const Cors cors({"https://a"});
   RequestHeads heads;
   heads.origin = "https://a";
-  heads.cors_headers = "X-FAL-one,x-fal-, x-fal-a b ,x-other,\tx-fal-two\t,,x-fal-q\"";
+  heads.cors_headers =
+      "X-FAL-one,x-fal-, x-fal-a b "
+      ",x-other,\tx-fal-two\t,,x-fal-q\",x-app-fal-,X-App-Fal-three,x-app-four";
   std::string head;
   cors.add_preflight_to(head, heads);
-  EXPECT_NE(head.find("idempotency-key, X-FAL-one, x-fal-two\r\n"), std::string::npos) << head;
+  EXPECT_NE(head.find("idempotency-key, X-FAL-one, x-fal-two, X-App-Fal-three\r\n"),
+            std::string::npos)
+      << head;
 }
 
 TEST(AsciiJson, SaysTheSameInAsciiAlone) {
