@@ -183,7 +183,7 @@ std::optional<std::string> member_text(const json::object& body, std::string_vie
   const json::value* value = body.if_contains(name);
   if (value == nullptr) return std::nullopt;
   if (value->is_string()) return std::string(value->get_string());
-  // Without an exponent, as in a query.
+  // "5" for 5.0, as a count is read.
   if (const double* number = value->if_double()) return fmt::format("{}", *number);
   return to_json(*value);
 }

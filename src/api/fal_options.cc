@@ -10,6 +10,9 @@
 namespace quern::api {
 namespace {
 
+constexpr std::string_view kTooLong = "Input should be less than or equal to 31622400";
+static_assert(std::chrono::seconds(kStartTimeoutMax).count() == 31'622'400);
+
 bool is_one_of(std::string_view value, std::initializer_list<std::string_view> names) {
   return std::ranges::any_of(
       names, [&](std::string_view name) { return equals_ignoring_case(value, name); });
@@ -28,7 +31,9 @@ std::optional<BadOption> read_start_timeout(std::string_view name, std::string_v
                                             Submission& submission) {
   if (value.empty()) return std::nullopt;
   const auto time = parse_seconds(value);
-  if (!time || time->count() <= 0 || *time > kStartTimeoutMax)
+  if (time && *time > kStartTimeoutMax)
+    return BadOption{"header", name, kTooLong, "less_than_equal"};
+  if (!time || time->count() <= 0)
     return BadOption{"header", name, "Input should be a number of seconds greater than 0",
                      "greater_than"};
   submission.start_timeout = std::min(submission.start_timeout.value_or(*time), *time);

@@ -61,8 +61,12 @@ TEST(QueryParams, ReadSecondsAndCountsStrictly) {
   EXPECT_EQ(parse_seconds("2"), milliseconds(2000));
   EXPECT_EQ(parse_seconds("0.05"), milliseconds(50));
   EXPECT_EQ(parse_seconds("31622401"), milliseconds(31'622'401'000));
+  EXPECT_EQ(parse_seconds("1e1"), milliseconds(10'000));
+  EXPECT_EQ(parse_seconds("2.5E-1"), milliseconds(250));
+  EXPECT_EQ(parse_seconds("1e+21"), parse_seconds("10000000000"));
   EXPECT_EQ(parse_seconds("99999999999"), parse_seconds("10000000000"));
-  for (const char* bad : {"", "-1", "-0", "x", "1x", "1e3", "inf", "nan", " 1"})
+  for (const char* bad :
+       {"", "-1", "-0", "x", "1x", "1e", "e3", "-1e3", "1e3x", "inf", "nan", " 1"})
     EXPECT_EQ(parse_seconds(bad), std::nullopt) << bad;
   EXPECT_EQ(parse_count("10"), 10U);
   for (const char* bad : {"", "-1", "+1", "1.0", "99999999999999999999"})

@@ -60,7 +60,7 @@ bool find_flag(std::string_view query, std::string_view name) {
 std::optional<std::chrono::milliseconds> parse_seconds(std::string_view text) {
   double seconds = 0;
   const char* end = text.data() + text.size();
-  const auto [stop, ec] = std::from_chars(text.data(), end, seconds, std::chars_format::fixed);
+  const auto [stop, ec] = std::from_chars(text.data(), end, seconds, std::chars_format::general);
   if (ec != std::errc{} || stop != end || !std::isfinite(seconds)) return std::nullopt;
   if (std::signbit(seconds)) return std::nullopt;
   const double bounded = std::min(seconds, kSecondsMax);

@@ -15,7 +15,7 @@ bool has_param_value(std::string_view query, std::string_view name);
 /// True for `1` and `true`.
 bool find_flag(std::string_view query, std::string_view name);
 
-/// Seconds as "2" or "2.5", not negative; more than 300 years count as 300. Nullopt for anything else.
+/// Seconds as "2", "2.5" or "2e3", not negative; more than 300 years count as 300. Nullopt for anything else.
 std::optional<std::chrono::milliseconds> parse_seconds(std::string_view text);
 /// Digits only; nullopt for anything else.
 std::optional<std::uint64_t> parse_count(std::string_view text);
