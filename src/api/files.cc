@@ -18,6 +18,7 @@
 #include "api/handlers.h"
 #include "artifact/artifact_store.h"
 #include "base/percent_encode.h"
+#include "base/utf8.h"
 
 namespace quern::api {
 namespace {
@@ -36,6 +37,23 @@ bool is_shown_inline(std::string_view content_type) {
   if (type == "image/svg+xml") return false;  // can hold scripts
   return type.starts_with("image/") || type.starts_with("video/") || type.starts_with("audio/") ||
          type == "text/plain";
+}
+
+// What it begins with is looked at; a character may be cut off at the end of that.
+bool is_utf8(int fd) {
+  std::array<char, 64 * 1024> head;
+  const ssize_t got = ::pread(fd, head.data(), head.size(), 0);
+  if (got < 0) return false;
+  const std::string_view text(head.data(), static_cast<std::size_t>(got));
+  const std::size_t invalid = find_invalid_utf8(text);
+  return invalid == std::string_view::npos ||
+         (text.size() == head.size() && text.size() - invalid < 4);
+}
+
+// A browser takes a text for windows-1252 unless it is told. Other texts than UTF-8 stay for it to guess.
+std::string header_type(const OpenFile& file) {
+  const bool is_text = file.content_type.starts_with("text/");
+  return is_text && is_utf8(file.fd) ? file.content_type + "; charset=utf-8" : file.content_type;
 }
 
 std::string http_date(WallTime time) {
@@ -90,7 +108,7 @@ http::Response file_head(const Call& call, unsigned status, const OpenFile& file
 }
 
 void add_content_headers(http::Response& response, const OpenFile& file, std::string_view name) {
-  response.add_header("Content-Type", file.content_type);
+  response.add_header("Content-Type", header_type(file));
   response.add_header("Content-Disposition",
                       fmt::format("{}; filename*=UTF-8''{}",
                                   is_shown_inline(file.content_type) ? "inline" : "attachment",
