@@ -18,8 +18,6 @@
 namespace quern::api {
 namespace {
 
-constexpr Fault kNotRetryable{409, "Only a failed or canceled task can be retried"};
-constexpr Fault kNotPurgeable{409, "Only a completed task can be purged"};
 constexpr std::uint64_t kFilterBytesMax = 64 * 1024;  // of the body of a cancel by filter
 
 std::string base_of(const Call& call) {
@@ -90,16 +88,27 @@ std::optional<TaskRef> read_ref(CallPtr& call) {
   return std::nullopt;
 }
 
-void answer_change_error(CallPtr call, const Error& error, const Fault& conflict) {
-  if (error.code == ErrorCode::conflict) return answer_fault(std::move(call), conflict);
+// "The task has not ended yet": the queue's own words, which begin small.
+std::string as_detail(std::string message) {
+  if (!message.empty() && message.front() >= 'a' && message.front() <= 'z')
+    message.front() = static_cast<char>(message.front() - 'a' + 'A');
+  return message;
+}
+
+void answer_change_error(CallPtr call, const Error& error, const TaskId& id) {
+  if (error.code == ErrorCode::conflict)
+    return answer_json(std::move(call), 409, detail_body(as_detail(error.message)), id.to_string());
   if (error.code == ErrorCode::rate_limited)
-    return answer_queue_full(std::move(call), error.retry_after);
+    return answer_queue_full(std::move(call), error.retry_after, id.to_string());
   answer_look_up_error(std::move(call), error);
 }
 
-void log_act(const Call& call, std::string_view act, std::string_view what) {
+// Of what was done, once it is.
+void log_act(const Call& call, std::string_view act, std::string_view on,
+             std::string_view outcome) {
   log_info("administrator's act", {{"act", std::string(act)},
-                                   {"on", std::string(what)},
+                                   {"on", std::string(on)},
+                                   {"outcome", std::string(outcome)},
                                    {"key", call.key->id},
                                    {"trace", call.trace_id}});
 }
@@ -110,6 +119,7 @@ void log_act(const Call& call, std::string_view act, std::string_view what) {
 // Counts the answers to many cancels, and answers the call after the last.
 struct Cancels {
   CallPtr call;
+  std::string filter;                 // as it came
   std::optional<TaskId> next_before;  // there are more
   std::atomic<std::size_t> open{0};
   std::atomic<std::size_t> requested{0};
@@ -128,15 +138,17 @@ struct Cancels {
                       {"not_canceled", refused.load()},
                       {"has_more", next_before.has_value()}};
     if (next_before) body["next_before"] = next_before->to_string();
-    log_act(*call, "cancel", to_json(body));
-    answer_json(std::move(call), 200, to_json(body));
+    std::string outcome = to_json(body);
+    log_act(*call, "cancel", filter, outcome);
+    answer_json(std::move(call), 200, std::move(outcome));
   }
 };
 
-void cancel_all(CallPtr call, const TaskPage& page) {
+void cancel_all(CallPtr call, std::string filter, const TaskPage& page) {
   Queue& queue = call->context.deps.queue;
   auto cancels = std::make_shared<Cancels>();
   cancels->call = std::move(call);
+  cancels->filter = std::move(filter);
   if (page.more) cancels->next_before = page.tasks.back().id;
   cancels->open.store(page.tasks.size() + 1);  // one for this loop
   for (const TaskView& task : page.tasks) {
@@ -198,9 +210,10 @@ void cancel_by_filter(CallPtr call) {
   if (filter->states.empty()) filter->states = {TaskState::queued, TaskState::running};
   if (!body->contains("limit")) filter->count_max = kAdminPageMax;
   Queue& queue = call->context.deps.queue;
-  queue.list(*filter, reply_to<TaskPage>(std::move(call), [](CallPtr held, Result<TaskPage> page) {
+  queue.list(*filter, reply_to<TaskPage>(std::move(call), [sent = to_json(*body)](
+                                                              CallPtr held, Result<TaskPage> page) {
     if (!page) return answer_look_up_error(std::move(held), page.error());
-    cancel_all(std::move(held), *page);
+    cancel_all(std::move(held), sent, *page);
   }));
 }
 
@@ -210,11 +223,11 @@ void set_paused(CallPtr call, bool paused) {
     const std::string_view sent = call->match.params[0].raw;
     return answer_model_not_found(std::move(call), sent);
   }
-  log_act(*call, paused ? "pause" : "resume", model);
   Queue& queue = call->context.deps.queue;
   queue.pause(model, paused,
               reply_to<bool>(std::move(call), [model, paused](CallPtr held, Result<bool> done) {
                 if (!done) return answer_look_up_error(std::move(held), done.error());
+                log_act(*held, paused ? "pause" : "resume", model, paused ? "paused" : "resumed");
                 answer_json(std::move(held), 200,
                             to_json(json::object{{"model", model}, {"paused", paused}}));
               }));
@@ -258,11 +271,11 @@ void admin_get(CallPtr call) {
 void admin_retry(CallPtr call) {
   const auto ref = read_ref(call);
   if (!ref) return;
-  log_act(*call, "retry", ref->id.to_string());
   Queue& queue = call->context.deps.queue;
   queue.retry(*ref, reply_to<TaskState>(std::move(call), [id = ref->id](CallPtr held,
                                                                         Result<TaskState> done) {
-    if (!done) return answer_change_error(std::move(held), done.error(), kNotRetryable);
+    if (!done) return answer_change_error(std::move(held), done.error(), id);
+    log_act(*held, "retry", id.to_string(), state_name(*done));
     const json::object body{{"request_id", id.to_string()}, {"state", state_name(*done)}};
     answer_json(std::move(held), 200, to_json(body), id.to_string());
   }));
@@ -271,11 +284,11 @@ void admin_retry(CallPtr call) {
 void admin_purge(CallPtr call) {
   const auto ref = read_ref(call);
   if (!ref) return;
-  log_act(*call, "purge", ref->id.to_string());
   Queue& queue = call->context.deps.queue;
   queue.purge(*ref,
               reply_to<bool>(std::move(call), [id = ref->id](CallPtr held, Result<bool> done) {
-                if (!done) return answer_change_error(std::move(held), done.error(), kNotPurgeable);
+                if (!done) return answer_change_error(std::move(held), done.error(), id);
+                log_act(*held, "purge", id.to_string(), "purged");
                 const json::object body{{"request_id", id.to_string()}, {"purged", true}};
                 answer_json(std::move(held), 200, to_json(body), id.to_string());
               }));

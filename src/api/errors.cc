@@ -85,11 +85,12 @@ void answer_rate_limited(CallPtr call, std::chrono::milliseconds retry_after) {
   answer(std::move(call), std::move(response));
 }
 
-void answer_queue_full(CallPtr call, std::chrono::milliseconds retry_after) {
+void answer_queue_full(CallPtr call, std::chrono::milliseconds retry_after,
+                       std::string_view task_id) {
   std::string body = call->dialect() == Dialect::fal
                          ? envelope(*call, "QUEUE_FULL", kQueueFull.detail)
                          : detail_body(kQueueFull);
-  http::Response response = make_json(*call, kQueueFull.status, std::move(body));
+  http::Response response = make_json(*call, kQueueFull.status, std::move(body), task_id);
   append_retry_after(response.head, retry_after);
   answer(std::move(call), std::move(response));
 }

@@ -43,7 +43,9 @@ void answer_fault(CallPtr call, const Fault& fault);
 void answer_detail(CallPtr call, unsigned status, std::string_view detail);
 void answer_unauthorized(CallPtr call, AuthFault fault);
 void answer_rate_limited(CallPtr call, std::chrono::milliseconds retry_after);
-void answer_queue_full(CallPtr call, std::chrono::milliseconds retry_after);
+/// `task_id`: of the task that was found and has no room, if there is one.
+void answer_queue_full(CallPtr call, std::chrono::milliseconds retry_after,
+                       std::string_view task_id = {});
 /// 503 with Retry-After.
 void answer_unavailable(CallPtr call, std::chrono::milliseconds retry_after = {});
 void answer_method_not_allowed(CallPtr call);

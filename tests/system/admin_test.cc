@@ -68,6 +68,24 @@ class AdminTest : public SystemTest {
   }
 };
 
+TEST_F(AdminTest, LogsWhatWasDoneWithItsOutcomeAndNothingThatWasRefused) {
+  serve_paused(broken_model());
+  const std::string queued = submit(kSecret);
+  const std::string failed = fail_one();
+  const Said refused = quern("admin retry " + queued);
+  EXPECT_NE(refused.code, 0);
+  EXPECT_THAT(refused.text, HasSubstr("The task has not ended yet"));
+  EXPECT_EQ(quern("admin retry " + failed).code, 0);
+  EXPECT_EQ(quern("admin cancel --model echo").code, 0);
+
+  const std::string log = server_->log();
+  EXPECT_THAT(log, HasSubstr(R"("act":"pause","on":"echo","outcome":"paused")"));
+  EXPECT_THAT(log, HasSubstr(R"("act":"retry","on":")" + failed + R"(","outcome":"queued")"));
+  EXPECT_THAT(log, Not(HasSubstr(R"("act":"retry","on":")" + queued)));
+  EXPECT_THAT(log, HasSubstr(R"("act":"cancel","on":"{\"model\":\"echo\")"));
+  EXPECT_THAT(log, HasSubstr(R"("outcome":"{\"cancellation_requested\":1,)"));
+}
+
 TEST_F(AdminTest, ListsTasksByKeyModelStateAndAge) {
   serve_paused(broken_model());
   const std::string mine = submit(kSecret);
