@@ -1,6 +1,9 @@
 // GET /v1/models and /v1/models/{id}: what this key may use.
 
 #include <algorithm>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "api/errors.h"
 #include "api/handlers.h"
@@ -18,23 +21,34 @@ struct Page {
   bool more = false;
 };
 
-// The models after the one of id `after`, in the order of the configuration.
-Page make_page(const Call& call, const std::string& after, std::size_t limit) {
-  Page page;
-  bool started = after.empty();
+// What the key may use, in the order of the configuration.
+std::vector<const Model*> usable_models(const Call& call) {
+  std::vector<const Model*> models;
   for (const Model& model : call.snapshot->catalog->models()) {
-    if (!started) {
-      started = model.id == after;
-      continue;
-    }
-    if (!call.key->may_use(model.id)) continue;
-    if (page.models.size() == limit) {
-      page.more = true;
-      break;
-    }
-    page.models.push_back(&model);
+    if (call.key->may_use(model.id)) models.push_back(&model);
   }
-  return page;
+  return models;
+}
+
+const std::string& id_of(const Model* model) { return model->id; }
+
+// The models after the one of id `after`. A reload may have taken that one away since the page before: in a list in the
+// order of ids its place is known all the same. Nullopt: it is not.
+std::optional<Page> make_page(const std::vector<const Model*>& models, const std::string& after,
+                              std::size_t limit) {
+  auto begin = models.begin();
+  if (!after.empty()) {
+    begin = std::ranges::find(models, after, id_of);
+    if (begin != models.end())
+      ++begin;
+    else if (std::ranges::is_sorted(models, {}, id_of))
+      begin = std::ranges::upper_bound(models, after, {}, id_of);
+    else
+      return std::nullopt;
+  }
+  const auto left = static_cast<std::size_t>(models.end() - begin);
+  const auto count = static_cast<std::ptrdiff_t>(std::min(limit, left));
+  return Page{{begin, begin + count}, left > limit};
 }
 
 }  // namespace
@@ -67,11 +81,16 @@ void list_models(CallPtr call) {
                                       "Input should be an integer from 1 to 1000", "int_parsing");
     limit = *given;
   }
-  const Page page = make_page(*call, find_param(call->query, "after").value_or(""), limit);
+  const std::string after = find_param(call->query, "after").value_or("");
+  const std::optional<Page> page = make_page(usable_models(*call), after, limit);
+  if (!page)
+    return answer_invalid_parameter(std::move(call), "query", "after",
+                                    "Input should be the id of a model in this list",
+                                    "value_error");
   json::array data;
-  for (const Model* model : page.models) data.emplace_back(model_json(*model));
-  json::object out{{"object", "list"}, {"data", std::move(data)}, {"has_more", page.more}};
-  if (page.more) out["next_after"] = page.models.back()->id;
+  for (const Model* model : page->models) data.emplace_back(model_json(*model));
+  json::object out{{"object", "list"}, {"data", std::move(data)}, {"has_more", page->more}};
+  if (page->more) out["next_after"] = page->models.back()->id;
   answer_json(std::move(call), 200, to_json(out));
 }
 
