@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "base/ascii.h"
 #include "http/host.h"
 
 namespace quern::api {
@@ -45,6 +46,10 @@ bool is_port(std::string_view text) {
 bool has_port(std::string_view host) {
   const std::size_t colon = host.rfind(':');
   return colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos;
+}
+
+std::string_view without_port(std::string_view host) {
+  return has_port(host) ? host.substr(0, host.rfind(':')) : host;
 }
 
 bool is_plain_prefix(std::string_view path) {
@@ -151,10 +156,18 @@ void BaseUrls::append_to(std::string& out, const http::Request& request,
   std::string_view prefix;
   if (is_trusted(request.peer_ip)) {
     const std::string_view proto = first_of_list(heads.forwarded_proto);
-    if (proto == "http" || proto == "https") scheme = proto;
-    if (const auto name = first_of_list(heads.forwarded_host); is_plain_host(name)) host = name;
-    if (const auto p = first_of_list(heads.forwarded_port); is_port(p) && !has_port(host)) port = p;
-    if (is_plain_prefix(heads.forwarded_prefix)) prefix = without_slash(heads.forwarded_prefix);
+    if (equals_ignoring_case(proto, "http")) scheme = "http";
+    if (equals_ignoring_case(proto, "https")) scheme = "https";
+    const std::string_view name = first_of_list(heads.forwarded_host);
+    const std::string_view given_port = first_of_list(heads.forwarded_port);
+    if (is_plain_host(name)) {
+      host = name;
+    } else if (is_port(given_port)) {
+      host = without_port(host);  // a port there may be that of the proxy's way to here
+    }
+    if (is_port(given_port) && !has_port(host)) port = given_port;
+    if (const auto path = first_of_list(heads.forwarded_prefix); is_plain_prefix(path))
+      prefix = without_slash(path);
   }
   out += scheme;
   out += "://";

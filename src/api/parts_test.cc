@@ -133,6 +133,36 @@ TEST(BaseUrls, BelieveForwardedHeadersOfTrustedProxiesOnly) {
   }
 }
 
+TEST(BaseUrls, TakeTheSchemeInAnyCaseAndTheFirstOfEachList) {
+  const auto urls = BaseUrls::make("", {"10.0.0.1"});
+  RequestHeads heads;
+  heads.host = "inner";
+  heads.forwarded_proto = "HTTPS, http";
+  heads.forwarded_prefix = "/a/b/ , /c";
+  EXPECT_EQ(url(*urls, request_from("10.0.0.1"), heads), "https://inner/a/b");
+}
+
+TEST(BaseUrls, TakeAForwardedPortForThatOfAHostThatWasNotForwarded) {
+  const auto urls = BaseUrls::make("", {"10.0.0.1"});
+  struct Case {
+    std::string_view host, forwarded_host, forwarded_port, url;
+  };
+  for (const Case& c : {Case{"inner:8080", "", "8443", "http://inner:8443"},
+                        Case{"inner:8080", "", "80", "http://inner"},
+                        Case{"[::1]:8080", "", "8443", "http://[::1]:8443"},
+                        Case{"[::1]", "", "8443", "http://[::1]:8443"},
+                        Case{"inner:8080", "", "0", "http://inner:8080"},
+                        Case{"inner:8080", "outer:9000", "8443", "http://outer:9000"},
+                        Case{"inner:8080", "outer", "8443", "http://outer:8443"}}) {
+    RequestHeads heads;
+    heads.host = c.host;
+    heads.forwarded_host = c.forwarded_host;
+    heads.forwarded_port = c.forwarded_port;
+    EXPECT_EQ(url(*urls, request_from("10.0.0.1"), heads), c.url);
+    EXPECT_EQ(url(*urls, request_from("10.0.0.2"), heads), "http://" + std::string(c.host));
+  }
+}
+
 TEST(BaseUrls, RefuseWhatIsNoUrlOrAddress) {
   for (const char* bad : {"quern.example", "ftp://x", "http://", "http://a b", "https://a/\"b",
                           "http://[", "http://:80/a", "http://a:b:c"})
