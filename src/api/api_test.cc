@@ -398,6 +398,16 @@ TEST_F(ApiTest, CountsAnswersByRouteAndCode) {
 TEST_F(ApiTest, BuildsUrlsFromThePublicOne) {
   serve({.public_url = "https://quern.example/api"});
   EXPECT_TRUE(holds(talk(status_path()), {"https://quern.example/api/v1/queue/echo/requests/"}));
+  EXPECT_TRUE(
+      holds(talk("GET /openapi.json"), {R"("servers":[{"url":"https://quern.example/api"}])"}));
+}
+
+// Behind a proxy's prefix an address that begins with a slash leads elsewhere.
+TEST_F(ApiTest, HasNoAbsoluteAddressInItsPage) {
+  const std::string page = talk("GET /docs");
+  EXPECT_EQ(page.find("href=\"/"), std::string::npos);
+  EXPECT_EQ(page.find("fetch('/"), std::string::npos);
+  EXPECT_EQ(page.find("location.origin"), std::string::npos);
 }
 
 TEST_F(ApiTest, RefusesOptionsThatMakeNoSense) {

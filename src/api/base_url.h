@@ -35,6 +35,8 @@ class BaseUrls {
   static Result<BaseUrls> make(std::string_view public_url,
                                const std::vector<std::string>& trusted_proxies);
 
+  /// As configured, without a slash at the end; empty: none is.
+  [[nodiscard]] const std::string& public_url() const { return public_url_; }
   /// The Host header may be echoed, or is not needed.
   [[nodiscard]] bool can_answer(const RequestHeads& heads) const;
   /// Appends "https://host[:port][/prefix]", without a slash at the end. A request that names no host gets the address

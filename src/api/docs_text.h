@@ -90,6 +90,10 @@ function row(...cells) {
 
 // ---- the document
 
+// What /docs lies in: a proxy may serve all of this below a prefix of its own.
+const root = new URL('.', location.href).href;
+const at = (path) => root + path.slice(1);
+
 let api = null;
 let running = null;  // the task that is watched: its path
 
@@ -193,7 +197,7 @@ function showCurl() {
   let body = $('input').value;
   try { body = JSON.stringify(JSON.parse(body)); } catch { /* shown as typed */ }
   const key = "-H \"Authorization: Key $QUERN_KEY\"";
-  const model = location.origin + '/v1/queue/' + chosen();
+  const model = at('/v1/queue/' + chosen());
   $('curl').textContent = [
     "curl -s " + key + " " + model + " \\\n  -d '" + body.replaceAll("'", "'\\''") + "'",
     'curl -s ' + key + ' ' + model + '/requests/$ID/status?wait=25',
@@ -221,7 +225,7 @@ class Refused extends Error {}
 // Answers with the JSON of a 2xx; throws what the server says otherwise.
 async function call(method, path, body) {
   const headers = { Authorization: 'Key ' + $('key').value.trim() };
-  const answer = await fetch(path, { method, headers, body });
+  const answer = await fetch(at(path), { method, headers, body });
   const json = await answer.json();
   $('answer').textContent = method + ' ' + path + '\nHTTP ' + answer.status + '\n\n' + JSON.stringify(json, null, 2);
   if (!answer.ok) throw new Refused('HTTP ' + answer.status, { cause: explain(json) });
@@ -284,8 +288,8 @@ async function run() {
   }
 }
 
-// Under this origin, whatever name the server gives itself in its URLs.
-const here = (url) => new URL(new URL(url).pathname, location.origin).href;
+// Under this page's address, whatever name the server gives itself in its URLs.
+const here = (url) => at(url.slice(url.lastIndexOf('/files/')));
 
 function showOutputs({ outputs }) {
   for (const { url, text, content_type: type = '', file_name: name, file_size: bytes, width, height, duration } of outputs) {
@@ -353,7 +357,7 @@ function showRoutes() {
 }
 
 async function start() {
-  api = await (await fetch('/openapi.json')).json();
+  api = await (await fetch(at('/openapi.json'))).json();
   showModels();
   showRoutes();
   $('model').addEventListener('change', showModel);
@@ -371,7 +375,7 @@ inline constexpr std::string_view kDocsBody = R"html(
 <header>
 <h1>Quern</h1>
 <p>A durable queue for multimodal generation: create a task, poll its status until it is COMPLETED, fetch its result.</p>
-<p class="quiet">This page is made from <a href="/openapi.json">/openapi.json</a>, which generators of clients read too.</p>
+<p class="quiet">This page is made from <a href="openapi.json">/openapi.json</a>, which generators of clients read too.</p>
 </header>
 <main>
 <h2 id="try">Try a call</h2>
@@ -407,7 +411,7 @@ inline constexpr std::string_view kDocsBody = R"html(
 <section class="card" id="routes"></section>
 <footer class="quiet">Every call needs a header <code>Authorization: Key …</code>, but for files, this page and the checks of health.</footer>
 </main>
-<noscript>This page needs JavaScript; <a href="/openapi.json">/openapi.json</a> says the same.</noscript>
+<noscript>This page needs JavaScript; <a href="openapi.json">/openapi.json</a> says the same.</noscript>
 )html";
 
 }  // namespace quern::api

@@ -110,7 +110,7 @@ class Document {
     text_ = std::move(parsed->get_object());
   }
 
-  std::string make(const Catalog& catalog) {
+  std::string make(const Catalog& catalog, std::string_view server) {
     for (const Model& model : catalog.models()) add_model(model);
     for (const Route& route : all_routes()) {
       add_route(route, route.mount, "");
@@ -122,7 +122,7 @@ class Document {
       components[part] = std::move(text_[part]);
     return to_json(json::object{{"openapi", "3.1.0"},
                                 {"info", std::move(text_["info"])},
-                                {"servers", json::array{json::object{{"url", "/"}}}},
+                                {"servers", json::array{json::object{{"url", server}}}},
                                 {"tags", std::move(text_["tags"])},
                                 {"security", json::array{json::object{{"key", json::array{}}},
                                                          json::object{{"bearer", json::array{}}}}},
@@ -200,10 +200,17 @@ class Document {
     if (json::object examples = examples_of(model); !examples.empty())
       content["examples"] = std::move(examples);
     operation["requestBody"] =
-        json::object{{"required", model.schema != nullptr},
+        json::object{{"required", demands_members(model)},
                      {"content", json::object{{"application/json", std::move(content)}}}};
     add(path_of(Mount::queue, "/" + model.id), http::Method::post, "create_" + model.id,
         std::move(operation));
+  }
+
+  // No body counts as {}, which is what a model takes that demands nothing.
+  static bool demands_members(const Model& model) {
+    const json::object schema = schema_json(model);
+    const json::value* required = schema.if_contains("required");
+    return required != nullptr && required->is_array() && !required->get_array().empty();
   }
 
   // {"example_1":{"value":…},…}
@@ -224,12 +231,16 @@ class Document {
 
 }  // namespace
 
-std::string openapi_document(const Catalog& catalog) { return Document().make(catalog); }
+std::string openapi_document(const Catalog& catalog, std::string_view public_url) {
+  return Document().make(catalog, public_url.empty() ? "/" : public_url);
+}
 
 void get_openapi(CallPtr call) {
   const Snapshot& snapshot = *call->snapshot;
-  std::call_once(snapshot.openapi_once,
-                 [&] { snapshot.openapi_json = openapi_document(*snapshot.catalog); });
+  std::call_once(snapshot.openapi_once, [&] {
+    snapshot.openapi_json =
+        openapi_document(*snapshot.catalog, call->context.base_urls.public_url());
+  });
   answer_json(std::move(call), 200, std::string(snapshot.openapi_json));
 }
 

@@ -138,6 +138,31 @@ TEST(Openapi, ShowsEachModelsInputAndAllOfItsExamples) {
             json::value({"prompt"}));
 }
 
+TEST(Openapi, NamesTheServerByItsPublicUrl) {
+  const auto catalog = *Catalog::make({});
+  const auto server = [&](std::string_view public_url) {
+    return parse(openapi_document(*catalog, public_url)).at("servers").at(0).at("url");
+  };
+  EXPECT_EQ(server(""), "/");
+  EXPECT_EQ(server("https://quern.example/api"), "https://quern.example/api");
+}
+
+TEST(Openapi, DemandsABodyOnlyOfAModelThatDemandsMembers) {
+  const json::object document =
+      document_of({make_model("draw", R"({"required": ["prompt"]})"),
+                   make_model("free", R"({"properties": {"a": {}}})"),
+                   make_model("empty", R"({"required": []})"), make_model("echo", "")});
+  const auto is_required = [&](const std::string& model) {
+    return document.at("paths")
+        .at("/v1/queue/" + model)
+        .at("post")
+        .at("requestBody")
+        .at("required");
+  };
+  EXPECT_EQ(is_required("draw"), true);
+  for (const char* model : {"free", "empty", "echo"}) EXPECT_EQ(is_required(model), false) << model;
+}
+
 struct Translation {
   const char* about;
   std::string_view draft7;

@@ -1,6 +1,8 @@
 // GET /docs as people meet it, in headless Chromium: read, try, fail, cancel; and nothing from elsewhere.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http from 'node:http';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 
 import { startChromium } from './lib/chromium.mjs';
@@ -120,6 +122,41 @@ test('pictures and films are shown in the page', limit, async () => {
   await runTask('film', { prompt: 'a film' });
   await page.waitForFunction(() => document.querySelector('#outputs video')?.readyState >= 1);
   assert.deepEqual(complaints, []);
+});
+
+// A proxy that serves Quern below `prefix` and nothing else, and says nothing of that.
+async function startProxy(prefix) {
+  const proxy = http.createServer((asked, answer) => {
+    if (!asked.url.startsWith(prefix + '/')) return void answer.writeHead(404).end();
+    const { method, headers } = asked;
+    const onward = http.request(server.url + asked.url.slice(prefix.length), { method, headers, agent: false }, (got) => {
+      answer.writeHead(got.statusCode, got.headers);
+      got.pipe(answer);
+    });
+    onward.on('error', () => answer.destroy());
+    asked.pipe(onward);
+  });
+  await once(proxy.listen(0, '127.0.0.1'), 'listening');
+  return proxy;
+}
+
+test('below the path prefix of a proxy all works the same', limit, async () => {
+  const proxy = await startProxy('/gen');
+  try {
+    requests = [];
+    const below = `http://127.0.0.1:${proxy.address().port}/gen/`;
+    await page.goto(`${below}docs`);
+    await page.waitForSelector('#run:enabled');
+    await runTask('picture', { prompt: 'a cup' });
+    await page.waitForFunction(() => document.querySelector('#outputs img')?.naturalWidth === 128);
+    assert.ok((await text('#curl')).includes(` ${below}v1/queue/picture `));
+    for (const url of requests) assert.ok(url.startsWith(below) || url.startsWith('data:'), url);
+    assert.deepEqual(complaints, []);
+  } finally {
+    requests = [];
+    proxy.closeAllConnections();
+    proxy.close();
+  }
 });
 
 test('a file of the reader goes up and stands in the input', limit, async () => {
