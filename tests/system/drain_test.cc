@@ -3,6 +3,7 @@
 #include <fstream>
 #include <functional>
 
+#include "http/raw_client.h"
 #include "tests/system/system_fixture.h"
 
 namespace quern {
@@ -58,6 +59,25 @@ TEST_F(DrainTest, IsNotEndedByASighup) {
     ASSERT_TRUE(eventually([&] { return ready_status() == 503; }));
     server_->signal(SIGHUP);
   });
+}
+
+TEST_F(DrainTest, EndsTheEventStreamOfATaskThatDoesNotEndWithinIt) {
+  serve(config(process_model("wait", kWaitForGo, "grace = \"1s\"")), "drain_timeout = \"100ms\"");
+  Client before = client();
+  const auto task = before.submit("wait", "{}");
+  ASSERT_TRUE(task);
+  wait_until_running(before, *task);
+  const std::string& url = server_->url();
+  http::RawClient stream(static_cast<std::uint16_t>(std::stoul(url.substr(url.rfind(':') + 1))));
+  stream.send("GET /fal/quern/wait/requests/" + task->request_id +
+              "/status/stream HTTP/1.1\r\nHost: quern\r\nAuthorization: Key " + kSecret +
+              "\r\n\r\n");
+  EXPECT_TRUE(stream.read_until("data: ").starts_with("HTTP/1.1 200 OK\r\n"));
+
+  EXPECT_EQ(server_->terminate(), 0);
+
+  const std::string rest = stream.read_to_end();
+  EXPECT_TRUE(rest.ends_with("\r\n0\r\n\r\n")) << rest;
 }
 
 TEST_F(DrainTest, HandsBackWhatStillRunsAtTheDeadlineWithoutSpendingTheAttempt) {
