@@ -161,7 +161,7 @@ class Dispatcher::Impl {
   void finish(const WorkPtr& work, Outcome outcome);
   void send_finish(const WorkPtr& work, std::shared_ptr<const Outcome> outcome, milliseconds wait);
   void settle(const WorkPtr& work, const Outcome& outcome, bool accepted);
-  void send_beat(const WorkPtr& work);
+  void send_beat(const WorkPtr& work, Beat beat);
   void on_news(const Work& work);
 
   // Instant ones
@@ -414,7 +414,8 @@ WorkPtr Dispatcher::Impl::enlist(const LanePtr& lane, const Service& service, Cl
 void Dispatcher::Impl::work(const WorkPtr& work) {
   AttemptRunner::Ran ran = runner_.run(work->attempt, *work->executor);
   if (ran.not_started) hold(work->lane, ran.outcome.reason);
-  if (work->attempt.has_news()) send_beat(work);
+  // The beat thread may be about to hand over the last lines: after the finish they would be refused.
+  work->attempt.send_last_news([&](Beat beat) { send_beat(work, std::move(beat)); });
   finish(work, std::move(ran.outcome));
   work->attempt.work_ended();
   // The queue's thread, just woken for the finish and the next claim, may have been given this very core.
@@ -479,18 +480,14 @@ void Dispatcher::Impl::settle(const WorkPtr& work, const Outcome& outcome, bool 
   pump(work->lane);
 }
 
-void Dispatcher::Impl::send_beat(const WorkPtr& work) {
+void Dispatcher::Impl::send_beat(const WorkPtr& work, Beat beat) {
   begin_call();
-  work->attempt.send_news([&](Beat beat) {
-    queue_.heartbeat(work->attempt.lease(), std::move(beat),
-                     [this, work](Result<BeatAnswer> answer) {
-                       if (answer && answer->cancel_requested)
-                         work->attempt.stop(StopReason::canceled);
-                       if (!answer && answer.error().code == ErrorCode::lease_lost) {
-                         work->attempt.stop(StopReason::lost);
-                       }
-                       end_call();
-                     });
+  queue_.heartbeat(work->attempt.lease(), std::move(beat), [this, work](Result<BeatAnswer> answer) {
+    if (answer && answer->cancel_requested) work->attempt.stop(StopReason::canceled);
+    if (!answer && answer.error().code == ErrorCode::lease_lost) {
+      work->attempt.stop(StopReason::lost);
+    }
+    end_call();
   });
 }
 
@@ -585,7 +582,9 @@ void Dispatcher::Impl::beat_loop() {
     }
     lock.unlock();
     for (const WorkPtr& work : due.timeouts) work->attempt.stop(StopReason::timeout);
-    for (const WorkPtr& work : due.beats) send_beat(work);
+    for (const WorkPtr& work : due.beats) {
+      work->attempt.send_news([&](Beat beat) { send_beat(work, std::move(beat)); });
+    }
     for (Timer& timer : due.timers) timer.call();
     lock.lock();
   }

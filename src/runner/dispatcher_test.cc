@@ -344,6 +344,30 @@ TEST_F(DispatcherTest, DropsTheOldestLinesOfAFloodAndCountsThem) {
   EXPECT_GT(record.logs_dropped, 0U);
 }
 
+TEST_F(DispatcherTest, FinishesOnlyWhenTheNewsUnderWayAreHandedOver) {
+  Gate sending;
+  queue_ = std::make_unique<FakeQueue>();
+  std::atomic<bool> finished_first = false;
+  queue_->before_heartbeat([&] {
+    sending.open();
+    finished_first = queue_->wait_for_finish(milliseconds(200));
+  });
+  executor_ = std::make_shared<FakeExecutor>(
+      [&](const quern::Run&, ProgressSink& sink, const std::stop_token&) {
+        sink.log({.time = {}, .severity = LogSeverity::info, .message = "last"});
+        sending.wait();  // the beat thread has taken the line, and not yet passed it on
+        return FakeExecutor::success();
+      });
+  run({{"fake", executor_}}, {make_model("m")});
+
+  const TaskId task = queue_->add("m");
+
+  EXPECT_TRUE(queue_->wait_for_end(task));
+  EXPECT_FALSE(finished_first);
+  ASSERT_EQ(queue_->record(task).logs.size(), 1U);
+  EXPECT_EQ(queue_->record(task).logs[0].message, "last");
+}
+
 TEST_F(DispatcherTest, KeepsTheLeaseOfAQuietTask) {
   options_.lease_ttl = milliseconds(30);
   std::atomic<bool> stopped = false;

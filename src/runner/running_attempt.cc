@@ -50,6 +50,15 @@ void RunningAttempt::work_ended() {
 
 void RunningAttempt::send_news(const std::function<void(Beat)>& send) {
   const std::scoped_lock order(sending_);
+  send_all(send);
+}
+
+void RunningAttempt::send_last_news(const std::function<void(Beat)>& send) {
+  const std::scoped_lock order(sending_);
+  if (has_news()) send_all(send);
+}
+
+void RunningAttempt::send_all(const std::function<void(Beat)>& send) {
   Beat beat;
   {
     const std::scoped_lock lock(mutex_);

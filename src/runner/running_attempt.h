@@ -54,6 +54,9 @@ class RunningAttempt final : public ProgressSink {
 
   /// Hands everything that is new to `send`, one caller at a time, so that news arrive in order.
   void send_news(const std::function<void(Beat)>& send);
+  /// Returns when all that was said before has been handed over, also by a send under way. Calls
+  /// `send` only if there is something left.
+  void send_last_news(const std::function<void(Beat)>& send);
   [[nodiscard]] bool has_news() const { return has_news_.load(std::memory_order_acquire); }
 
   void stop(StopReason reason);
@@ -68,6 +71,7 @@ class RunningAttempt final : public ProgressSink {
 
  private:
   void announce();
+  void send_all(const std::function<void(Beat)>& send);  // with sending_
 
   const Claim claim_;
   const std::shared_ptr<const Model> model_;

@@ -95,6 +95,13 @@ class FakeQueue final : public Queue {
     const std::scoped_lock lock(mutex_);
     finishes_to_fail_ = count;
   }
+  /// Called by whoever sends a heartbeat, before it is heard. Set before anything runs.
+  void before_heartbeat(std::function<void()> call) { before_heartbeat_ = std::move(call); }
+  /// Until a finish is asked for; false if none is within `time`.
+  bool wait_for_finish(std::chrono::milliseconds time) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, time, [this] { return finishes_ > 0; });
+  }
 
   [[nodiscard]] Record record(const TaskId& id) const {
     const std::scoped_lock lock(mutex_);
@@ -124,11 +131,17 @@ class FakeQueue final : public Queue {
     });
   }
   void heartbeat(const Lease& lease, Beat beat, Reply<BeatAnswer> reply) override {
+    if (before_heartbeat_) before_heartbeat_();
     answer([this, lease, beat = std::move(beat), reply = std::move(reply)]() mutable {
       reply(do_heartbeat(lease, std::move(beat)));
     });
   }
   void finish(const Lease& lease, Outcome outcome, Reply<TaskState> reply) override {
+    {
+      const std::scoped_lock lock(mutex_);
+      ++finishes_;
+      changed_.notify_all();
+    }
     answer([this, lease, outcome = std::move(outcome), reply = std::move(reply)]() mutable {
       reply(do_finish(lease, std::move(outcome)));
     });
@@ -237,7 +250,7 @@ class FakeQueue final : public Queue {
     });
   }
 
-  mutable std::mutex mutex_;  // guards all below but observer_
+  mutable std::mutex mutex_;  // guards all below but observer_ and before_heartbeat_
   std::condition_variable changed_;
   std::map<TaskId, Record> records_;
   std::map<std::string, std::deque<TaskId>> waiting_;
@@ -246,9 +259,11 @@ class FakeQueue final : public Queue {
   std::uint64_t tokens_made_ = 0;
   int claims_ = 0;
   int claims_to_fail_ = 0;
+  int finishes_ = 0;
   int finishes_to_fail_ = 0;
   bool ending_ = false;
   std::atomic<QueueObserver*> observer_ = nullptr;
+  std::function<void()> before_heartbeat_;
   std::thread thread_;
 };
 
