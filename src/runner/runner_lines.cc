@@ -63,13 +63,21 @@ std::optional<RunnerLog> decode_log(const json::object& message, const json::val
                    .message = std::string(text.get_string())};
 }
 
-std::optional<RunnerError> decode_error(const json::object& message, const json::value& text) {
-  if (!text.is_string()) return std::nullopt;
+// Whatever an error holds, the program has said that it failed: only the text may be missing.
+std::string decode_error_text(const json::value& error) {
+  if (error.is_string())
+    return std::string(log_text(std::string_view(error.get_string()), kErrorTextBytesMax));
+  if (!error.is_object()) return {};
+  return std::string(
+      log_text(find_string(error.get_object(), "message").value_or(""), kErrorTextBytesMax));
+}
+
+RunnerError decode_error(const json::object& message, const json::value& error) {
   const std::string_view type = find_string(message, "error_type").value_or("INFERENCE_FAILURE");
   const json::value* retryable = message.if_contains("retryable");
   return RunnerError{
       .type = find_name(kErrorTypes, type).value_or(ErrorType::inference_failure),
-      .text = std::string(log_text(std::string_view(text.get_string()), kErrorTextBytesMax)),
+      .text = decode_error_text(error),
       .retryable = retryable != nullptr && retryable->is_bool() && retryable->get_bool()};
 }
 

@@ -33,7 +33,7 @@ struct RunnerOutput {
 
 struct RunnerError {
   ErrorType type = ErrorType::inference_failure;
-  std::string text;  // for the caller; may be empty
+  std::string text;  // for the caller; empty: that of the type
   bool retryable = false;
 };
 

@@ -132,10 +132,30 @@ TEST(RunnerLine, ReadsErrorsAndTakesUnknownTypesForFailures) {
   EXPECT_TRUE(again->error->retryable);
 }
 
+TEST(RunnerLine, TakesAnErrorOfAnyShapeForAFailure) {
+  const auto object = decode_runner_line(
+      R"({"error":{"message":"CUDA out of memory","code":5},"error_type":"INTERNAL_SERVER_ERROR","retryable":true})");
+  const std::string huge(kErrorTextBytesMax + 1, 'x');
+  const auto cut = decode_runner_line(R"({"error":{"message":")" + huge + R"("}})");
+
+  ASSERT_TRUE(object && object->error);
+  EXPECT_EQ(object->error->text, "CUDA out of memory");
+  EXPECT_EQ(object->error->type, ErrorType::internal_server_error);
+  EXPECT_TRUE(object->error->retryable);
+  EXPECT_EQ(cut->error->text.size(), kErrorTextBytesMax);
+  for (const char* error : {"null", "5", "false", "[]", "{}", R"({"message":7})"}) {
+    const auto message = decode_runner_line(R"({"progress":1,"error":)" + std::string(error) + "}");
+    ASSERT_TRUE(message && message->error) << error;
+    EXPECT_EQ(message->error->text, "") << error;
+    EXPECT_EQ(message->error->type, ErrorType::inference_failure) << error;
+    EXPECT_EQ(message->progress, 1.0);
+  }
+}
+
 TEST(RunnerLine, TakesEverythingElseForALog) {
   for (const char* line : {"", "  ", "hello", "{", "[1]", "{}", R"({"unknown":1})", R"("text")",
-                           R"({"progress":"much"})", R"({"log":7})", R"({"error":null})",
-                           R"({"metadata":[]})", "{\"log\":\"\xff\"}", R"({"log":"\ud800"})"}) {
+                           R"({"progress":"much"})", R"({"log":7})", R"({"metadata":[]})",
+                           "{\"log\":\"\xff\"}", R"({"log":"\ud800"})"}) {
     EXPECT_FALSE(decode_runner_line(line)) << line;
   }
 }
