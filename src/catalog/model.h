@@ -18,7 +18,7 @@ struct ExecutorSpec {
   std::string kind = "echo";               // "process", "echo"
   std::vector<std::string> command;        // process: program and arguments, relative to `dir`
   std::filesystem::path dir;               // process: absolute
-  std::map<std::string, std::string> env;  // process: added to PATH, HOME, LANG, TMPDIR
+  std::map<std::string, std::string> env;  // process: added to, or in place of, PATH, HOME, LANG
 };
 
 struct Model {

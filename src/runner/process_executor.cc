@@ -25,9 +25,7 @@ ChildSpec make_spec(const Run& run) {
   for (const auto& [name, value] : environment) {
     spec.environment.push_back(fmt::format("{}={}", name, value));
   }
-  // Only a folder that no one else has tells whose a process is.
-  const std::string own = run.folders.temp.string();
-  if (environment.at("TMPDIR") == own) spec.tag = tag_of(own);
+  spec.tag = tag_of(run.folders.temp.string());
   return spec;
 }
 
@@ -68,10 +66,11 @@ std::map<std::string, std::string> make_runner_environment(const Run& run) {
       {"PATH", variable_or("PATH", "/usr/local/bin:/usr/bin:/bin")},
       {"HOME", variable_or("HOME", "/")},
       {"LANG", variable_or("LANG", "C.UTF-8")},
-      {"TMPDIR", run.folders.temp.string()},
   };
   for (const auto& [name, value] : run.model.executor.env)
     environment.insert_or_assign(name, value);
+  // Only a folder that no one else has tells whose a process is.
+  environment.insert_or_assign("TMPDIR", run.folders.temp.string());
   return environment;
 }
 

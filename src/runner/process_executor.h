@@ -38,7 +38,7 @@ class ProcessExecutor final : public Executor {
 
 /// What the program reads on stdin.
 std::string make_runner_input(const Run& run);
-/// PATH, HOME, LANG, TMPDIR, and the model's own table, which wins.
+/// PATH, HOME and LANG, the model's own table, which wins over them, and TMPDIR, which is the attempt's.
 std::map<std::string, std::string> make_runner_environment(const Run& run);
 
 }  // namespace quern

@@ -164,14 +164,15 @@ TEST_F(ProcessExecutorTest, GivesTheProgramItsTask) {
 }
 
 TEST_F(ProcessExecutorTest, GivesTheProgramAnEnvironmentOfFourAndItsOwn) {
-  model_.executor.env = {{"VOICE", "deep"}};
+  model_.executor.env = {{"VOICE", "deep"}, {"HOME", "/elsewhere"}, {"TMPDIR", "/tmp"}};
   ::setenv("QUERN_SECRET_OF_THE_SERVER", "x", 1);
 
-  run("env | cut -d= -f1 | grep -v -e PWD -e SHLVL -e ^_$ | sort | tr '\\n' ' '; test -d "
-      "\"$TMPDIR\" || exit 9");
+  run("env | cut -d= -f1 | grep -v -e PWD -e SHLVL -e ^_$ | sort | tr '\\n' ' '; echo; "
+      "echo \"$HOME $TMPDIR\"");
 
-  ASSERT_EQ(sink_.entries().size(), 1U);
+  ASSERT_EQ(sink_.entries().size(), 2U);
   EXPECT_EQ(sink_.entries()[0].message, "HOME LANG PATH TMPDIR VOICE ");
+  EXPECT_EQ(sink_.entries()[1].message, "/elsewhere " + folders_.temp.string());
 }
 
 TEST_F(ProcessExecutorTest, IsNotHeldUpByAProgramThatClosesItsInput) {

@@ -116,6 +116,10 @@ Complaint set_env(ExecutorSpec& spec, const toml::node& node) {
   for (const auto& [name, value] : *table) {
     const auto text = value.value_exact<std::string>();
     if (!text) return config::want("a table of strings");
+    if (name.str() == "TMPDIR") {
+      return "TMPDIR is each attempt's own folder, by which its processes are found: set it inside "
+             "the program, or take it out";
+    }
     spec.env.emplace(std::string(name.str()), *text);
   }
   return std::nullopt;
@@ -245,7 +249,10 @@ const std::vector<ConfigKey<ExecutorSpec>>& executor_keys() {
          e.dir = *value;
          return std::nullopt;
        }},
-      {"env", "table", "{}", "environment variables besides PATH, HOME, LANG and TMPDIR", set_env},
+      {"env", "table", "{}",
+       "environment variables, besides PATH, HOME and LANG or in place of them; TMPDIR is the "
+       "attempt's own",
+       set_env},
   };
   return keys;
 }

@@ -167,6 +167,10 @@ TEST_F(Config, NamesFileLineAndWhatWasExpected) {
       {"[[model]]\nid = \"a\"\nexecutor = { kind = \"process\", command = [\"x\"], dir = \"none\" "
        "}",
        "there is no folder"},
+      {"[[model]]\nid = \"a\"\nexecutor = { kind = \"process\", command = [\"x\"], env = { TMPDIR "
+       "= "
+       "\"/scratch\" } }",
+       "quern.toml:3: [[model]] a executor env: TMPDIR is each attempt's own folder"},
       {"[[model]]\nid = \"a\"\nexecutor = { kind = \"echo\" }\nschema = \"none.json\"",
        "quern.toml:4: [[model]] a schema: "},
       {"\ninclude = [\"none.toml\"]", "quern.toml:2: include: "},
