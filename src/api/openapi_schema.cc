@@ -30,8 +30,8 @@ constexpr std::array<std::string_view, 8> kBesideRef = {
     "$comment", "x-quern-file", "definitions", "$defs"};
 // Draft 7 knows none of them and passes over them; here they would begin to mean something, or
 // (`$id`, `$schema`) mean something else in another document.
-constexpr std::array<std::string_view, 8> kLeftOut = {
-    "$schema", "$id", "id", "$dynamicAnchor", "$vocabulary", "discriminator", "xml", "externalDocs",
+constexpr std::array<std::string_view, 6> kLeftOut = {
+    "$schema", "$id", "id", "discriminator", "xml", "externalDocs",
 };
 
 bool holds(const auto& names, std::string_view name) {

@@ -3,7 +3,8 @@
 //
 // All of draft 7 is understood, with these limits: `$ref` stays within the document (no network)
 // and `$id` at its root; of `format` only `uri` is checked; patterns are ECMAScript 3
-// (catalog/text_pattern.h). Keywords of later drafts are refused, not passed over.
+// (catalog/text_pattern.h). What draft 7 would pass over is refused: keywords of later drafts, and
+// assertions beside a `$ref`.
 
 #include <cstddef>
 #include <memory>

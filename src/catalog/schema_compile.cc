@@ -12,6 +12,7 @@
 
 #include "catalog/json_compare.h"
 #include "catalog/schema_defaults.h"
+#include "catalog/schema_files.h"
 
 namespace quern::schema {
 namespace {
@@ -35,11 +36,50 @@ constexpr std::array<std::pair<std::string_view, Types>, 7> kTypeNames{{
 constexpr int kDepthMax = 200;
 constexpr int kChainMax = 32;
 
-// What later drafts have. Draft 7 would pass over them, and inputs would silently go unchecked.
-constexpr std::array<std::string_view, 10> kLaterKeywords{
+// What 2019-09 and 2020-12 add, but for annotations. Draft 7 would pass over them, and inputs would
+// silently go unchecked.
+constexpr std::array<std::string_view, 14> kLaterKeywords{
     "prefixItems",      "unevaluatedItems", "unevaluatedProperties", "dependentRequired",
-    "dependentSchemas", "minContains",      "maxContains",           "$dynamicRef",
-    "$recursiveRef",    "$anchor",
+    "dependentSchemas", "minContains",      "maxContains",           "contentSchema",
+    "$dynamicRef",      "$dynamicAnchor",   "$recursiveRef",         "$recursiveAnchor",
+    "$anchor",          "$vocabulary",
+};
+
+// Draft 7 passes over these beside a "$ref", and inputs would go unchecked in the same way.
+constexpr std::array<std::string_view, 33> kAssertions{
+    "type",
+    "enum",
+    "const",
+    "multipleOf",
+    "maximum",
+    "exclusiveMaximum",
+    "minimum",
+    "exclusiveMinimum",
+    "maxLength",
+    "minLength",
+    "pattern",
+    "format",
+    "items",
+    "additionalItems",
+    "maxItems",
+    "minItems",
+    "uniqueItems",
+    "contains",
+    "maxProperties",
+    "minProperties",
+    "required",
+    "properties",
+    "dependencies",
+    "patternProperties",
+    "propertyNames",
+    "additionalProperties",
+    "if",
+    "then",
+    "else",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
 };
 
 std::string escape_pointer(std::string_view name) {
@@ -108,6 +148,8 @@ class Compiler {
   NodeTree run() {
     tree_.root = node_at(document_, "");
     for (const std::unique_ptr<Node>& node : tree_.nodes) chain_of(*node);
+    refuse_other_root();
+    refuse_idle_mark();
     return std::move(tree_);
   }
 
@@ -148,15 +190,19 @@ class Compiler {
     }
     // Annotations count beside a reference too, where many generators put them.
     node.preset = schema.if_contains("default");
-    if (const json::value* mark = schema.if_contains("x-quern-file")) node.is_file = *mark == true;
+    if (const auto keyword = find(schema, place, "x-quern-file")) {
+      if (!keyword->value.is_bool()) mistake(keyword->place, "must be true or false");
+      node.is_file = keyword->value.get_bool();
+    }
     for (const char* name : {"definitions", "$defs"}) {
       if (const auto keyword = find(schema, place, name)) compile_all(*keyword);
     }
-    if (const auto keyword = find(schema, place, "$ref")) {
-      node.ref = resolve(*keyword);
-      return;  // draft 7: what stands beside a reference does not count
-    }
     if (&schema != document_.if_object()) refuse_id(schema, place);
+    if (const auto keyword = find(schema, place, "$ref")) {
+      refuse_assertions(schema, place);
+      node.ref = resolve(*keyword);
+      return;
+    }
     fill_any(node, schema, place);
     fill_number(node, schema, place);
     fill_string(node, schema, place);
@@ -173,6 +219,17 @@ class Compiler {
 
   static void refuse_id(const json::object& schema, const std::string& place) {
     if (schema.contains("$id")) mistake(place, "\"$id\" is understood at the root only");
+  }
+
+  static void refuse_assertions(const json::object& schema, const std::string& place) {
+    for (const std::string_view name : kAssertions) {
+      if (schema.contains(name)) {
+        mistake(place,
+                fmt::format("\"{}\" does not count beside \"$ref\" in draft 7: put both, each "
+                            "in a schema of its own, into \"allOf\"",
+                            name));
+      }
+    }
   }
 
   const Node* resolve(const Keyword& keyword) {
@@ -444,6 +501,52 @@ class Compiler {
   }
 
   // ---- after all nodes stand
+
+  void refuse_other_root() const {
+    for (const Node* at = tree_.root; at != nullptr; at = at->ref) {
+      if (at->types != 0 && (at->types & kObject) == 0)
+        mistake(place_of(*at), "\"type\" leaves out \"object\", which every input is");
+    }
+  }
+
+  void refuse_idle_mark() const {
+    const Node* idle = find_idle_mark(*tree_.root);
+    if (idle == nullptr) return;
+    mistake(
+        place_of(*idle),
+        "\"x-quern-file\" has an effect only in a top-level property or in what one refers to by "
+        "\"$ref\", and this is used elsewhere: mark the top-level property");
+  }
+
+  // As a JSON pointer.
+  [[nodiscard]] std::string place_of(const Node& node) const {
+    const auto found =
+        std::ranges::find(by_value_, &node, [](const auto& entry) { return entry.second; });
+    std::string place;
+    find_place(document_, found->first, place);
+    return place;
+  }
+
+  static bool find_place(const json::value& at, const json::value* wanted, std::string& place) {
+    if (&at == wanted) return true;
+    const std::size_t length = place.size();
+    const auto is_in = [&](std::string_view token, const json::value& part) {
+      place += "/" + escape_pointer(token);
+      if (find_place(part, wanted, place)) return true;
+      place.resize(length);
+      return false;
+    };
+    if (const json::object* object = at.if_object()) {
+      for (const json::key_value_pair& member : *object) {
+        if (is_in(member.key(), member.value())) return true;
+      }
+    } else if (const json::array* array = at.if_array()) {
+      for (std::size_t i = 0; i < array->size(); ++i) {
+        if (is_in(std::to_string(i), (*array)[i])) return true;
+      }
+    }
+    return false;
+  }
 
   // Schemas that a value meets without going deeper into it: round in circles there, a check would
   // never end.

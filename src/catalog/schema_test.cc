@@ -278,6 +278,76 @@ TEST(Schema, SaysWhatIsWrongWithASchemaAndWhere) {
   }
 }
 
+TEST(Schema, RefusesWhatDraft7WouldPassOver) {
+  for (const std::string_view later :
+       {"prefixItems", "unevaluatedItems", "unevaluatedProperties", "dependentRequired",
+        "dependentSchemas", "minContains", "maxContains", "contentSchema", "$dynamicRef",
+        "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "$anchor", "$vocabulary"}) {
+    EXPECT_EQ(mistake(R"({"properties":{"a":{")" + std::string(later) + R"(":{}}}})"),
+              "at /properties/a: \"" + std::string(later) + "\" is not a keyword of draft 7");
+  }
+  EXPECT_EQ(
+      mistake(R"({"properties":{"a":{"$ref":"#/definitions/b","maxLength":3}},
+                        "definitions":{"b":{"type":"string"}}})"),
+      "at /properties/a: \"maxLength\" does not count beside \"$ref\" in draft 7: put both, each "
+      "in a schema of its own, into \"allOf\"");
+  EXPECT_THAT(mistake(R"({"$ref":"#/definitions/b","properties":{},"definitions":{"b":{}}})"),
+              HasSubstr("at the root: \"properties\" does not count beside"));
+}
+
+TEST(Schema, TakesAnnotationsBesideAReferenceAndOfLaterDrafts) {
+  EXPECT_EQ(mistake(R"({"$schema":"https://json-schema.org/draft/2020-12/schema",
+      "properties":{"a":{"$ref":"#/$defs/b","title":"A","description":"d","default":1,"examples":[2],
+                         "$comment":"c","readOnly":true,"deprecated":true,"x-order":3,"x-quern-file":false}},
+      "$defs":{"b":{"deprecated":true}}})"),
+            "accepted");
+}
+
+TEST(Schema, RefusesARootThatIsNoObject) {
+  EXPECT_EQ(mistake(R"({"type":"array"})"),
+            "at the root: \"type\" leaves out \"object\", which every input is");
+  EXPECT_EQ(mistake(R"({"$ref":"#/definitions/t","definitions":{"t":{"type":["null","string"]}}})"),
+            "at /definitions/t: \"type\" leaves out \"object\", which every input is");
+  EXPECT_EQ(mistake(R"({"type":["object","null"]})"), "accepted");
+}
+
+TEST(Schema, RefusesAFileMarkThatHasNoEffect) {
+  constexpr std::string_view kWhy =
+      ": \"x-quern-file\" has an effect only in a top-level property or in what one refers to by "
+      "\"$ref\", and this is used elsewhere: mark the top-level property";
+  const std::pair<std::string_view, std::string_view> cases[] = {
+      {R"({"x-quern-file":true})", "at the root"},
+      {R"({"properties":{"images":{"items":{"x-quern-file":true}}}})",
+       "at /properties/images/items"},
+      {R"({"properties":{"a":{"properties":{"b/c":{"x-quern-file":true}}}}})",
+       "at /properties/a/properties/b~1c"},
+      {R"({"properties":{"a":{"anyOf":[{"type":"null"},{"x-quern-file":true}]}}})",
+       "at /properties/a/anyOf/1"},
+      {R"({"properties":{"a":{"allOf":[{"x-quern-file":true}]}}})", "at /properties/a/allOf/0"},
+      {R"({"additionalProperties":{"x-quern-file":true}})", "at /additionalProperties"},
+      {R"({"then":{"properties":{"a":{"x-quern-file":true}}},"if":{}})", "at /then/properties/a"},
+      // Used at the top, too.
+      {R"({"properties":{"a":{"$ref":"#/definitions/f"},"l":{"items":{"$ref":"#/definitions/f"}}},
+           "definitions":{"f":{"x-quern-file":true}}})",
+       "at /definitions/f"},
+      {R"({"properties":{"a":{"x-quern-file":true},"next":{"$ref":"#"}}})", "at /properties/a"},
+  };
+  for (const auto& [schema, place] : cases)
+    EXPECT_EQ(mistake(schema), std::string(place) + std::string(kWhy)) << schema;
+
+  EXPECT_EQ(mistake(R"({"properties":{"a":{"x-quern-file":"true"}}})"),
+            "at /properties/a/x-quern-file: must be true or false");
+  for (
+      const std::string_view sound :
+      {R"({"properties":{"a":{"items":{"x-quern-file":false}}}})",
+       R"({"properties":{"a":{"x-quern-file":true,"items":{"x-quern-file":true}}}})",
+       R"({"definitions":{"unused":{"x-quern-file":true}}})",
+       R"({"$ref":"#/definitions/in","definitions":{"in":{"properties":{"a":{"$ref":"#/definitions/f"}}},
+            "f":{"$ref":"#/definitions/g"},"g":{"x-quern-file":true}}})"}) {
+    EXPECT_EQ(mistake(sound), "accepted") << sound;
+  }
+}
+
 TEST(Schema, RefusesReferencesThatLeadNowhereOutsideOrInCircles) {
   EXPECT_THAT(mistake(R"({"items":{"$ref":"https://example.com/x.json"}})"),
               HasSubstr("at /items/$ref: "));

@@ -30,6 +30,8 @@ class Generator {
 
   json::object root() {
     json::object schema = rules(3);
+    const json::value* type = schema.if_contains("type");  // one of an input is "object"
+    if (type != nullptr && to_json(*type).find("object") == std::string::npos) schema.erase("type");
     schema["definitions"] = {{"d", rules(1)}};
     return schema;
   }

@@ -26,7 +26,7 @@ const oldWords = {
   properties: {
     point: { items: [{ type: 'number' }, { $ref: '#/definitions/far%20off' }], additionalItems: false },
     list: { items: { type: 'integer' }, additionalItems: false },
-    low: { $ref: 'https://example.com/old-words.json#/definitions/size', minimum: 1000 },
+    low: { $ref: 'https://example.com/old-words.json#/definitions/size' },
     high: { $ref: '#/properties/point/items/0' },
     colour: { enum: ['red', 'blue'] },
     next: { $ref: '#' },
