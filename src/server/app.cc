@@ -61,6 +61,12 @@ QueuePolicy make_policy(const Settings& settings) {
   return policy;
 }
 
+void log_warnings(const Settings& settings) {
+  for (const std::string& warning : settings.warnings) log_warn(warning);
+  if (settings.keys.empty())
+    log_warn("no key is configured: every call will be refused; see `quern keys new`");
+}
+
 // By then it has long been said that the configuration was loaded.
 void log_refusal(const Result<bool>& configured) {
   if (configured) return;
@@ -251,9 +257,7 @@ App::App(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 App::~App() { parts_->end(); }
 
 Result<std::unique_ptr<App>> App::start(Settings settings) {
-  for (const std::string& warning : settings.warnings) log_warn(warning);
-  if (settings.keys.empty())
-    log_warn("no key is configured: every call will be refused; see `quern keys new`");
+  log_warnings(settings);
   auto keys = KeyRing::make(settings.keys);
   if (!keys) return fail(std::move(keys));
   auto catalog = Catalog::make(settings.models);
@@ -272,9 +276,10 @@ const std::string& App::url() const { return parts_->url; }
 
 Result<void> App::reload(Settings settings) {
   if (settings.models.empty() && settings.keys.empty() && !parts_->catalog->models().empty()) {
-    return fail(ErrorCode::invalid_argument, "the configuration has neither models nor keys");
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{} has neither models nor keys", settings.file.string()));
   }
-  for (const std::string& warning : settings.warnings) log_warn(warning);
+  log_warnings(settings);
   auto keys = KeyRing::make(settings.keys);
   if (!keys) return fail(std::move(keys));
   auto catalog = Catalog::make(settings.models);

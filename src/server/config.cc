@@ -136,16 +136,20 @@ class Reader {
       }
       return {};
     }
+    if (name != "server" && name != "store" && name != "retention" && name != "input") {
+      return complain(
+          file, node, name,
+          "unknown section; there are [server], [store], [retention], [input], [[key]], "
+          "[[model]] and include");
+    }
     const toml::table* table = node.as_table();
-    if (name == "server" && table != nullptr) return read_server(file, *table);
-    if (name == "store" && table != nullptr) return read_store(file, *table);
-    if (name == "retention" && table != nullptr)
+    if (table == nullptr)
+      return complain(file, node, name, fmt::format("expected a table headed [{}]", name));
+    if (name == "server") return read_server(file, *table);
+    if (name == "store") return read_store(file, *table);
+    if (name == "retention")
       return read_table(file, "[retention]", *table, retention_keys(), settings_);
-    if (name == "input" && table != nullptr)
-      return read_table(file, "[input]", *table, input_keys(), settings_);
-    return complain(file, node, name,
-                    "unknown section; there are [server], [store], [retention], [input], [[key]], "
-                    "[[model]] and include");
+    return read_table(file, "[input]", *table, input_keys(), settings_);
   }
 
   Result<void> read_includes(const fs::path& file, const toml::node& node, std::size_t depth) {
@@ -229,10 +233,18 @@ class Reader {
     Model model;
     Result<void> done = read_table(file, "[[model]]", table, model_keys(), model);
     if (!done) return done;
+    if (model.id.empty()) return complain(file, table, "[[model]]", "id is missing");
     const std::string where = fmt::format("[[model]] {}", model.id);
     if (!is_model_id(model.id)) {
       return complain(file, table, where,
                       "id: expected letters, digits, `_`, `.`, `-` (at most 128)");
+    }
+    if (model.backoff_min > model.backoff_max) {
+      const char* said = table.contains("backoff_min") ? "backoff_min" : "backoff_max";
+      return complain(
+          file, *table.get(said), where,
+          fmt::format("backoff_min, {}, is over backoff_max, {}: change one of them",
+                      format_duration(model.backoff_min), format_duration(model.backoff_max)));
     }
     done = read_executor(file, table, where, model);
     if (!done) return done;
@@ -258,7 +270,17 @@ class Reader {
     if (spec.kind != "process" && spec.kind != "echo") {
       return complain(file, *node, section, "kind: expected \"process\" or \"echo\"");
     }
-    if (spec.kind == "echo") return {};
+    if (spec.kind == "echo") {
+      for (const char* idle : {"command", "dir", "env"}) {
+        const toml::node* said = node->as_table()->get(idle);
+        if (said != nullptr) {
+          return complain(
+              file, *said, fmt::format("{} {}", section, idle),
+              "has no effect with kind \"echo\": take it out, or say kind = \"process\"");
+        }
+      }
+      return {};
+    }
     if (spec.command.empty() || spec.command[0].empty())
       return complain(file, *node, section, "command is missing");
     spec.dir = (file.parent_path() / spec.dir).lexically_normal();
@@ -347,6 +369,7 @@ Result<void> read_whole(std::string_view text, const fs::path& file, Settings& s
 
 Result<Settings> parse_settings(std::string_view text, const fs::path& file) {
   Settings settings;
+  settings.file = file;
   settings.data = fs::absolute(file).parent_path() / "data";
   Result<void> done = read_whole(text, file, settings);
   if (!done) return fail(std::move(done));

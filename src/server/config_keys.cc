@@ -1,5 +1,6 @@
 #include "server/config_keys.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <map>
@@ -7,6 +8,7 @@
 #include <utility>
 
 #include "api/base_url.h"
+#include "api/origin.h"
 #include "http/server.h"
 #include "queue/queue.h"
 
@@ -43,6 +45,22 @@ Complaint set_public_url(Settings& settings, const toml::node& node) {
   auto url = api::parse_public_url(*value);
   if (!url) return url.error().message;
   settings.public_url = std::move(*url);
+  return std::nullopt;
+}
+
+Complaint set_cors_origins(Settings& settings, const toml::node& node) {
+  static const auto take =
+      config::texts<Settings>([](Settings& s) -> auto& { return s.cors_origins; });
+  if (Complaint complaint = take(settings, node)) return complaint;
+  for (const std::string& origin : settings.cors_origins) {
+    if (origin != "*" && !api::is_origin(origin)) {
+      return fmt::format(
+          "expected \"*\" or an origin as browsers send it, scheme://host[:port] in lower case, "
+          "without "
+          "a path, a slash at the end or the scheme's own port, got \"{}\"",
+          origin);
+    }
+  }
   return std::nullopt;
 }
 
@@ -88,6 +106,7 @@ Complaint add_secret(ApiKey& key, const toml::node& node) {
   std::string secret = *written;
   if (secret.starts_with("env:")) {
     const std::string name = secret.substr(4);
+    if (name.empty()) return config::want("the name of an environment variable behind \"env:\"");
     const char* value = std::getenv(name.c_str());
     if (value == nullptr || *value == '\0') {
       return fmt::format("the environment variable {} is not set", name);
@@ -110,12 +129,28 @@ Complaint set_secret(ApiKey& key, const toml::node& node) {
   return std::nullopt;
 }
 
+bool has_zero(std::string_view text) { return text.find('\0') != std::string_view::npos; }
+
+Complaint set_command(ExecutorSpec& spec, const toml::node& node) {
+  static const auto take =
+      config::texts<ExecutorSpec>([](ExecutorSpec& s) -> auto& { return s.command; });
+  if (Complaint complaint = take(spec, node)) return complaint;
+  if (std::ranges::any_of(spec.command, has_zero))
+    return config::want("texts without a zero character, which no program can be given");
+  return std::nullopt;
+}
+
 Complaint set_env(ExecutorSpec& spec, const toml::node& node) {
   const toml::table* table = node.as_table();
   if (table == nullptr) return config::want("a table of strings");
   for (const auto& [name, value] : *table) {
     const auto text = value.value_exact<std::string>();
     if (!text) return config::want("a table of strings");
+    if (name.str().empty() || name.str().find('=') != std::string_view::npos ||
+        has_zero(name.str())) {
+      return config::want("names that are not empty and have neither \"=\" nor a zero character");
+    }
+    if (has_zero(*text)) return fmt::format("{}: a zero character cannot be given", name.str());
     if (name.str() == "TMPDIR") {
       return "TMPDIR is each attempt's own folder, by which its processes are found: set it inside "
              "the program, or take it out";
@@ -159,8 +194,9 @@ const std::vector<ConfigKey<Settings>>& server_keys() {
        config::duration<S>(FIELD(S, http.idle_timeout), 100ms, 24h)},
       {"write_timeout", "duration", "\"60s\"", "without a byte of an answer being taken",
        config::duration<S>(FIELD(S, http.write_timeout), 100ms, 1h)},
-      {"cors_origins", "strings", "[]", "origins of browser pages that may call; \"*\": all",
-       config::texts<S>(FIELD(S, cors_origins))},
+      {"cors_origins", "strings", "[]",
+       "origins of browser pages that may call, \"https://app.example.com\"; \"*\": all",
+       set_cors_origins},
       {"trusted_proxies", "strings", "[]",
        "addresses or networks whose X-Forwarded-* headers count", set_trusted_proxies},
       {"drain_timeout", "duration", "\"30s\"",
@@ -240,8 +276,7 @@ const std::vector<ConfigKey<ExecutorSpec>>& executor_keys() {
   static const std::vector<ConfigKey<E>> keys = {
       {"kind", "string", "required", "\"process\" or \"echo\"", config::text<E>(FIELD(E, kind))},
       {"command", "strings", "required for process",
-       "program and arguments; a program with a slash is relative to dir",
-       config::texts<E>(FIELD(E, command))},
+       "program and arguments; a program with a slash is relative to dir", set_command},
       {"dir", "path", "the file's folder", "the working directory",
        [](E& e, const toml::node& node) -> Complaint {
          const auto value = node.value_exact<std::string>();
@@ -283,7 +318,8 @@ const std::vector<ConfigKey<Model>>& model_keys() {
       {"backoff_min", "duration", "\"1s\"",
        "the longest wait before the second attempt; doubles for each further one",
        config::duration<M>(FIELD(M, backoff_min), 1ms, 1h)},
-      {"backoff_max", "duration", "\"60s\"", "the longest wait before any attempt",
+      {"backoff_max", "duration", "\"60s\"",
+       "the longest wait before any attempt; not below backoff_min",
        config::duration<M>(FIELD(M, backoff_max), 1ms, 24h)},
       {"queued_max", "count", "100000", "tasks waiting, of all keys",
        config::count<M>(FIELD(M, queued_max), 1, 1'000'000'000)},

@@ -42,6 +42,7 @@ struct Settings {
   std::vector<ApiKey> keys;
   std::vector<Model> models;
   std::vector<std::string> warnings;  // for the log, once
+  std::filesystem::path file;         // that they were read from; empty: none
 };
 
 }  // namespace quern

@@ -159,9 +159,19 @@ TEST_F(ReloadTest, RefusesAFileWithNothingInIt) {
   serve(config());
   reload("");
   wait_for_log("configuration not reloaded");
-  EXPECT_NE(server_->log().find("has neither models nor keys"), std::string::npos)
+  EXPECT_NE(server_->log().find("quern.toml has neither models nor keys"), std::string::npos)
       << server_->log();
   EXPECT_TRUE(client().submit("echo", "{}"));
+}
+
+TEST_F(ReloadTest, SaysThatNobodyCanCallOnceTheLastKeyIsGone) {
+  serve(config());
+  EXPECT_EQ(server_->log().find("no key is configured"), std::string::npos) << server_->log();
+
+  reload(kNewModel);
+
+  wait_for_log("configuration reloaded");
+  EXPECT_NE(server_->log().find("no key is configured"), std::string::npos) << server_->log();
 }
 
 TEST_F(ReloadTest, EndsTheWaitingTasksOfAModelThatIsGone) {
