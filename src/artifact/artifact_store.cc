@@ -369,6 +369,12 @@ Result<fs::path> ArtifactStore::find_path(std::string_view file_key,
   return where->path_of(file_key, file_name);
 }
 
+void ArtifactStore::touch(std::span<const Output> outputs) {
+  for (const Output& output : outputs) {
+    if (is_file_key(output.file_key)) impl_->files.touch(output.file_key);
+  }
+}
+
 void ArtifactStore::remove(std::span<const Output> outputs) {
   for (const Output& output : outputs) {
     if (!is_file_key(output.file_key)) continue;

@@ -99,6 +99,9 @@ class ArtifactStore {
   Result<std::filesystem::path> find_path(std::string_view file_key,
                                           std::string_view file_name) const;
 
+  /// To sweep_outputs() they are as new as if adopted now: for those whose task is not stored yet.
+  /// Missing ones are passed over.
+  void touch(std::span<const Output> outputs);
   /// Missing ones are passed over. A file being served stays readable for who has it open.
   void remove(std::span<const Output> outputs);
   /// Uploads last written before `before`: their lifetime is over. Removes at most `count_max`;

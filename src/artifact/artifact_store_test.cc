@@ -397,6 +397,24 @@ TEST_F(Expiry, AFileThatItsRunnerDatedBackIsNew) {
   EXPECT_LT(machine_time() - file->modified, 1h);
 }
 
+TEST_F(Expiry, AnOutputThatIsTouchedIsNewAgain) {
+  put("a.txt", "a");
+  put("b.txt", "b");
+  const std::vector<Output> outputs = {adopt("a.txt"), Output{.text = "no file"},
+                                       Output{.file_key = std::string(32, '0'), .file_name = "x"},
+                                       adopt("b.txt")};
+  for (const std::size_t i : {0, 3}) {
+    const fs::path file = *store_->find_path(outputs[i].file_key, outputs[i].file_name);
+    fs::last_write_time(file.parent_path(), fs::file_time_type::clock::now() - 1000h);
+  }
+
+  store_->touch(std::span(outputs).first(3));
+
+  EXPECT_EQ(store_->sweep_outputs(machine_time() - 1h, kMany), 1U);
+  EXPECT_EQ(content(outputs[0]), "a");
+  EXPECT_EQ(content(outputs[3]), "(no such file)");
+}
+
 TEST_F(Expiry, RemovesOutputsAndPassesOverMissingOnes) {
   put("a.txt", "a");
   put("b.txt", "b");

@@ -161,6 +161,12 @@ bool KeyFolders::remove(const std::string& key) {
   return true;
 }
 
+void KeyFolders::touch(const std::string& key) {
+  const FileDescriptor shard = open_shard(key);
+  const std::scoped_lock lock(guarded_->publish_mutex);
+  ::utimensat(shard.get(), key.c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
+}
+
 std::size_t KeyFolders::sweep_shard(unsigned shard, WallTime before, std::size_t count_max) {
   const FileDescriptor folder(::openat(folder_.get(), shard_name(shard).c_str(), kOpenFolder));
   if (!folder.is_open()) return 0;

@@ -41,6 +41,8 @@ class KeyFolders {
 
   /// False if there is no such key.
   bool remove(const std::string& key);
+  /// As if the key had been written now; nothing if there is none.
+  void touch(const std::string& key);
   /// Removes at most `count_max` keys last written before `before`; returns how many. The next
   /// sweep goes on where this one ended.
   std::size_t sweep(WallTime before, std::size_t count_max);

@@ -28,6 +28,8 @@ using std::chrono::milliseconds;
 constexpr milliseconds kRepeatMin{
     100};  // waits before a claim or a finish that failed is repeated, doubling
 constexpr milliseconds kRepeatMax{5'000};
+constexpr milliseconds kTouchFrom{
+    800};  // from this wait on, a finish keeps its files from the sweep
 constexpr milliseconds kFinishMax{
     5'000};  // at the very end: for the queue to take the last outcomes
 constexpr milliseconds kIdleWait{3'600'000};
@@ -458,6 +460,8 @@ void Dispatcher::Impl::send_finish(const WorkPtr& work, std::shared_ptr<const Ou
                   } else {
                     // The store is full or busy. The lease is kept meanwhile, and with it the
                     // result.
+                    if (wait >= kTouchFrom && !outcome->outputs.empty())
+                      pool_.run([this, outcome] { store_.touch(outcome->outputs); });
                     after(wait, [=, this] { send_finish(work, outcome, next_wait(wait)); });
                   }
                   end_call();

@@ -208,6 +208,29 @@ TEST_F(DispatcherTest, EndsTheMetricsOfAModelOnceNothingOfItIsUnderWay) {
   EXPECT_TRUE(eventually([&] { return attempts("m", "succeeded") == 1; }));
 }
 
+TEST_F(DispatcherTest, KeepsTheFilesOfAFinishThatWaitsForTheStoreFromTheSweep) {
+  namespace fs = std::filesystem;
+  const AttemptFolders folders = *store_->make_folders({.high = 9, .low = 9}, 1);
+  std::ofstream(folders.output / "a.txt") << "a";
+  const Output output = *store_->adopt(folders, "a.txt", OutputType::file);
+  const fs::path folder = store_->find_path(output.file_key, output.file_name)->parent_path();
+  const auto now = fs::file_time_type::clock::now();
+  fs::last_write_time(folder, now - std::chrono::hours(48));
+  start({make_model("m")}, [&](const quern::Run&, ProgressSink&, const std::stop_token&) {
+    auto ending = FakeExecutor::success();
+    ending.outcome.outputs = {output};
+    return ending;
+  });
+  queue_->fail_finishes(5);
+
+  const TaskId task = queue_->add("m");
+
+  EXPECT_TRUE(
+      eventually([&] { return fs::last_write_time(folder) > now - std::chrono::hours(1); }));
+  EXPECT_TRUE(queue_->record(task).outcomes.empty());
+  EXPECT_TRUE(queue_->wait_for_end(task));
+}
+
 // ---- the instant ones
 // --------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
+#include <span>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -38,13 +39,16 @@ void wait_unless_stopped(std::chrono::milliseconds time, const std::stop_token& 
   changed.wait_for(lock, stop, time, [] { return false; });
 }
 
-// A full disk is not the runner's fault, and its work is too dear to be thrown away: wait for room.
+// A full disk is not the runner's fault, and its work is too dear to be thrown away: wait for room,
+// and let no sweep take those `before` meanwhile.
 Result<Output> adopt_patiently(ArtifactStore& store, const AttemptFolders& folders,
-                               const RunnerOutput& output, const std::stop_token& stop) {
+                               const RunnerOutput& output, std::span<const Output> before,
+                               const std::stop_token& stop) {
   for (auto wait = kFullWaitMin;; wait = std::min(wait * 2, kFullWaitMax)) {
     Result<Output> adopted = store.adopt(folders, output.path, output.type, stop);
     if (adopted || adopted.error().code != ErrorCode::unavailable) return adopted;
     wait_unless_stopped(wait, stop);
+    store.touch(before);
     if (stop.stop_requested()) return adopted;
   }
 }
@@ -145,8 +149,9 @@ std::optional<Outcome> OutputCollector::conclude(ArtifactStore& store,
     Output& made = outcome.outputs.emplace_back();
     if (!outputs_[i].path.empty()) {
       const auto [first, is_new] = first_at.try_emplace(places[i], i);
-      Result<Output> kept = is_new ? adopt_patiently(store, folders, outputs_[i], stop)
-                                   : outcome.outputs[first->second];
+      Result<Output> kept =
+          is_new ? adopt_patiently(store, folders, outputs_[i], outcome.outputs, stop)
+                 : outcome.outputs[first->second];
       if (!kept) {
         store.remove(outcome.outputs);
         return failed_at(i, describe(kept.error(), outputs_[i]), stop);
