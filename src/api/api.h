@@ -7,7 +7,9 @@
 //   http::Server server(server_options, [&](http::Exchange e) { (*api)->handle(std::move(e)); },
 //                       metrics);
 //
-// Ends in this order: start_drain(), …, end_live(), server.stop_accepting(), server.stop(), api->stop(), the queue. The Api itself must outlive the server and every reply that the queue still owes.
+// Ends in this order: start_drain(), …, end_live(), server.stop_accepting(), server.stop(),
+// api->stop(), the queue. The Api itself must outlive the server and every reply that the queue
+// still owes.
 
 #include <memory>
 #include <string_view>
