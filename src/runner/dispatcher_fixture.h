@@ -48,6 +48,10 @@ class DispatcherTest : public ::testing::Test {
     ASSERT_TRUE(dispatcher_->configure(*Catalog::make(std::move(models))));
   }
   ~DispatcherTest() override {
+    if (queue_) {
+      queue_->observe(nullptr);
+      queue_->flush();  // no word of it is on its way to the dispatcher any more
+    }
     dispatcher_.reset();  // the queue answers to the last
   }
 
