@@ -72,6 +72,12 @@ std::string decode_error_text(const json::value& error) {
       log_text(find_string(error.get_object(), "message").value_or(""), kErrorTextBytesMax));
 }
 
+// A program that writes all its fields says null for those that it has nothing to say of.
+bool tells_error(const json::object& message) {
+  const json::value* error = message.if_contains("error");
+  return error != nullptr && (!error->is_null() || find_string(message, "error_type"));
+}
+
 RunnerError decode_error(const json::object& message, const json::value& error) {
   const std::string_view type = find_string(message, "error_type").value_or("INFERENCE_FAILURE");
   const json::value* retryable = message.if_contains("retryable");
@@ -125,7 +131,7 @@ std::optional<RunnerMessage> decode_runner_line(std::string_view line) {
   if (const auto* value = object.if_contains("progress"))
     message.progress = decode_progress(*value);
   if (const auto* value = object.if_contains("log")) message.log = decode_log(object, *value);
-  if (const auto* value = object.if_contains("error")) message.error = decode_error(object, *value);
+  if (tells_error(object)) message.error = decode_error(object, object.at("error"));
   if (const auto* value = object.if_contains("output")) message.output = decode_output(*value);
   if (auto* value = object.if_contains("metadata"); value != nullptr && value->is_object()) {
     message.metadata = std::move(value->get_object());

@@ -143,13 +143,21 @@ TEST(RunnerLine, TakesAnErrorOfAnyShapeForAFailure) {
   EXPECT_EQ(object->error->type, ErrorType::internal_server_error);
   EXPECT_TRUE(object->error->retryable);
   EXPECT_EQ(cut->error->text.size(), kErrorTextBytesMax);
-  for (const char* error : {"null", "5", "false", "[]", "{}", R"({"message":7})"}) {
+  for (const char* error : {R"(null,"error_type":"INFERENCE_FAILURE")", "5", "false", "[]", "{}", R"({"message":7})"}) {
     const auto message = decode_runner_line(R"({"progress":1,"error":)" + std::string(error) + "}");
     ASSERT_TRUE(message && message->error) << error;
     EXPECT_EQ(message->error->text, "") << error;
     EXPECT_EQ(message->error->type, ErrorType::inference_failure) << error;
     EXPECT_EQ(message->progress, 1.0);
   }
+}
+
+TEST(RunnerLine, TakesAnErrorOfNullForNone) {
+  const auto message = decode_runner_line(R"({"progress":1,"error":null,"error_type":null})");
+
+  ASSERT_TRUE(message);
+  EXPECT_FALSE(message->error);
+  EXPECT_EQ(message->progress, 1.0);
 }
 
 TEST(RunnerLine, TakesEverythingElseForALog) {
