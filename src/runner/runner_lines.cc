@@ -121,8 +121,7 @@ Result<RunnerOutput> decode_output(const json::value& value) {
 }  // namespace
 
 std::optional<RunnerMessage> decode_runner_line(std::string_view line) {
-  const std::size_t start = line.find_first_not_of(" \t");
-  if (start == std::string_view::npos || line[start] != '{') return std::nullopt;
+  if (!begins_as_message(line)) return std::nullopt;
   Result<json::value> parsed = parse_json(line);
   if (!parsed || !parsed->is_object()) return std::nullopt;
   json::object& object = parsed->get_object();
@@ -159,7 +158,8 @@ void LineSplitter::hold(std::string_view piece) {
     holding_ = true;
     held_.clear();
   }
-  const std::size_t room = limit(held_.empty() ? piece : std::string_view(held_)) - held_.size();
+  const bool is_blank = held_.find_first_not_of(" \t") == std::string::npos;
+  const std::size_t room = limit(is_blank ? piece : std::string_view(held_)) - held_.size();
   if (piece.size() > room) cut_ = true;
   held_.append(piece.substr(0, room));
 }

@@ -18,6 +18,12 @@ inline constexpr std::size_t kRunnerMessageBytesMax = 4U
 inline constexpr std::size_t kOutputTextBytesMax = 1U << 20U;  // of one text output
 inline constexpr std::size_t kErrorTextBytesMax = 4U << 10U;   // of an error line's text
 
+/// Blanks may stand before a message.
+inline bool begins_as_message(std::string_view line) {
+  const std::size_t start = line.find_first_not_of(" \t");
+  return start != std::string_view::npos && line[start] == '{';
+}
+
 struct RunnerLog {
   LogSeverity severity = LogSeverity::info;
   std::string message;
@@ -85,11 +91,8 @@ class LineSplitter {
   }
 
  private:
-  /// Blanks may stand before a message.
   [[nodiscard]] std::size_t limit(std::string_view line) const {
-    const std::size_t start = line.find_first_not_of(" \t");
-    const bool may_be_message = start == std::string_view::npos || line[start] == '{';
-    return may_be_message ? kRunnerMessageBytesMax : text_bytes_max_;
+    return begins_as_message(line) ? kRunnerMessageBytesMax : text_bytes_max_;
   }
   void hold(std::string_view piece);
   template <typename Each>

@@ -36,7 +36,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::string_view bytes(reinterpret_cast<const char*>(data) + 2, size - 2);
   quern::LineSplitter splitter(text_bytes_max);
   const auto each = [&](std::string_view line, bool cut) {
-    QUERN_ASSERT(line.starts_with('{') || line.size() <= text_bytes_max);
+    QUERN_ASSERT(quern::begins_as_message(line) || line.size() <= text_bytes_max);
     QUERN_ASSERT(line.find('\n') == std::string_view::npos);
     if (!cut) check_line(line);
   };

@@ -53,6 +53,13 @@ TEST(LineSplitter, KeepsALongMessageWholeBehindBlanks) {
   EXPECT_EQ(split(splitter, {" ", "\t", "{\"log\":", "\"x\"}\n"}), whole);
 }
 
+TEST(LineSplitter, CutsALongTextLineBehindBlanks) {
+  LineSplitter splitter(4);
+
+  EXPECT_EQ(split(splitter, {" ", "abcd{\n", "     \n", "   ", "  \n"}),
+            (Lines{{" abc", true}, {"    ", true}, {"    ", true}}));
+}
+
 TEST(LineSplitter, CutsAMessageThatHasNoEnd) {
   LineSplitter splitter(4);
   const std::string endless = "{" + std::string(kRunnerMessageBytesMax, 'x');
