@@ -78,7 +78,8 @@ std::optional<MediaMeasures> parse_line(std::string_view line) {
 class Child {
  public:
   static Result<Child> start(const std::vector<std::string>& command, int input);
-  Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, -1)), out_(std::move(other.out_)) {}
+  Child(Child&& other) noexcept
+      : pid_(std::exchange(other.pid_, -1)), out_(std::move(other.out_)) {}
   Child& operator=(Child&&) = delete;
   /// Kills it unless it has ended.
   ~Child() {
@@ -166,7 +167,8 @@ MeasureMedia measure_by_process(std::vector<std::string> command, milliseconds p
     if (child) found = parse_line(child->read(SteadyClock::now() + patience, stop));
     if (!found && !stop.stop_requested()) {
       log_warn("a file could not be measured",
-               {{"reason", child ? "it ended without an answer, or took too long" : child.error().message}});
+               {{"reason",
+                 child ? "it ended without an answer, or took too long" : child.error().message}});
     }
     return found.value_or(MediaMeasures{});
   };
@@ -179,8 +181,8 @@ int run_measure_process() {
   if (kIsMemoryLimited) limit(RLIMIT_AS, kMemoryBytes);
   const Result<MediaMeasures> found = measure_media(STDIN_FILENO);
   const std::string line = found ? to_line(*found) : "";
-  const bool is_told =
-      found && ::write(STDOUT_FILENO, line.data(), line.size()) == static_cast<ssize_t>(line.size());
+  const bool is_told = found && ::write(STDOUT_FILENO, line.data(), line.size()) ==
+                                    static_cast<ssize_t>(line.size());
   ::_exit(is_told ? 0 : 1);  // without its ending: there is nothing to be kept
 }
 

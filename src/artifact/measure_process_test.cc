@@ -39,8 +39,8 @@ class MeasureProcess : public testing::Test {
 };
 
 TEST_F(MeasureProcess, TellsWhatTheProgramFindsInItsStandardInput) {
-  const auto found = measure(
-      "[ \"$(cat)\" = 'what the program is to measure' ] && echo '640 480 1.25 1 0'");
+  const auto found =
+      measure("[ \"$(cat)\" = 'what the program is to measure' ] && echo '640 480 1.25 1 0'");
 
   ASSERT_TRUE(found) << found.error().message;
   EXPECT_EQ(found->width, 640U);
@@ -64,8 +64,8 @@ TEST_F(MeasureProcess, TakesNothingElseForMeasures) {
 TEST_F(MeasureProcess, EndsAProgramThatTakesTooLong) {
   const std::filesystem::path pid = temp_.path() / "pid";
 
-  EXPECT_TRUE(is_without(
-      measure("echo $$ >" + pid.string() + "; exec sleep 1000", {}, milliseconds(300))));
+  EXPECT_TRUE(
+      is_without(measure("echo $$ >" + pid.string() + "; exec sleep 1000", {}, milliseconds(300))));
 
   std::string number;
   const bool had_begun = static_cast<bool>(std::ifstream(pid) >> number);

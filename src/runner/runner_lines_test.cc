@@ -150,7 +150,8 @@ TEST(RunnerLine, TakesAnErrorOfAnyShapeForAFailure) {
   EXPECT_EQ(object->error->type, ErrorType::internal_server_error);
   EXPECT_TRUE(object->error->retryable);
   EXPECT_EQ(cut->error->text.size(), kErrorTextBytesMax);
-  for (const char* error : {R"(null,"error_type":"INFERENCE_FAILURE")", "5", "false", "[]", "{}", R"({"message":7})"}) {
+  for (const char* error :
+       {R"(null,"error_type":"INFERENCE_FAILURE")", "5", "false", "[]", "{}", R"({"message":7})"}) {
     const auto message = decode_runner_line(R"({"progress":1,"error":)" + std::string(error) + "}");
     ASSERT_TRUE(message && message->error) << error;
     EXPECT_EQ(message->error->text, "") << error;
