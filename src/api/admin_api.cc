@@ -114,7 +114,6 @@ void log_act(const Call& call, std::string_view act, std::string_view on,
 }
 
 // ---- cancel by filter
-// ----------------------------------------------------------------------------
 
 // Counts the answers to many cancels, and answers the call after the last.
 struct Cancels {

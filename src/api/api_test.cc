@@ -139,6 +139,20 @@ class ApiTest : public ::testing::Test {
     return stream;
   }
 
+  /// The task's logs are `logs` at its end, `dropped` fewer than were written. Answers all that was
+  /// streamed, with each of `messages` once.
+  std::string end_with_logs(int stream, TaskView task, std::vector<LogEntry> logs,
+                            std::uint64_t dropped, std::initializer_list<const char*> messages) {
+    task.state = TaskState::succeeded;
+    task.logs = std::move(logs);
+    task.logs_dropped = dropped;
+    queue_.set_task(task);
+    std::string text = read_all(stream);
+    for (const char* message : messages)
+      EXPECT_EQ(count_of(fmt::format("\"{}\"", message), text), 1U) << message;
+    return text;
+  }
+
   /// A held answer and an event stream.
   std::pair<int, int> hold_open() {
     const int held = connect();
@@ -580,16 +594,11 @@ TEST_F(ApiTest, StreamsWhatIsNewThoughOldLogEntriesWereDropped) {
   task.logs = {log_entry("a", 0), log_entry("b", 1), log_entry("c", 2)};
   const int stream = stream_with_logs(task);
 
-  task.state = TaskState::succeeded;
-  task.logs = {log_entry("2 earlier lines were dropped"), log_entry("c", 2), log_entry("d", 3),
-               log_entry("e", 4)};
-  task.logs_dropped = 2;
-  queue_.set_task(task);
+  const std::string text = end_with_logs(stream, task,
+                                         {log_entry("2 earlier lines were dropped"),
+                                          log_entry("c", 2), log_entry("d", 3), log_entry("e", 4)},
+                                         2, {"a", "b", "c", "d", "e"});
 
-  const std::string text = read_all(stream);
-  for (const char* message : {"\"a\"", "\"b\"", "\"c\"", "\"d\"", "\"e\""}) {
-    EXPECT_EQ(count_of(message, text), 1U) << message;
-  }
   EXPECT_EQ(count_of("dropped", text), 0U) << "none that was not sent";
 }
 
@@ -598,16 +607,12 @@ TEST_F(ApiTest, StreamsAnEntryOnceThoughLinesAfterItWereDropped) {
   task.logs = {log_entry("started"), log_entry("a", 0)};
   const int stream = stream_with_logs(task);
 
-  task.state = TaskState::succeeded;
-  task.logs = {log_entry("500 earlier lines were dropped"), log_entry("started"),
-               log_entry("b", 500), log_entry("c", 501), log_entry("ended")};
-  task.logs_dropped = 500;
-  queue_.set_task(task);
+  const std::string text =
+      end_with_logs(stream, task,
+                    {log_entry("500 earlier lines were dropped"), log_entry("started"),
+                     log_entry("b", 500), log_entry("c", 501), log_entry("ended")},
+                    500, {"started", "a", "b", "c", "ended"});
 
-  const std::string text = read_all(stream);
-  for (const char* message : {"\"started\"", "\"a\"", "\"b\"", "\"c\"", "\"ended\""}) {
-    EXPECT_EQ(count_of(message, text), 1U) << message;
-  }
   EXPECT_EQ(count_of("\"499 earlier lines were dropped", text), 1U) << "but for one that was sent";
 }
 

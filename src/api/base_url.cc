@@ -64,10 +64,6 @@ std::string_view without_slash(std::string_view text) {
   return text;
 }
 
-bool is_default_port(std::string_view scheme, std::string_view port) {
-  return (scheme == "http" && port == "80") || (scheme == "https" && port == "443");
-}
-
 }  // namespace
 
 bool is_plain_host(std::string_view host) {
@@ -172,7 +168,7 @@ void BaseUrls::append_to(std::string& out, const http::Request& request,
   out += scheme;
   out += "://";
   out += host;
-  if (!port.empty() && !is_default_port(scheme, port)) {
+  if (!port.empty() && !http::is_default_port(scheme, port)) {
     out += ':';
     out += port;
   }

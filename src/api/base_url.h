@@ -40,8 +40,8 @@ class BaseUrls {
   /// The Host header may be echoed, or is not needed.
   [[nodiscard]] bool can_answer(const RequestHeads& heads) const;
   /// Appends "https://host[:port][/prefix]", without a slash at the end. A request that names no host gets the address
-  /// that it came to. X-Forwarded-* count only
-  /// if the peer is a trusted proxy, and only where their values are well formed.
+  /// that it came to. X-Forwarded-* count only if the peer is a trusted proxy, and only where their values are well
+  /// formed.
   void append_to(std::string& out, const http::Request& request, const RequestHeads& heads) const;
 
  private:

@@ -142,7 +142,6 @@ void answer_stored(CallPtr call, const Output& file) {
 }
 
 // ---- fal's storage
-// -------------------------------------------------------------------------------
 
 std::string text_member(const json::object& object, std::string_view name) {
   const json::value* value = object.if_contains(name);

@@ -21,6 +21,7 @@
 
 #include "artifact/file_descriptor.h"
 #include "artifact/file_ops.h"
+#include "base/c_strings.h"
 #include "base/log.h"
 
 namespace quern {
@@ -98,13 +99,6 @@ class Child {
   pid_t pid_ = -1;
   FileDescriptor out_;
 };
-
-std::vector<char*> c_strings(const std::vector<std::string>& texts) {
-  std::vector<char*> pointers;
-  for (const std::string& text : texts) pointers.push_back(const_cast<char*>(text.c_str()));
-  pointers.push_back(nullptr);
-  return pointers;
-}
 
 /// Nothing of ours that a hostile file could be after.
 std::vector<std::string> environment() {

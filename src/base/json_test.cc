@@ -136,8 +136,8 @@ std::string object_of(const std::vector<std::string>& names) {
   return text + '}';
 }
 
-// 2^13 names that stay in one bucket of as many if they are hashed as Boost.JSON 1.81 does it, in a table whose address ends
-// with the byte `low`: in each of 13 places either of two blocks that lead to the same state.
+// 2^13 names that stay in one bucket of as many if they are hashed as Boost.JSON 1.81 does it, in a table whose address
+// ends with the byte `low`: in each of 13 places either of two blocks that lead to the same state.
 std::vector<std::string> names_of_one_bucket(std::uint64_t low) {
   constexpr std::uint64_t kMask = (1U << 13U) - 1;
   std::uint64_t state = 0xcbf29ce484222325U + low;

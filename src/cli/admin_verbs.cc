@@ -19,7 +19,6 @@ namespace {
 constexpr std::uint32_t kPageMax = 1'000;  // the server's own limit
 
 // ---- reading answers: what is not there reads as empty
-// ---------------------------------------------------------------
 
 const json::value& at(const json::value& object, std::string_view name) {
   static const json::value kNothing;
@@ -58,7 +57,6 @@ std::string short_time(std::string time) {
 }
 
 // ---- calling
-// ---------------------------------------------------------------
 
 ClientResult<json::value> call(const SessionFlags& session, std::string_view method,
                                std::string_view path, std::string_view body = {}) {
@@ -87,7 +85,6 @@ ExitCode usage(std::string_view message) {
 void print_table(const std::vector<TableRow>& rows) { print_text(format_table(rows)); }
 
 // ---- filters
-// ---------------------------------------------------------------
 
 using FilterField = std::pair<std::string_view, std::string>;
 
@@ -127,7 +124,6 @@ void set_field(std::vector<FilterField>& fields, std::string_view name, std::str
 }
 
 // ---- showing
-// ---------------------------------------------------------------
 
 // Where a task stands, in the words that fit its state.
 std::string note_on(const json::value& task) {
@@ -218,7 +214,6 @@ void print_whole_task(const json::value& task) {
 }
 
 // ---- the plain changes: one call, one line
-// ---------------------------------------------------------------
 
 ExitCode change(const SessionFlags& session, std::string_view method, const std::string& path,
                 const std::string& line) {

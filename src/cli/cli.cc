@@ -177,7 +177,8 @@ int run_cli(int argc, char** argv, const std::function<int(const ServeFlags&)>& 
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("quern ") + QUERN_VERSION);
   app.footer(
-      "Exit codes: 0 done, 1 the task failed, 2 usage, 3 refused, 4 unreachable, 130 interrupted.");
+      "Exit codes: 0 done, 1 the task failed, 2 usage or a file here that fails, 3 refused, 4 "
+      "unreachable, 130 interrupted.");
   Verbs verbs;
   add_server_verbs(app, verbs, serve);
   add_task_verbs(app, verbs);

@@ -110,8 +110,10 @@ TEST(ModelInput, UploadsFilesAndLaysThePairsOverTheJsonFile) {
   EXPECT_THAT(server.requests().at(1), HasSubstr("name=\"file\""));
 }
 
-// Of a server that falls silent after so many requests.
-ClientResult<std::string> build_input_until_silence(PathServer& server, std::size_t requests) {
+// From the server's `requests`th request on, which is for `path`, it answers no more.
+void stop_in_silence_at(const std::string& path, std::size_t requests) {
+  PathServer server;
+  server.hang(path);
   const TempFolder folder;
   std::ofstream(folder.path() / "a.png") << "png";
   Client client({.url = server.url(""), .key = "k", .repeats_max = 0});
@@ -120,29 +122,17 @@ ClientResult<std::string> build_input_until_silence(PathServer& server, std::siz
     EXPECT_TRUE(eventually([&] { return server.request_heads().size() == requests; }));
     stop.request_stop();
   });
-  return build_input(client, "m", {.pairs = {"image=@" + (folder.path() / "a.png").string()}},
-                     stop.get_token());
-}
 
-TEST(ModelInput, IsStoppedWhileItUploads) {
-  PathServer server;
-  server.hang("/v1/files");
-
-  const auto input = build_input_until_silence(server, 2);
+  const auto input = build_input(
+      client, "m", {.pairs = {"image=@" + (folder.path() / "a.png").string()}}, stop.get_token());
 
   ASSERT_FALSE(input);
   EXPECT_EQ(input.error().fault, ClientFault::stopped);
 }
 
-TEST(ModelInput, IsStoppedWhileItAsksForTheModel) {
-  PathServer server;
-  server.hang("/v1/models/m");
+TEST(ModelInput, IsStoppedWhileItAsksForTheModel) { stop_in_silence_at("/v1/models/m", 1); }
 
-  const auto input = build_input_until_silence(server, 1);
-
-  ASSERT_FALSE(input);
-  EXPECT_EQ(input.error().fault, ClientFault::stopped);
-}
+TEST(ModelInput, IsStoppedWhileItUploads) { stop_in_silence_at("/v1/files", 2); }
 
 // Reads an object from a pipe that nobody closes, and is stopped when its beginning has been read.
 void read_endless_input() {

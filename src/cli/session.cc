@@ -101,10 +101,7 @@ void print_text(std::string_view text) {
               std::fflush(stdout) == 0);
 }
 
-void print_line(std::string_view text) {
-  note_output(std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
-              std::fputc('\n', stdout) != EOF && std::fflush(stdout) == 0);
-}
+void print_line(std::string_view text) { print_text(std::string(text) + '\n'); }
 
 ExitCode end_output(ExitCode code) {
   note_output(std::fflush(stdout) == 0 && std::ferror(stdout) == 0);

@@ -338,7 +338,7 @@ bool Connection::refuse(const Fault& fault) {
 /// A sink may be the end of a large file, and so may what its reader has kept of it: both end where
 /// that may block.
 void Connection::drop_job() {
-  if (job_ && job_->to_sink) state_->pool.post([job = std::move(*job_)] {});
+  if (job_ && job_->to_sink) state_->pool.drop([job = std::move(*job_)] {});
   job_.reset();
   if (body_text_.empty()) body_hold_.release();
 }

@@ -100,7 +100,7 @@ void Connection::drop_file(Response& response) {
 
 /// Closing may block, so it is not for this thread.
 void Connection::close_file(FileHandle file) {
-  if (file.is_open()) state_->pool.post([file = std::move(file)] {});
+  if (file.is_open()) state_->pool.drop([file = std::move(file)] {});
 }
 
 void Connection::begin_file(const FileBody& file) {

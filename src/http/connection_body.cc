@@ -109,7 +109,7 @@ bool Connection::finish_body(Result<void> result) {
   Exchange::BodyThen then = std::move(job_->then);
   std::unique_ptr<BodySink> sink = std::move(job_->sink);
   job_.reset();
-  if (sink) state_->pool.post([sink = std::move(sink)] {});
+  if (sink) state_->pool.drop([sink = std::move(sink)] {});
   phase_ = Phase::handling;
   try {
     then(Exchange(shared_from_this()), std::move(result));
@@ -141,7 +141,7 @@ void Connection::on_sink_written(std::unique_ptr<BodySink> sink, std::string pie
                                  Result<void> result) {
   sink_busy_ = false;
   if (phase_ == Phase::closed) {
-    if (sink) state_->pool.post([sink = std::move(sink)] {});
+    if (sink) state_->pool.drop([sink = std::move(sink)] {});
     return;
   }
   enter([&] {

@@ -10,4 +10,9 @@ namespace quern::http {
 /// URL that is built with it, or has to be escaped in a header or in JSON.
 bool is_host_and_port(std::string_view text);
 
+/// What `scheme` stands for anyway, so that browsers leave it out.
+constexpr bool is_default_port(std::string_view scheme, std::string_view port) {
+  return (scheme == "http" && port == "80") || (scheme == "https" && port == "443");
+}
+
 }  // namespace quern::http

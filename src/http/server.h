@@ -54,11 +54,10 @@ class Exchange {
 
   [[nodiscard]] const Request& request() const;
 
-  /// Reads the whole body (sending 100 Continue if asked for), then calls `then` with
-  /// request().body set, on the I/O thread. A body over `bytes_max` calls it at once with too_large
-  /// when the length is declared, else when the limit is passed; one for which `account` gets no memory (hold())
-  /// calls it with unavailable. The handler answers then, and the connection closes after that. A peer that breaks off, or is slower than the timeouts allow,
-  /// never calls it.
+  /// Reads the whole body (sending 100 Continue if asked for), then calls `then` with request().body set, on the I/O
+  /// thread. A body over `bytes_max` calls it with too_large: at once when the length is declared, else when the limit
+  /// is passed; one for which `account` gets no memory (hold()) calls it with unavailable. The handler answers then,
+  /// and the connection closes after that. A peer that breaks off, or is slower than the timeouts allow, never calls it.
   using BodyThen = std::move_only_function<void(Exchange, Result<void>)>;
   void read_body(std::uint64_t bytes_max, BodyThen then, Account account = 0) &&;
   /// The same, but hands the bytes to `sink` piece by piece and keeps none; a sink's error comes to

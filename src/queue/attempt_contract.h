@@ -6,7 +6,6 @@
 namespace quern {
 
 // ---- claim and finish
-// ----------------------------------------------------------------------------
 
 TEST_P(QueueContract, HandsOutTheInputAsItWasSent) {
   const std::string large = R"({"prompt":")" + std::string(3'000'000, 'x') + R"("})";
@@ -252,7 +251,6 @@ TEST_P(QueueContract, WordsFailuresThatNobodyWorded) {
 }
 
 // ---- cancel
-// --------------------------------------------------------------------------------------
 
 TEST_P(QueueContract, CancelsAQueuedTaskAtOnce) {
   const TaskId id = make_task();
@@ -334,7 +332,6 @@ TEST_P(QueueContract, DoesNotForgetACancelInACrash) {
 }
 
 // ---- surviving
-// -----------------------------------------------------------------------------------
 
 TEST_P(QueueContract, KeepsQueuedTasksAndTheirOrder) {
   std::vector<TaskId> ids;

@@ -6,7 +6,6 @@
 namespace quern {
 
 // ---- progress, logs, watching
-// --------------------------------------------------------------------
 
 TEST_P(QueueContract, ShowsProgressAndLogsAtOnceAndKeepsTheLogs) {
   const TaskId id = make_task();
@@ -237,7 +236,6 @@ TEST_P(QueueContract, TellsWhichModelsMayBeClaimed) {
 }
 
 // ---- administration
-// ------------------------------------------------------------------------------
 
 TEST_P(QueueContract, ListsTheNewestFirstAndPages) {
   std::vector<TaskId> ids;

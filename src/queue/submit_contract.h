@@ -6,7 +6,6 @@
 namespace quern {
 
 // ---- submit and look
-// -----------------------------------------------------------------------------
 
 TEST_P(QueueContract, AnswersASubmitWithItsPlaceInLine) {
   EXPECT_EQ(submit(submission(TaskOptions{}))->position, 0U);
@@ -56,7 +55,6 @@ TEST_P(QueueContract, HidesTasksOfOtherKeysAndModels) {
 }
 
 // ---- idempotency
-// ---------------------------------------------------------------------------------
 
 TEST_P(QueueContract, AnswersAReusedIdempotencyKeyWithTheFirstTask) {
   const IdempotencyKey key = idempotency("k1");
@@ -140,7 +138,6 @@ TEST_P(QueueContract, KeepsNoIdempotencyKeyOfARefusedSubmit) {
 }
 
 // ---- limits
-// --------------------------------------------------------------------------------------
 
 TEST_P(QueueContract, RefusesMoreThanAKeyMayQueue) {
   QueuePolicy narrow = policy();

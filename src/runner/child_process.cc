@@ -20,6 +20,7 @@
 #include <string_view>
 
 #include "artifact/file_ops.h"
+#include "base/c_strings.h"
 #include "base/log.h"
 
 // The C library's clone() under the name that sanitizers do not replace: ThreadSanitizer takes any clone for a fork
@@ -141,15 +142,6 @@ std::string find_program(const ChildSpec& spec) {
     if (::access(candidate.c_str(), X_OK) == 0) return candidate;
   }
   return name;
-}
-
-// A nullptr-terminated array of C strings, as exec wants it.
-std::vector<char*> c_strings(std::span<const std::string> texts) {
-  std::vector<char*> pointers;
-  pointers.reserve(texts.size() + 1);
-  for (const std::string& text : texts) pointers.push_back(const_cast<char*>(text.c_str()));
-  pointers.push_back(nullptr);
-  return pointers;
 }
 
 // Signals wait while the new process shares our memory: a handler of ours must not run there.

@@ -4,7 +4,6 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <array>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -35,57 +34,8 @@ constexpr milliseconds kFinishMax{
 constexpr milliseconds kIdleWait{3'600'000};
 constexpr unsigned kInstantThreads = 2;  // however many models are instant
 
-constexpr std::string_view kAttemptsTotal = "quern_attempts_total";
-constexpr std::string_view kAttemptsRunning = "quern_attempts_running";
-constexpr std::string_view kSlots = "quern_slots";
-constexpr std::string_view kAttemptSeconds = "quern_attempt_seconds";
-constexpr std::array<double, 15> kRunBounds{0.001, 0.005, 0.01, 0.05, 0.1, 0.5,  1,   2,
-                                            5,     10,    30,   60,   300, 1800, 7200};
-
 milliseconds next_wait(milliseconds before) {
   return std::clamp(before * 2, kRepeatMin, kRepeatMax);
-}
-
-MetricLabels ended_labels(const std::string& model, const char* outcome) {
-  return {{"model", model}, {"outcome", outcome}};
-}
-
-LaneMetrics make_lane_metrics(Metrics& metrics, const std::string& model) {
-  const auto ended = [&](const char* outcome) -> Counter& {
-    return metrics.counter(kAttemptsTotal, "Attempts that ended, by outcome",
-                           ended_labels(model, outcome));
-  };
-  return {
-      .succeeded = ended("succeeded"),
-      .failed = ended("failed"),
-      .canceled = ended("canceled"),
-      .released = ended("released"),
-      .lost = ended("lost"),
-      .running = metrics.gauge(kAttemptsRunning, "Attempts that hold a slot", {{"model", model}}),
-      .slots = metrics.gauge(kSlots, "Configured slots", {{"model", model}}),
-      .seconds = metrics.histogram(kAttemptSeconds, "How long executors ran", kRunBounds,
-                                   {{"model", model}})};
-}
-
-void remove_lane_metrics(Metrics& metrics, const std::string& model) {
-  for (const char* outcome : {"succeeded", "failed", "canceled", "released", "lost"})
-    metrics.remove(kAttemptsTotal, ended_labels(model, outcome));
-  for (const std::string_view name : {kAttemptsRunning, kSlots, kAttemptSeconds})
-    metrics.remove(name, {{"model", model}});
-}
-
-Counter& counter_of(const LaneMetrics& metrics, AttemptEnd end) {
-  switch (end) {
-    case AttemptEnd::succeeded:
-      return metrics.succeeded;
-    case AttemptEnd::failed:
-      return metrics.failed;
-    case AttemptEnd::canceled:
-      return metrics.canceled;
-    case AttemptEnd::released:
-      break;
-  }
-  return metrics.released;
 }
 
 // Claims are handed on one by one, by the queue's thread. Whoever they wake is not to take its core before the last.
@@ -247,7 +197,7 @@ Result<void> Dispatcher::Impl::configure(std::shared_ptr<const Catalog> catalog)
       LanePtr& lane = lanes_[model.id];
       if (!lane)
         lane = std::make_shared<ModelLane>(
-            ModelLane{.metrics = make_lane_metrics(metrics_, model.id)});
+            ModelLane{.metrics = LaneMetrics::make(metrics_, model.id)});
       lane->service = std::make_shared<const Service>(
           Service{.model = std::shared_ptr<const Model>(catalog, &model),
                   .executor = options_.executors.find(model.executor.kind)->second});
@@ -271,14 +221,13 @@ void Dispatcher::Impl::drop_idle_lanes() {
     if (it->second) {
       ++it;
     } else {
-      remove_lane_metrics(metrics_, it->first);
+      LaneMetrics::remove(metrics_, it->first);
       it = lanes_.erase(it);
     }
   }
 }
 
 // ---- claims
-// --------------------------------------------------------------------------------------
 
 void Dispatcher::Impl::on_claimable(const std::string& model) {
   LanePtr lane;
@@ -381,7 +330,6 @@ void Dispatcher::Impl::hand_back(const LanePtr& lane, const Claim& claim) {
 }
 
 // ---- attempts with a thread
-// ------------------------------------------------------------------------
 
 void Dispatcher::Impl::start(const LanePtr& lane, const Service& service,
                              std::vector<Claim> claims) {
@@ -476,7 +424,7 @@ void Dispatcher::Impl::settle(const WorkPtr& work, const Outcome& outcome, bool 
     --lane.unfinished;
     settled_.notify_all();
   }
-  (accepted ? counter_of(lane.metrics, outcome.end) : lane.metrics.lost).add();
+  (accepted ? lane.metrics.ended(outcome.end) : lane.metrics.lost).add();
   lane.metrics.seconds.observe(std::chrono::duration<double>(outcome.run_time).count());
   if (!accepted && !outcome.outputs.empty()) {
     pool_.run([this, outputs = outcome.outputs] { store_.remove(outputs); });
@@ -514,7 +462,6 @@ void Dispatcher::Impl::on_stop(const Lease& lease, bool canceled) {
 }
 
 // ---- instant attempts
-// ------------------------------------------------------------------------------
 
 void Dispatcher::Impl::run_all_instantly(const LanePtr& lane, const ServicePtr& service,
                                          std::vector<Claim> claims, bool more) {
@@ -530,7 +477,7 @@ void Dispatcher::Impl::run_all_instantly(const LanePtr& lane, const ServicePtr& 
 void Dispatcher::Impl::run_instantly(const LanePtr& lane, const ServicePtr& service, Claim claim,
                                      milliseconds wait) {
   Outcome outcome = runner_.run_instantly(claim, *service->model, *service->executor);
-  Counter& counter = counter_of(lane->metrics, outcome.end);
+  Counter& counter = lane->metrics.ended(outcome.end);
   const Lease lease = claim.lease;
   begin_call();
   queue_.finish(lease, std::move(outcome),
@@ -550,7 +497,6 @@ void Dispatcher::Impl::run_instantly(const LanePtr& lane, const ServicePtr& serv
 }
 
 // ---- time
-// ------------------------------------------------------------------------------------------
 
 // Has the beat thread look at what is due by `when`; wakes it only if by itself it would look later.
 void Dispatcher::Impl::wake_by(SteadyTime when) {
@@ -622,7 +568,6 @@ SteadyTime Dispatcher::Impl::collect_due(SteadyTime now, Due& due) {
 }
 
 // ---- the end
-// ---------------------------------------------------------------------------------------
 
 void Dispatcher::Impl::begin_call() {
   const std::scoped_lock lock(mutex_);

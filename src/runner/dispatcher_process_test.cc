@@ -18,7 +18,6 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 
 // ---- with real programs
-// --------------------------------------------------------------------------------
 
 constexpr const char* kRefusesAndWaits = R"sh(
 echo '{"error":"bad seed","error_type":"REQUEST_INVALID"}'

@@ -19,7 +19,6 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 
 // ---- stopping
-// ----------------------------------------------------------------------------------------
 
 TEST_F(DispatcherTest, StopsACanceledTask) {
   start({make_model("m")}, wait_for_stop);
@@ -175,7 +174,6 @@ TEST_F(DispatcherTest, SettlesEveryTaskOnceWhateverCancelsComeBetween) {
 }
 
 // ---- draining
-// ----------------------------------------------------------------------------------------
 
 TEST_F(DispatcherTest, WaitsForRunningTasksWhenItDrains) {
   Gate gate;

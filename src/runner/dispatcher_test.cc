@@ -21,7 +21,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 // ---- claiming
-// --------------------------------------------------------------------------------------
 
 TEST_F(DispatcherTest, RunsATaskAndFinishesIt) {
   start({make_model("m")}, [](const quern::Run& run, ProgressSink&, const std::stop_token&) {
@@ -231,7 +230,6 @@ TEST_F(DispatcherTest, KeepsTheFilesOfAFinishThatWaitsForTheStoreFromTheSweep) {
 }
 
 // ---- the instant ones
-// --------------------------------------------------------------------------------
 
 TEST_F(DispatcherTest, EchoesInBatches) {
   for (const auto answers : {FakeQueue::Answers::later, FakeQueue::Answers::at_once}) {
@@ -301,7 +299,6 @@ TEST_F(DispatcherTest, EchoesAgainWhenTheStoreWasFull) {
 }
 
 // ---- metadata
-// ----------------------------------------------------------------------------------------
 
 TEST_F(DispatcherTest, AddsThePromptAsSentUnlessTheRunnerHasItsOwn) {
   start({make_model("m")}, [](const quern::Run& run, ProgressSink&, const std::stop_token&) {
@@ -324,7 +321,6 @@ TEST_F(DispatcherTest, AddsThePromptAsSentUnlessTheRunnerHasItsOwn) {
 }
 
 // ---- news
-// --------------------------------------------------------------------------------------------
 
 TEST_F(DispatcherTest, PassesOnProgressAndLogsWhileATaskRuns) {
   Gate gate;

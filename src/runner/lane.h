@@ -7,22 +7,11 @@
 #include <memory>
 #include <string>
 
-#include "base/metrics.h"
 #include "catalog/model.h"
 #include "runner/executor.h"
+#include "runner/lane_metrics.h"
 
 namespace quern {
-
-struct LaneMetrics {
-  Counter& succeeded;
-  Counter& failed;
-  Counter& canceled;
-  Counter& released;
-  Counter& lost;
-  Gauge& running;
-  Gauge& slots;
-  Histogram& seconds;
-};
 
 /// A model and what runs it, as they were configured together. What was claimed for one service runs under it.
 struct Service {

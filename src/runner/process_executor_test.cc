@@ -148,7 +148,6 @@ class ProcessExecutorTest : public ::testing::Test {
 };
 
 // ---- what goes in
-// ----------------------------------------------------------------------------------
 
 TEST_F(ProcessExecutorTest, GivesTheProgramItsTask) {
   claim_.attempt = 2;
@@ -192,7 +191,6 @@ TEST_F(ProcessExecutorTest, WritesALargeInputWhileTheProgramTalks) {
 }
 
 // ---- what comes out
-// --------------------------------------------------------------------------------
 
 TEST_F(ProcessExecutorTest, HearsProgressAndLogs) {
   const auto ending = run(R"(
@@ -433,7 +431,6 @@ TEST_F(ProcessExecutorTest, CutsALineWithoutAnEnd) {
 }
 
 // ---- how it ends
-// -----------------------------------------------------------------------------------
 
 TEST_F(ProcessExecutorTest, TellsHowAProgramFailed) {
   expect_failure(run("exit 3"), "exit 3", true);
@@ -477,7 +474,6 @@ TEST_F(ProcessExecutorTest, EndsAProgramThatStaysAfterItsError) {
 }
 
 // ---- stopping
-// --------------------------------------------------------------------------------------
 
 TEST_F(ProcessExecutorTest, StopsAProgramBySigterm) {
   const auto ending = run_and_stop("trap 'echo bye; exit 0' TERM; echo ready; sleep 1000 & wait");

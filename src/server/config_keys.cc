@@ -28,7 +28,6 @@ constexpr milliseconds kForever = std::chrono::days{3650};
 constexpr std::uint64_t kGiB = 1ULL << 30U;
 
 // ---- values that need more than a kind
-// -------------------------------------------------------------
 
 Complaint set_listen(Settings& settings, const toml::node& node) {
   const auto value = node.value_exact<std::string>();
@@ -56,8 +55,7 @@ Complaint set_cors_origins(Settings& settings, const toml::node& node) {
     if (origin != "*" && !api::is_origin(origin)) {
       return fmt::format(
           "expected \"*\" or an origin as browsers send it, scheme://host[:port] in lower case, "
-          "without "
-          "a path, a slash at the end or the scheme's own port, got \"{}\"",
+          "without a path, a slash at the end or the scheme's own port, got \"{}\"",
           origin);
     }
   }
@@ -163,7 +161,6 @@ Complaint set_env(ExecutorSpec& spec, const toml::node& node) {
 }  // namespace
 
 // ---- the tables
-// ------------------------------------------------------------------------------------
 
 #define FIELD(Type, path) [](Type& it) -> auto& { return it.path; }
 

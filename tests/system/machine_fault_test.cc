@@ -228,7 +228,7 @@ TEST_F(MachineFaultTest, LeavesNeitherZombiesNorDaemonsOfARunner) {
   }
 }
 
-// ---- time
+// ---- files
 
 /// A video of a hundred bytes whose description keeps libmediainfo busy for ever: an array of 2^32 - 1 entries.
 std::string endless_video() {

@@ -17,7 +17,6 @@ constexpr std::size_t kParts = 8;
 }  // namespace
 
 // ---- a slab
-// --------------------------------------------------------------------------------------
 
 BodyCache::Slab::Slab(std::size_t bytes)
     : memory_(std::make_unique_for_overwrite<Entry[]>(bytes / sizeof(Entry))),
@@ -65,7 +64,6 @@ void BodyCache::Slab::clear() {
 }
 
 // ---- the cache
-// -----------------------------------------------------------------------------------
 
 BodyCache::BodyCache(std::size_t bytes_max)
     : bytes_max_(bytes_max),

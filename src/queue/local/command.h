@@ -12,7 +12,6 @@
 namespace quern {
 
 // ---- commands that share a transaction
-// -----------------------------------------------------------
 
 struct SubmitCommand {
   Submission submission;
@@ -67,7 +66,6 @@ struct AfterCommand {
 };
 
 // ---- commands that have a transaction of their own
-// -----------------------------------------------
 
 struct RetryCommand {
   TaskRef ref;

@@ -108,7 +108,6 @@ void Committer::close() {
 }
 
 // ---- one batch
-// -----------------------------------------------------------------------------------
 
 std::optional<Error> Committer::blocked() const {
   if (state_.write_failure && state_.write_failure->code == ErrorCode::data_loss) {
@@ -222,7 +221,6 @@ void Committer::apply_due(Batch& batch) {
 }
 
 // ---- applying the commands, under the lock
-// -------------------------------------------------------
 
 Result<std::optional<Submitted>> Committer::replay_of(const IdempotencyKey& key,
                                                       const Batch& batch) const {
@@ -357,7 +355,6 @@ void Committer::append_logs(const TaskId& id, Beat beat) {
 }
 
 // ---- publishing and answering
-// --------------------------------------------------------------------
 
 bool Committer::is_worth_writing(const Batch& batch) const {
   return !state_.core.changes().empty() || !batch.pauses.empty() || !batch.expired.empty() ||

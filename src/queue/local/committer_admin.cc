@@ -45,7 +45,6 @@ class RecoveryProgress {
 }  // namespace
 
 // ---- recovery
-// ------------------------------------------------------------------------------------
 
 Result<void> Committer::recover() {
   const Now now = clock_.now();
@@ -98,7 +97,6 @@ void Committer::name_all_of(const TaskRow& row) {
 }
 
 // ---- commands of their own
-// -----------------------------------------------------------------------
 
 void Committer::run_alone(Command& command) {
   std::visit([&](auto& one) { run_one(one); }, command);
@@ -181,7 +179,6 @@ Result<bool> Committer::purge(const TaskRef& ref) {
 }
 
 // ---- policies
-// ------------------------------------------------------------------------------------
 
 ModelIndex Committer::intern_model(const std::string& name) {
   if (const std::optional<ModelIndex> known = state_.models.find(name)) return *known;

@@ -46,7 +46,6 @@ Result<void> Committer::commit_journal() {
 }
 
 // ---- before the commit
-// ---------------------------------------------------------------------------
 
 namespace {
 
@@ -186,7 +185,6 @@ void Committer::tell_of_look(const std::optional<Error>& error) {
 }
 
 // ---- after the commit
-// ----------------------------------------------------------------------------
 
 namespace {
 

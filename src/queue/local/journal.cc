@@ -129,7 +129,6 @@ std::size_t Journal::cache_bytes() const { return impl_->writer->cache_bytes(); 
 void Journal::set_disk_full(bool full) { impl_->log->set_disk_full(full); }
 
 // ---- recovery
-// ------------------------------------------------------------------------------------
 
 Result<std::vector<std::string>> Journal::key_names() {
   const TableWriter::Overlay overlay = impl_->writer->overlay();
@@ -196,7 +195,6 @@ Result<void> Journal::for_each_live(const LiveRow& row) {
 void Journal::end_recovery() { impl_->writer->begin(); }
 
 // ---- one transaction
-// -----------------------------------------------------------------------------
 
 void Journal::add(const StoreChange& change) { encode_change(change, impl_->record); }
 
@@ -212,7 +210,6 @@ Result<void> Journal::settle() { return impl_->writer->settle(); }
 Result<void> Journal::settle(const TaskId& id) { return impl_->writer->settle(id); }
 
 // ---- lookups
-// -------------------------------------------------------------------------------------
 // What is pending is looked at before the tables: it may move there meanwhile, never back.
 
 Result<std::optional<IdempotencyRecord>> Journal::find_idempotency(KeyIndex key,

@@ -36,8 +36,9 @@ struct JournalOptions {
 
 class Journal {
  public:
-  /// Leaves the store as it is, but for tables of an older version. Errors: unavailable (cannot be
-  /// opened), data_loss (damaged, or lost but for its logs), conflict (made by a newer version).
+  /// Makes a store where there is none; else leaves it as it is, but for tables of an older version.
+  /// Errors: unavailable (cannot be opened), data_loss (damaged, or lost but for its logs), conflict
+  /// (made by a newer version).
   static Result<std::unique_ptr<Journal>> open(const JournalOptions& options);
   /// Writes what is left into the tables, if the recovery was ended.
   ~Journal();
@@ -79,8 +80,8 @@ class Journal {
   Result<ExpiredTasks> expired(WallTime ended_before, std::size_t count_max);
   /// No ended task is older; it may be one that is gone already. Nothing: there is none.
   Result<std::optional<WallTime>> oldest_ended();
-  /// About the oldest: of the first that were made, and of some more, others at each call. Nothing: there is none, or some are being
-  /// forgotten.
+  /// About the oldest: of the first that were made, and of some more, others at each call. Nothing: there is none, or
+  /// some are being forgotten.
   Result<std::optional<WallTime>> oldest_idempotency();
   /// The tables have records that are forgotten already.
   [[nodiscard]] bool is_forgetting_idempotency() const;

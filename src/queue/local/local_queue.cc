@@ -143,7 +143,6 @@ void LocalQueue::wake() { impl_->commits.wake(); }
 void LocalQueue::observe(QueueObserver* observer) { impl_->committer.observe(observer); }
 
 // ---- what the commit thread does
-// -----------------------------------------------------------------
 
 void LocalQueue::submit(Submission submission, Reply<Submitted> reply) {
   if (submission.input.size() > kInputBytesMax) {
@@ -201,7 +200,6 @@ void LocalQueue::configure(QueuePolicy policy, Reply<bool> reply) {
 void LocalQueue::set_disk_full(bool full) { impl_->journal->set_disk_full(full); }
 
 // ---- looking
-// -------------------------------------------------------------------------------------
 
 LocalQueue::Impl::Live LocalQueue::Impl::find_live(const TaskRef& ref, TaskView& view) {
   const std::scoped_lock lock(state.mutex);

@@ -17,7 +17,6 @@ void cut_log_line(std::string& line) {
 }
 
 // ---- LogBuffer
-// -----------------------------------------------------------------------------------
 
 LogBuffer::LogBuffer(std::vector<NumberedLog> stored) {
   if (stored.empty()) return;
@@ -74,7 +73,6 @@ void LogBuffer::mark_saved() {
 }
 
 // ---- RunningTasks
-// --------------------------------------------------------------------------------
 
 void RunningTasks::start(const TaskId& id, std::uint32_t attempt, WallTime started) {
   const std::scoped_lock lock(mutex_);

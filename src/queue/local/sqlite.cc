@@ -66,7 +66,6 @@ Error sqlite_error(int code, std::string_view doing) {
 }
 
 // ---- Statement
-// -----------------------------------------------------------------------------------
 
 void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
 
@@ -131,7 +130,6 @@ std::string_view Statement::text(int column) const {
 }
 
 // ---- Connection
-// ----------------------------------------------------------------------------------
 
 void Connection::Close::operator()(sqlite3* connection) const { sqlite3_close_v2(connection); }
 

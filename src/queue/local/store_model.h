@@ -84,7 +84,6 @@ class StoreModel {
 enum class Where : std::uint8_t { pending, settled };
 
 // ---- the model
-// ----------------------------------------------------------------------------------
 
 inline void StoreModel::add_attempt(Task& task, const AttemptRecord& attempt) {
   task.attempts.push_back({Attempt{.number = attempt.number,
@@ -170,7 +169,6 @@ inline void StoreModel::take_one(const RemoveEnded& change) {
 }
 
 // ---- comparing
-// ----------------------------------------------------------------------------------
 
 namespace model_check {
 

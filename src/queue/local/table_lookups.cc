@@ -136,7 +136,6 @@ Result<std::unique_ptr<TableLookups>> TableLookups::open(const std::filesystem::
 }
 
 // ---- recovery
-// ------------------------------------------------------------------------------------
 
 Result<LogPosition> TableLookups::log_position() {
   const Result<std::int64_t> seed = impl_->connection.query_integer("SELECT log_seed FROM store");
@@ -188,7 +187,6 @@ Result<void> TableLookups::for_each_live(const LiveRow& row) {
 }
 
 // ---- lookups
-// -------------------------------------------------------------------------------------
 
 Result<std::optional<IdempotencyRecord>> TableLookups::find_idempotency(KeyIndex key,
                                                                         std::string_view name) {

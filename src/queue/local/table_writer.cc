@@ -142,7 +142,6 @@ std::size_t TableWriter::cache_bytes() const {
 }
 
 // ---- the thread
-// ----------------------------------------------------------------------------------
 
 void TableWriter::loop() {
   name_this_thread("quern-tables");

@@ -129,7 +129,6 @@ TEST_F(TableWriterTest, ReleasesAThreadThatWaitsForTheLastOfManyTransactions) {
 }
 
 // ---- times
-// ----------------------------------------------------------------------------------------
 
 class TimedTablesTest : public JournalTest {
  protected:
@@ -173,7 +172,6 @@ TEST_F(TimedTablesTest, AreCountedOfATransactionThatFails) {
 }
 
 // ---- tables that cannot be written
-// ---------------------------------------------------------------
 
 class UnwritableTablesTest : public JournalTest {
  protected:
@@ -303,7 +301,6 @@ TEST_F(JournalTest, AddsNothingToTheLogBeforeWhatACrashLeftIsSettled) {
 }
 
 // ---- limits
-// --------------------------------------------------------------------------------------
 
 /// Commits tasks with a megabyte of input each, at a gate that is closed.
 class HeldBackTest : public JournalTest {

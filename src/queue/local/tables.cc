@@ -256,7 +256,6 @@ Result<void> Tables::settle() {
 }
 
 // ---- writing
-// -------------------------------------------------------------------------------------
 
 Result<void> Tables::apply(const Pending& pending, std::uint64_t number) {
   Impl& impl = *impl_;

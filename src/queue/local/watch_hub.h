@@ -4,8 +4,8 @@
 // Changes of a task are told at once. Changes of positions, which come with every claim of a model,
 // are told at most every kPositionInterval a model, and less often when many watch: telling all of
 // them must not keep the commit thread busy. A watch that ends on another thread meanwhile may still
-// be inside its last call, or get it a moment later. Threads: watch() and a Watch's end from any; the rest from the
-// commit thread.
+// be inside its last call, or get it a moment later.
+// Threads: watch() and a Watch's end from any; the rest from the commit thread.
 
 #include <atomic>
 #include <chrono>
