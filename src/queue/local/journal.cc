@@ -158,7 +158,7 @@ Result<std::int64_t> Journal::last_sequence() {
   const TableWriter::Overlay overlay = impl_->writer->overlay();
   Result<std::int64_t> last = impl_->tables->last_sequence();
   if (!last || !overlay.earlier) return last;
-  for (const auto& [sequence, task] : overlay.earlier->tasks()) last = std::max(*last, sequence);
+  for (const PendingTask& task : overlay.earlier->tasks()) last = std::max(*last, task.sequence);
   return last;
 }
 
@@ -173,8 +173,8 @@ Result<void> Journal::for_each_live(const LiveRow& row) {
   if (!overlay.earlier) return impl_->tables->for_each_live(row);
   const Pending& pending = *overlay.earlier;
   std::map<std::int64_t, const PendingTask*> changed;
-  for (const auto& [sequence, task] : pending.tasks()) {
-    if (task.row) changed.emplace(sequence, &task);
+  for (const PendingTask& task : pending.tasks()) {
+    if (task.row) changed.emplace(task.sequence, &task);
   }
   auto next = changed.begin();
   const auto give_changed_before = [&](std::int64_t sequence) {
@@ -278,9 +278,9 @@ Result<std::vector<NumberedLog>> Journal::logs(const TaskId& id) {
   std::map<std::uint64_t, LogEntry> by_number;
   for (NumberedLog& line : lines) by_number.insert_or_assign(line.number, std::move(line.entry));
   for (const PendingTask* task : {found.earlier, found.recent}) {
-    if (task == nullptr) continue;
-    by_number.erase(by_number.begin(), by_number.lower_bound(task->first_log));
-    for (const InsertLog& line : task->logs) {
+    if (task == nullptr || task->history == nullptr) continue;
+    by_number.erase(by_number.begin(), by_number.lower_bound(task->history->first_log));
+    for (const InsertLog& line : task->history->logs) {
       by_number.insert_or_assign(line.number, LogEntry{line.time, line.severity, line.from_quern,
                                                        std::string(line.message)});
     }
@@ -303,7 +303,7 @@ Result<ExpiredTasks> Journal::expired(WallTime ended_before, std::size_t count_m
 
   for (const Pending* pending : pendings) {
     if (!pending->first_end() || *pending->first_end() >= ended_before) continue;
-    for (const auto& [sequence, task] : pending->tasks()) {
+    for (const PendingTask& task : pending->tasks()) {
       if (expired->is_full(count_max)) break;
       if (!task.end || task.end->row.ended >= ended_before) continue;
       const TaskId& id = task.end->row.id;

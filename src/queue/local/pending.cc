@@ -31,9 +31,15 @@ Result<void> Pending::merge(std::string_view record) {
   return {};
 }
 
+PoolIndex Pending::index_of(std::int64_t sequence) const {
+  return by_sequence_.find(PendingTask::hash_of(sequence), [sequence](const PendingTask& task) {
+    return task.sequence == sequence;
+  });
+}
+
 const PendingTask* Pending::find(const TaskId& id) const {
-  const auto found = tasks_.find(id.sequence());
-  return found == tasks_.end() ? nullptr : &found->second;
+  const PoolIndex found = index_of(id.sequence());
+  return found == kNoIndex ? nullptr : &tasks_[found];
 }
 
 const IdempotencyRecord* Pending::find_idempotency(KeyIndex key, std::string_view name) const {
@@ -43,7 +49,17 @@ const IdempotencyRecord* Pending::find_idempotency(KeyIndex key, std::string_vie
 }
 
 PendingTask& Pending::task(std::int64_t sequence, Stored stored) {
-  return tasks_.try_emplace(sequence, stored).first->second;
+  PoolIndex at = index_of(sequence);
+  if (at == kNoIndex) {
+    at = tasks_.add({.sequence = sequence, .stored = stored});
+    by_sequence_.insert(at);
+  }
+  return tasks_[at];
+}
+
+PendingHistory& Pending::history_of(PendingTask& task) {
+  if (task.history == nullptr) task.history = &histories_.emplace_back();
+  return *task.history;
 }
 
 const EndTask* Pending::keep(const EndTask& change) {
@@ -76,22 +92,24 @@ void Pending::take(const ReviveTask& change) {
   PendingTask& entry = task(change.row.id.sequence(), Stored::ended);
   entry.row = change.row;
   // The ended row goes, and the attempt in it stays.
-  if (entry.end && entry.end->last) entry.attempts.push_back(*entry.end->last);
+  if (entry.end && entry.end->last) history_of(entry).attempts.push_back(*entry.end->last);
   entry.end = nullptr;
 }
 
 void Pending::take(const InsertAttempt& change) {
-  task(change.attempt.sequence, Stored::live).attempts.push_back(change.attempt);
+  PendingTask& entry = task(change.attempt.sequence, Stored::live);
+  history_of(entry).attempts.push_back(change.attempt);
 }
 
 void Pending::take(const InsertLog& change) {
-  task(change.id.sequence(), Stored::live).logs.push_back(change);
+  history_of(task(change.id.sequence(), Stored::live)).logs.push_back(change);
 }
 
 void Pending::take(const DropLogs& change) {
-  PendingTask& entry = task(change.id.sequence(), Stored::live);
-  entry.first_log = change.first_kept;
-  std::erase_if(entry.logs, [&](const InsertLog& line) { return line.number < change.first_kept; });
+  PendingHistory& history = history_of(task(change.id.sequence(), Stored::live));
+  history.first_log = change.first_kept;
+  std::erase_if(history.logs,
+                [&](const InsertLog& line) { return line.number < change.first_kept; });
 }
 
 void Pending::take(const InsertIdempotency& change) {
@@ -113,8 +131,7 @@ void Pending::take(const RemoveEnded& change) {
   entry.is_removed = true;
   entry.row.reset();
   entry.end = nullptr;
-  entry.attempts.clear();
-  entry.logs.clear();
+  entry.history = nullptr;
 }
 
 }  // namespace quern

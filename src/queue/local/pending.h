@@ -3,42 +3,58 @@
 //
 // The redo log's records are merged one after the other, so a task that was created, started and
 // ended meanwhile is one row to be written, not five. The same after a crash as without one.
+// However much has gathered, no merge waits for it to be moved, and its end is no walk through it.
 // Threads: one at a time; any number while nobody merges.
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory_resource>
 #include <optional>
+#include <ranges>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
+#include "queue/linear_hash.h"
 #include "queue/local/store_change.h"
 
 namespace quern {
+
+/// What a task's changes beside its row come to.
+struct PendingHistory {
+  std::vector<AttemptRecord> attempts;
+  std::vector<InsertLog> logs;
+  std::uint64_t first_log = 0;  // those before it are forgotten
+};
 
 /// What the changes of one task come to.
 struct PendingTask {
   /// Where the tables have it, as they are now.
   enum class Stored : std::uint8_t { no, live, ended };
 
-  explicit PendingTask(Stored its_stored) : stored(its_stored) {}
+  [[nodiscard]] std::uint64_t hash() const { return hash_of(sequence); }
+  static std::uint64_t hash_of(std::int64_t sequence) {
+    return (static_cast<std::uint64_t>(sequence) * 0x9e3779b97f4a7c15ULL) >> 32U;
+  }
+  /// Its row is the one in the tables; it has more logs or attempts.
+  [[nodiscard]] bool is_as_stored() const { return !is_removed && !row && !end; }
 
-  Stored stored;
+  std::int64_t sequence = 0;
+  PoolIndex chain = kNoIndex;
+  Stored stored = Stored::no;
   bool is_removed = false;            // forgotten: nothing else counts
   std::optional<TaskRow> row{};       // of a live task, where it has changed
   std::optional<WallTime> started{};  // of its running attempt
-  const EndTask* end = nullptr;       // of a task that has ended; it is large, and most have none
+  // Most tasks have neither of these.
+  const EndTask* end = nullptr;       // of a task that has ended
+  PendingHistory* history = nullptr;  // attempts before its last one, and logs
   std::string_view input{};           // of one that is not stored
-  std::vector<AttemptRecord> attempts{};
-  std::vector<InsertLog> logs{};
-  std::uint64_t first_log = 0;  // those before it are forgotten
-
-  /// Its row is the one in the tables; it has more logs or attempts.
-  [[nodiscard]] bool is_as_stored() const { return !is_removed && !row && !end; }
 };
+static_assert(std::is_trivially_destructible_v<PendingTask>);
 
 class Pending {
  public:
@@ -63,9 +79,12 @@ class Pending {
   /// No task here ended before this; nothing: none ended.
   [[nodiscard]] std::optional<WallTime> first_end() const { return first_end_; }
 
-  using Tasks = std::pmr::unordered_map<std::int64_t, PendingTask>;  // by sequence
+  /// In the order of their first changes.
+  [[nodiscard]] auto tasks() const {
+    return std::views::iota(PoolIndex{0}, by_sequence_.size()) |
+           std::views::transform([this](PoolIndex i) -> const PendingTask& { return tasks_[i]; });
+  }
   using Idempotency = std::unordered_map<std::string, InsertIdempotency>;
-  [[nodiscard]] const Tasks& tasks() const { return tasks_; }
   [[nodiscard]] const Idempotency& idempotency() const { return idempotency_; }
   [[nodiscard]] const std::optional<RemoveIdempotency>& removed_idempotency() const {
     return removed_idempotency_;
@@ -95,15 +114,19 @@ class Pending {
   const EndTask* keep(const EndTask& change);
   /// The entry of a task, made if need be for one that the tables have as `stored`.
   PendingTask& task(std::int64_t sequence, PendingTask::Stored stored);
+  [[nodiscard]] PoolIndex index_of(std::int64_t sequence) const;
+  PendingHistory& history_of(PendingTask& task);
 
   static constexpr std::size_t kFirstBytes = 16 * 1024;
 
-  // Of the records, which all views point into, of the tasks and their ends: all of it only grows.
+  // Of the records, which all views point into, and of the tasks' ends: all of it only grows.
   std::pmr::monotonic_buffer_resource memory_{kFirstBytes};
   std::size_t records_ = 0;
   std::size_t bytes_ = 0;
   std::size_t changes_ = 0;
-  Tasks tasks_{&memory_};
+  Pool<PendingTask> tasks_;
+  LinearHash<PendingTask> by_sequence_{tasks_};
+  std::deque<PendingHistory> histories_;
   Idempotency idempotency_;
   std::optional<RemoveIdempotency> removed_idempotency_;
   std::vector<InsertKey> keys_;

@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "queue/local/change_codec.h"
 #include "queue/local/journal_fixture.h"
@@ -26,9 +27,14 @@ class PendingTest : public testing::Test {
   }
   const PendingTask& task(std::int64_t sequence) {
     const PendingTask* const found = pending_.find(make_id(sequence));
-    static const PendingTask none(PendingTask::Stored::no);
+    static const PendingTask none;
     EXPECT_NE(found, nullptr) << sequence;
     return found == nullptr ? none : *found;
+  }
+  const PendingHistory& history(std::int64_t sequence) {
+    static const PendingHistory none;
+    const PendingTask& found = task(sequence);
+    return found.history == nullptr ? none : *found.history;
   }
   static AttemptRecord attempt(std::int64_t sequence, std::uint64_t token) {
     return {.sequence = sequence, .token = token, .number = 1, .result = "failed"};
@@ -63,6 +69,24 @@ TEST_F(PendingTest, CountsWhatItTakesIn) {
   EXPECT_EQ(pending_.tasks().size(), 1U);
 }
 
+TEST_F(PendingTest, FindsEachOfManyTasksAndListsThemByTheirFirstChanges) {
+  std::vector<std::int64_t> sequences;
+  for (std::int64_t i = 0; i < 5'000; ++i) {
+    const std::int64_t sequence = (i % 7 == 0 ? 5'000 - i : 10'000 + i) << 20U;
+    sequences.push_back(sequence);
+    merge({InsertTask{make_row(sequence), "{}"}});
+    if (i % 3 == 0) merge({UpdateTask{make_running(sequences[i / 2]), at(5)}});
+  }
+
+  std::vector<std::int64_t> listed;
+  for (const PendingTask& task : pending_.tasks()) listed.push_back(task.sequence);
+  EXPECT_EQ(listed, sequences);
+  for (const std::int64_t sequence : sequences) {
+    EXPECT_EQ(task(sequence).row->id, make_id(sequence));
+    EXPECT_EQ(pending_.find(make_id(sequence + 1)), nullptr);
+  }
+}
+
 TEST_F(PendingTest, MakesOneRowOfATaskThatWasCreatedStartedAndEnded) {
   merge({InsertTask{make_row(1), "input"}});
   EXPECT_EQ(task(1).row, make_row(1));
@@ -79,7 +103,7 @@ TEST_F(PendingTest, MakesOneRowOfATaskThatWasCreatedStartedAndEnded) {
   ASSERT_TRUE(task(1).end);
   EXPECT_EQ(task(1).end->error, "why");
   EXPECT_EQ(task(1).input, "input");
-  EXPECT_TRUE(task(1).attempts.empty()) << "the last one is in the row";
+  EXPECT_TRUE(history(1).attempts.empty()) << "the last one is in the row";
   EXPECT_EQ(pending_.first_end(), at(9));
 }
 
@@ -106,11 +130,11 @@ TEST_F(PendingTest, KeepsTheLastAttemptOfATaskThatIsRevivedAmongTheEarlierOnes) 
 
   EXPECT_FALSE(task(1).end);
   EXPECT_EQ(task(1).row, make_row(1));
-  ASSERT_EQ(task(1).attempts.size(), 2U);
-  EXPECT_EQ(task(1).attempts[0].token, 101U);
-  EXPECT_EQ(task(1).attempts[1].token, 102U);
+  ASSERT_EQ(history(1).attempts.size(), 2U);
+  EXPECT_EQ(history(1).attempts[0].token, 101U);
+  EXPECT_EQ(history(1).attempts[1].token, 102U);
   merge({EndTask{.row = make_ended(1, at(20))}});
-  EXPECT_EQ(task(1).attempts.size(), 2U) << "it ended without one";
+  EXPECT_EQ(history(1).attempts.size(), 2U) << "it ended without one";
 }
 
 TEST_F(PendingTest, IsAsStoredWhereOnlyLogsOrAttemptsAreAdded) {
@@ -128,10 +152,10 @@ TEST_F(PendingTest, DropsTheLogsBeforeTheFirstThatIsKept) {
   merge({line(0), line(1), line(2)});
   merge({DropLogs{make_id(1), 2}, line(3)});
 
-  ASSERT_EQ(task(1).logs.size(), 2U);
-  EXPECT_EQ(task(1).logs[0].number, 2U);
-  EXPECT_EQ(task(1).logs[1].number, 3U);
-  EXPECT_EQ(task(1).first_log, 2U);
+  ASSERT_EQ(history(1).logs.size(), 2U);
+  EXPECT_EQ(history(1).logs[0].number, 2U);
+  EXPECT_EQ(history(1).logs[1].number, 3U);
+  EXPECT_EQ(history(1).first_log, 2U);
 }
 
 TEST_F(PendingTest, KeepsNothingOfATaskThatIsRemovedButWhereItWas) {
@@ -144,8 +168,8 @@ TEST_F(PendingTest, KeepsNothingOfATaskThatIsRemovedButWhereItWas) {
   EXPECT_EQ(task(1).stored, Stored::no);
   EXPECT_FALSE(task(1).row);
   EXPECT_FALSE(task(1).end);
-  EXPECT_TRUE(task(1).logs.empty());
-  EXPECT_TRUE(task(1).attempts.empty());
+  EXPECT_TRUE(history(1).logs.empty());
+  EXPECT_TRUE(history(1).attempts.empty());
 }
 
 TEST_F(PendingTest, KnowsTheFirstEnd) {

@@ -100,6 +100,19 @@ constexpr std::size_t kTasksPerTurn = 32;
 
 Error write_error(int code) { return sqlite_error(code, "the store cannot be written"); }
 
+const PendingHistory kNoHistory;
+
+/// In the order of the trees, so that a page is changed once. Tasks mostly come so by themselves.
+std::vector<const PendingTask*> in_order(const Pending& pending) {
+  std::vector<const PendingTask*> tasks;
+  tasks.reserve(pending.tasks().size());
+  for (const PendingTask& task : pending.tasks()) tasks.push_back(&task);
+  if (!std::ranges::is_sorted(tasks, {}, &PendingTask::sequence)) {
+    std::ranges::sort(tasks, {}, &PendingTask::sequence);
+  }
+  return tasks;
+}
+
 /// The parameters of QUERN_LIVE_COLUMNS.
 Statement& bind_live(Statement& sql, const TaskRow& row, std::optional<WallTime> started) {
   sql.bind(1, row.id.sequence()).bind(2, chance_of(row.id));
@@ -208,11 +221,11 @@ struct Tables::Impl {
   }
 
   void write_names(const Pending& pending);
-  void write_task(std::int64_t sequence, const PendingTask& task);
-  void remove(std::int64_t sequence, const PendingTask& task);
-  void insert(const PendingTask& task, std::int64_t sequence);
-  void change(const PendingTask& task, std::int64_t sequence);
-  void write_history(std::int64_t sequence, const PendingTask& task);
+  void write_task(const PendingTask& task);
+  void remove(const PendingTask& task);
+  void insert(const PendingTask& task);
+  void change(const PendingTask& task);
+  void write_history(const PendingTask& task);
   void write_idempotency(const Pending& pending);
   void forget_idempotency(const RemoveIdempotency& removed);
   /// Among so many after that one. Answers whether there is no more to do: some were, or it failed.
@@ -261,14 +274,9 @@ Result<void> Tables::apply(const Pending& pending, std::uint64_t number) {
   Impl& impl = *impl_;
   impl.run(impl.sql(Sql::begin));
   impl.write_names(pending);
-  // In the order of the trees, so that a page is changed once.
-  std::vector<std::pair<std::int64_t, const PendingTask*>> tasks;
-  tasks.reserve(pending.tasks().size());
-  for (const auto& [sequence, task] : pending.tasks()) tasks.emplace_back(sequence, &task);
-  std::ranges::sort(tasks);
   std::size_t written = 0;
-  for (const auto& [sequence, task] : tasks) {
-    impl.write_task(sequence, *task);
+  for (const PendingTask* task : in_order(pending)) {
+    impl.write_task(*task);
     if (++written % kTasksPerTurn == 0) std::this_thread::yield();
   }
   impl.write_idempotency(pending);
@@ -296,17 +304,18 @@ void Tables::Impl::write_names(const Pending& pending) {
   }
 }
 
-void Tables::Impl::write_task(std::int64_t sequence, const PendingTask& task) {
-  if (task.is_removed) return remove(sequence, task);
+void Tables::Impl::write_task(const PendingTask& task) {
+  if (task.is_removed) return remove(task);
   if (task.stored == PendingTask::Stored::no) {
-    insert(task, sequence);
+    insert(task);
   } else {
-    change(task, sequence);
+    change(task);
   }
-  write_history(sequence, task);
+  write_history(task);
 }
 
-void Tables::Impl::remove(std::int64_t sequence, const PendingTask& task) {
+void Tables::Impl::remove(const PendingTask& task) {
+  const std::int64_t sequence = task.sequence;
   if (task.stored == PendingTask::Stored::no) return;
   run_for(task.stored == PendingTask::Stored::live ? Sql::delete_task : Sql::delete_ended,
           sequence);
@@ -315,7 +324,8 @@ void Tables::Impl::remove(std::int64_t sequence, const PendingTask& task) {
   run_for(Sql::delete_logs, sequence);
 }
 
-void Tables::Impl::insert(const PendingTask& task, std::int64_t sequence) {
+void Tables::Impl::insert(const PendingTask& task) {
+  const std::int64_t sequence = task.sequence;
   const bool is_apart = task.input.size() > kInlineInputBytesMax;
   const auto bind_body = [&](Statement& statement, int parameter) {
     if (is_apart) {
@@ -340,7 +350,8 @@ void Tables::Impl::insert(const PendingTask& task, std::int64_t sequence) {
   }
 }
 
-void Tables::Impl::change(const PendingTask& task, std::int64_t sequence) {
+void Tables::Impl::change(const PendingTask& task) {
+  const std::int64_t sequence = task.sequence;
   const bool was_ended = task.stored == PendingTask::Stored::ended;
   if (was_ended) {
     // Revived, so that the attempt that it had ended with is one of the earlier ones.
@@ -365,8 +376,10 @@ void Tables::Impl::change(const PendingTask& task, std::int64_t sequence) {
   }
 }
 
-void Tables::Impl::write_history(std::int64_t sequence, const PendingTask& task) {
-  for (const AttemptRecord& attempt : task.attempts) {
+void Tables::Impl::write_history(const PendingTask& task) {
+  const std::int64_t sequence = task.sequence;
+  const PendingHistory& history = task.history == nullptr ? kNoHistory : *task.history;
+  for (const AttemptRecord& attempt : history.attempts) {
     Statement& statement = sql(Sql::insert_attempt);
     statement.bind(1, sequence).bind(2, attempt.token).bind(3, std::int64_t{attempt.number});
     statement.bind(4, stored_time(attempt.started)).bind(5, stored_time(attempt.ended));
@@ -375,13 +388,13 @@ void Tables::Impl::write_history(std::int64_t sequence, const PendingTask& task)
     bind_time(statement, 9, attempt.retry_at);
     run(statement);
   }
-  if (!task.attempts.empty() || task.stored == PendingTask::Stored::ended) {
+  if (!history.attempts.empty() || task.stored == PendingTask::Stored::ended) {
     run(sql(Sql::drop_attempts).bind(1, sequence).bind(2, std::uint64_t{kStoredAttemptsMax}));
   }
-  if (task.first_log > 0) {
-    run(sql(Sql::drop_logs).bind(1, sequence).bind(2, task.first_log));
+  if (history.first_log > 0) {
+    run(sql(Sql::drop_logs).bind(1, sequence).bind(2, history.first_log));
   }
-  for (const InsertLog& line : task.logs) {
+  for (const InsertLog& line : history.logs) {
     Statement& statement = sql(Sql::insert_log);
     statement.bind(1, sequence).bind(2, line.number).bind(3, stored_time(line.time));
     statement.bind(4, static_cast<std::int64_t>(line.severity));
