@@ -235,7 +235,9 @@ Result<void> RedoLog::Impl::settle_all() {
 
 void RedoLog::Impl::begin(std::size_t file, std::uint64_t number) {
   RedoFile& begun = files[file];
-  if (begun.size > 2 * file_bytes && cut(begun.fd, file_bytes) == 0) begun.size = file_bytes;
+  // What the other one has come to, this one is likely to need again.
+  const std::uint64_t needed_size = std::max(file_bytes, next.at);
+  if (begun.size > 2 * needed_size && cut(begun.fd, needed_size) == 0) begun.size = needed_size;
   in_use = file;
   next = {.number = number, .seed = seed};
 }

@@ -131,9 +131,27 @@ TEST_F(RedoLogTest, CutsAFileThatGrewBackOnItsNextUse) {
   append(std::string(100'000, 'm'));
   append("four");
 
-  EXPECT_EQ(std::filesystem::file_size(a()), file_bytes_);
+  const std::size_t in_the_other = 2 * kRedoHeaderBytes + 3 + 100'000;
+  EXPECT_EQ(std::filesystem::file_size(a()), in_the_other);
   open(1);
   EXPECT_THAT(replayed_, testing::SizeIs(3));
+}
+
+TEST_F(RedoLogTest, KeepsAFileThatGrewWhereTheOtherHasGrownAsMuch) {
+  file_bytes_ = 1'000;
+  open();
+  const std::string large(600'000, 'l');
+  append(large);
+  append(large);
+  const std::uintmax_t size = std::filesystem::file_size(a());
+  EXPECT_EQ(std::filesystem::file_size(b()), size);
+
+  log().release(1);
+  append("three");
+
+  EXPECT_EQ(std::filesystem::file_size(a()), size);
+  open(1);
+  EXPECT_THAT(replayed_, ElementsAre(Pair(2, large), Pair(3, "three")));
 }
 
 TEST_F(RedoLogTest, MakesAFileLongerAheadOfTime) {
