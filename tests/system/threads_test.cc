@@ -29,10 +29,10 @@ TEST_F(SystemTest, NamesEachOfItsThreadsForWhatItDoes) {
   ASSERT_TRUE(task) << task.error().message;
   wait_until_running(caller, *task);
 
-  const std::set<std::string> expected{"quern",         "quern-io",     "quern-commit",
-                                       "quern-tables",  "quern-reader", "quern-files",
-                                       "quern-api",     "quern-timers", "quern-run",
-                                       "quern-instant", "quern-beat",   "quern-janitor"};
+  const std::set<std::string> expected{
+      "quern",       "quern-io",      "quern-commit", "quern-tables", "quern-reader",
+      "quern-files", "quern-api",     "quern-timers", "quern-run",    "quern-instant",
+      "quern-beat",  "quern-janitor", "quern-awake"};
   EXPECT_TRUE(eventually([&] { return thread_names(server_->pid()) == expected; }));
   EXPECT_EQ(thread_names(server_->pid()), expected);
 }

@@ -7,6 +7,18 @@
 #include "base/thread_name.h"
 
 namespace quern {
+namespace {
+
+/// As long as a commit takes at most where disks are fast: there is nothing to gain on slow ones.
+constexpr std::chrono::microseconds kAwakeForCommit{1'000};
+/// Until the next request of a caller that sends one after the other.
+constexpr std::chrono::microseconds kAwakeForNext{100};
+
+bool is_lone_create(const std::vector<Command>& commands) {
+  return commands.size() == 1 && std::holds_alternative<SubmitCommand>(commands.front());
+}
+
+}  // namespace
 
 void CommitThread::start() {
   const std::scoped_lock lock(mutex_);
@@ -59,13 +71,21 @@ void CommitThread::loop() {
   std::vector<Command> commands;
   commands.reserve(kBatchCommandsMax);
   while (take(commands)) {
-    committer_.run(commands);
+    run(commands);
     commands.clear();
     // Those who were answered, or still bring commands, may wait for this core: what they bring now
     // shares the next sync.
     std::this_thread::yield();
   }
   committer_.close();
+}
+
+void CommitThread::run(std::vector<Command>& commands) {
+  const bool is_lone = is_lone_create(commands);
+  // Nobody else keeps the core awake until the disk has answered, and then for the caller's next.
+  if (is_lone) core_.keep_for(kAwakeForCommit);
+  committer_.run(commands);
+  if (is_lone) core_.keep_for(kAwakeForNext);
 }
 
 bool CommitThread::take(std::vector<Command>& commands) {

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/awake_core.h"
 #include "base/clock.h"
 #include "queue/local/command.h"
 #include "queue/local/committer.h"
@@ -39,6 +40,7 @@ class CommitThread {
   /// Waits for commands or what is due; false when it is time to end.
   bool take(std::vector<Command>& commands);
   void wait(std::unique_lock<std::mutex>& lock);
+  void run(std::vector<Command>& commands);
 
   Committer& committer_;
   Clock& clock_;
@@ -48,6 +50,7 @@ class CommitThread {
   bool idle_ = false;  // the thread waits: only then a notification is worth its system call
   bool woken_ = false;
   bool stopping_ = false;
+  AwakeCore core_;  // for the commit thread alone
   std::thread thread_;
 };
 
