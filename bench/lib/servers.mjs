@@ -80,6 +80,18 @@ export async function start_nginx(folder, { core } = {}) {
   return { ...server, url: `http://127.0.0.1:${port}` };
 }
 
+/** The prototype of a durable queue, see bare_queue.cc; commits() answers how many it has made. */
+export async function start_bare(folder, program, { core } = {}) {
+  const home = new_folder(folder, "bare");
+  const server = await start_server(program, ["--dir", home, "--key", key], {
+    core,
+    log: join(home, "stderr.log"),
+    ready: (line) => /listening on (http:\S+)/.exec(line)?.[1],
+  });
+  const commits = async () => (await (await fetch(`${server.ready}/commits`)).json()).commits;
+  return { ...server, url: server.ready, commits };
+}
+
 /**
  * Quern with everything on. Models: `echo`; `hold`, whose tasks wait behind one that never ends; `run`, whose
  * tasks run and do not end; `tell`, whose tasks also tell of their progress once a second; echo-0 … for `models`;
