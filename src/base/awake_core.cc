@@ -2,18 +2,26 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
 
 #include "base/thread_name.h"
 
 namespace quern {
 namespace {
 
-bool take_lowest_class() {
-  const sched_param none{};
-  return ::sched_setscheduler(0, SCHED_IDLE, &none) == 0;
-}
+/// Below those who do something. No lower: this thread's end is waited for.
+constexpr int kNice = 10;
 
-constexpr unsigned kTurnsPerYield = 32;  // some 10 µs
+/// Longer than those take who were woken for the moment.
+constexpr std::chrono::milliseconds kTakenForLong{1};
+
+/// A core that was had so often is idle: some 10 µs.
+constexpr int kTurnsUndisturbed = 16;
+constexpr int kLeftOutMax = 4'096;
 
 /// Leaves what the core shares with another one to that, for a moment.
 void relax() {
@@ -46,6 +54,10 @@ AwakeCore::~AwakeCore() {
 }
 
 void AwakeCore::keep_for(std::chrono::microseconds time) {
+  if (left_out_ > 0) {
+    --left_out_;
+    return;
+  }
   core_ = ::sched_getcpu();
   until_ = std::chrono::steady_clock::now() + time;
   if (!thread_.joinable()) {
@@ -61,8 +73,8 @@ void AwakeCore::keep_for(std::chrono::microseconds time) {
 
 void AwakeCore::loop() {
   name_this_thread("quern-awake");
-  if (!take_lowest_class()) return;
-  int core = -1;
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNice);
+  int leaves_out = kLeftOutMin;
   while (!is_stopping_) {
     {
       std::unique_lock lock(mutex_);
@@ -70,13 +82,26 @@ void AwakeCore::loop() {
       wake_.wait(lock, [this] { return is_kept() || is_stopping_; });
       is_asleep_ = false;
     }
-    for (unsigned turn = 1; is_kept() && !is_stopping_; ++turn) {
-      if (const int wanted = core_; wanted >= 0 && wanted != core) move_to(core = wanted);
-      relax();
-      // Who has given the core away for a moment gets it back soon, not at the system's next tick.
-      if (turn % kTurnsPerYield == 0) ::sched_yield();
+    const std::optional<bool> is_busy = turn();
+    if (!is_busy) continue;
+    if (*is_busy) {
+      left_out_ = leaves_out;
+      until_ = Time{};
     }
+    leaves_out = *is_busy ? std::min(2 * leaves_out, kLeftOutMax) : kLeftOutMin;
   }
+}
+
+std::optional<bool> AwakeCore::turn() {
+  int turns = 0;
+  for (Time begun = std::chrono::steady_clock::now(); is_kept() && !is_stopping_; ++turns) {
+    if (const int wanted = core_; wanted >= 0 && wanted != own_core_) move_to(own_core_ = wanted);
+    relax();
+    ::sched_yield();  // to whoever was woken, which a system may let wait for its next tick
+    const Time now = std::chrono::steady_clock::now();
+    if (now - std::exchange(begun, now) >= kTakenForLong) return true;
+  }
+  return turns < kTurnsUndisturbed ? std::nullopt : std::optional(false);
 }
 
 }  // namespace quern

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <memory_resource>
 #include <vector>
 
 #include "base/assert.h"
@@ -21,6 +22,10 @@ inline constexpr PoolIndex kNoIndex = std::numeric_limits<PoolIndex>::max();
 template <typename T>
 class ChunkedArray {
  public:
+  /// `memory` is what the chunks are taken from.
+  explicit ChunkedArray(std::pmr::memory_resource* memory = std::pmr::new_delete_resource())
+      : memory_(memory) {}
+
   T& operator[](PoolIndex i) { return chunks_[i / kChunk][i % kChunk]; }
   const T& operator[](PoolIndex i) const { return chunks_[i / kChunk][i % kChunk]; }
 
@@ -28,7 +33,7 @@ class ChunkedArray {
 
   void push_back(const T& value) {
     QUERN_ASSERT(size_ < kNoIndex);
-    if (size_ == chunks_.size() * kChunk) chunks_.push_back(std::make_unique<T[]>(kChunk));
+    if (size_ == chunks_.size() * kChunk) add_chunk();
     (*this)[size_++] = value;
   }
   /// Keeps the memory for the next push_back.
@@ -37,7 +42,23 @@ class ChunkedArray {
  private:
   static constexpr std::size_t kChunk = (std::size_t{1} << 16U) / std::bit_ceil(sizeof(T));
 
-  std::vector<std::unique_ptr<T[]>> chunks_;
+  struct Release {
+    std::pmr::memory_resource* memory;
+    void operator()(T* chunk) const {
+      std::destroy_n(chunk, kChunk);
+      memory->deallocate(chunk, kChunk * sizeof(T), alignof(T));
+    }
+  };
+
+  void add_chunk() {
+    chunks_.reserve(chunks_.size() + 1);
+    auto* const chunk = static_cast<T*>(memory_->allocate(kChunk * sizeof(T), alignof(T)));
+    std::uninitialized_value_construct_n(chunk, kChunk);
+    chunks_.emplace_back(chunk, Release{memory_});
+  }
+
+  std::pmr::memory_resource* const memory_;
+  std::vector<std::unique_ptr<T[], Release>> chunks_;
   PoolIndex size_ = 0;
 };
 
@@ -45,6 +66,9 @@ class ChunkedArray {
 template <typename T>
 class Pool {
  public:
+  explicit Pool(std::pmr::memory_resource* memory = std::pmr::new_delete_resource())
+      : items_(memory) {}
+
   T& operator[](PoolIndex i) { return items_[i]; }
   const T& operator[](PoolIndex i) const { return items_[i]; }
 

@@ -5,6 +5,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <memory_resource>
 
 #include "queue/chunked_array.h"
 
@@ -14,7 +15,12 @@ namespace quern {
 template <typename T>
 class LinearHash {
  public:
-  explicit LinearHash(Pool<T>& items) : items_(items) { buckets_.push_back(kNoIndex); }
+  /// `memory` is what the buckets are taken from.
+  explicit LinearHash(Pool<T>& items,
+                      std::pmr::memory_resource* memory = std::pmr::new_delete_resource())
+      : items_(items), buckets_(memory) {
+    buckets_.push_back(kNoIndex);
+  }
 
   /// The element with this hash that `is_it` accepts, or kNoIndex.
   template <typename Predicate>

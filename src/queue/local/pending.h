@@ -20,6 +20,7 @@
 
 #include "base/result.h"
 #include "queue/linear_hash.h"
+#include "queue/local/page_memory.h"
 #include "queue/local/store_change.h"
 
 namespace quern {
@@ -117,15 +118,15 @@ class Pending {
   [[nodiscard]] PoolIndex index_of(std::int64_t sequence) const;
   PendingHistory& history_of(PendingTask& task);
 
-  static constexpr std::size_t kFirstBytes = 16 * 1024;
+  static constexpr std::size_t kFirstBytes = 256 * 1024;  // of addresses: pages count once used
 
-  // Of the records, which all views point into, and of the tasks' ends: all of it only grows.
-  std::pmr::monotonic_buffer_resource memory_{kFirstBytes};
+  // Of the records, which all views point into, of the tasks and their ends: all of it only grows.
+  std::pmr::monotonic_buffer_resource memory_{kFirstBytes, &PageMemory::instance()};
   std::size_t records_ = 0;
   std::size_t bytes_ = 0;
   std::size_t changes_ = 0;
-  Pool<PendingTask> tasks_;
-  LinearHash<PendingTask> by_sequence_{tasks_};
+  Pool<PendingTask> tasks_{&memory_};
+  LinearHash<PendingTask> by_sequence_{tasks_, &memory_};
   std::deque<PendingHistory> histories_;
   Idempotency idempotency_;
   std::optional<RemoveIdempotency> removed_idempotency_;
