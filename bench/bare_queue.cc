@@ -92,7 +92,8 @@ class Commits {
  private:
   sqlite3_stmt* prepare(const char* sql) {
     sqlite3_stmt* statement = nullptr;
-    check(sqlite3_prepare_v3(database_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr), database_);
+    check(sqlite3_prepare_v3(database_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr),
+          database_);
     return statement;
   }
   void run(sqlite3_stmt* statement) {
@@ -119,8 +120,10 @@ class Commits {
     run(begin_);
     for (const Create& create : batch) {
       sqlite3_bind_int64(insert_, 1, create.id);
-      sqlite3_bind_text(insert_, 2, create.model.data(), static_cast<int>(create.model.size()), SQLITE_STATIC);
-      sqlite3_bind_blob(insert_, 3, create.input.data(), static_cast<int>(create.input.size()), SQLITE_STATIC);
+      sqlite3_bind_text(insert_, 2, create.model.data(), static_cast<int>(create.model.size()),
+                        SQLITE_STATIC);
+      sqlite3_bind_blob(insert_, 3, create.input.data(), static_cast<int>(create.input.size()),
+                        SQLITE_STATIC);
       run(insert_);
     }
     run(commit_);
@@ -142,14 +145,16 @@ class Commits {
 
 class Server {
  public:
-  Server(Commits& commits, const std::string& key) : commits_(commits), authorization_("Authorization: Key " + key + "\r\n") {
+  Server(Commits& commits, const std::string& key)
+      : commits_(commits), authorization_("Authorization: Key " + key + "\r\n") {
     states_.reserve(kTasksExpected);
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof address;
     auto* const any = reinterpret_cast<sockaddr*>(&address);
-    if (::bind(listener_, any, size) != 0 || ::listen(listener_, 1024) != 0) bench::fail("cannot listen");
+    if (::bind(listener_, any, size) != 0 || ::listen(listener_, 1024) != 0)
+      bench::fail("cannot listen");
     ::getsockname(listener_, any, &size);
     url_ = "http://127.0.0.1:" + std::to_string(::ntohs(address.sin_port));
     watch(listener_);
@@ -208,18 +213,23 @@ class Server {
   static std::size_t body_length(std::string_view head) {
     constexpr std::string_view kName = "Content-Length: ";
     const std::size_t at = head.find(kName);
-    return at == std::string_view::npos ? 0 : std::strtoul(head.data() + at + kName.size(), nullptr, 10);
+    return at == std::string_view::npos
+               ? 0
+               : std::strtoul(head.data() + at + kName.size(), nullptr, 10);
   }
   void handle(int fd, std::string_view head, std::string_view body) {
     constexpr std::string_view kCreate = "POST /v1/queue/";
     if (head.starts_with("GET /commits ")) {
       return answer(fd, "200 OK", "{\"commits\":" + std::to_string(commits_.count()) + "}");
     }
-    if (head.find(authorization_) == std::string_view::npos) return answer(fd, "401 Unauthorized", "{}");
+    if (head.find(authorization_) == std::string_view::npos)
+      return answer(fd, "401 Unauthorized", "{}");
     if (!head.starts_with(kCreate)) return answer(fd, "404 Not Found", "{}");
     if (!is_json_object(body)) return answer(fd, "400 Bad Request", "{}");
-    const std::string_view model = head.substr(kCreate.size(), head.find(' ', kCreate.size()) - kCreate.size());
-    commits_.push({.connection = fd, .id = ++last_, .model = std::string(model), .input = std::string(body)});
+    const std::string_view model =
+        head.substr(kCreate.size(), head.find(' ', kCreate.size()) - kCreate.size());
+    commits_.push(
+        {.connection = fd, .id = ++last_, .model = std::string(model), .input = std::string(body)});
   }
   static bool is_json_object(std::string_view body) {
     std::array<unsigned char, 4096> memory;  // NOLINT: filled by the parser
@@ -234,17 +244,22 @@ class Server {
     commits_.take(done_);
     for (const Create& create : done_) {
       states_.emplace(create.id, State::queued);
-      const std::string request = url_ + "/v1/queue/" + create.model + "/requests/" + std::to_string(create.id);
+      const std::string request =
+          url_ + "/v1/queue/" + create.model + "/requests/" + std::to_string(create.id);
       answer(create.connection, "200 OK",
-             "{\"status\":\"IN_QUEUE\",\"request_id\":\"" + std::to_string(create.id) + "\",\"response_url\":\"" + request +
-                 "/response\",\"status_url\":\"" + request + "/status\",\"cancel_url\":\"" + request + "/cancel\"}");
+             "{\"status\":\"IN_QUEUE\",\"request_id\":\"" + std::to_string(create.id) +
+                 "\",\"response_url\":\"" + request + "/response\",\"status_url\":\"" + request +
+                 "/status\",\"cancel_url\":\"" + request + "/cancel\"}");
     }
     done_.clear();
   }
   void answer(int fd, std::string_view status, const std::string& body) {
-    out_.assign("HTTP/1.1 ").append(status).append("\r\nContent-Type: application/json\r\nContent-Length: ");
+    out_.assign("HTTP/1.1 ")
+        .append(status)
+        .append("\r\nContent-Type: application/json\r\nContent-Length: ");
     out_.append(std::to_string(body.size())).append("\r\n\r\n").append(body);
-    if (::send(fd, out_.data(), out_.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(out_.size())) ::close(fd);
+    if (::send(fd, out_.data(), out_.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(out_.size()))
+      ::close(fd);
   }
 
   Commits& commits_;
@@ -252,8 +267,8 @@ class Server {
   const int listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const int set_ = ::epoll_create1(EPOLL_CLOEXEC);
   std::string url_;
-  std::unordered_map<int, std::string> buffers_;       // by connection
-  std::unordered_map<std::int64_t, State> states_;     // by task
+  std::unordered_map<int, std::string> buffers_;    // by connection
+  std::unordered_map<std::int64_t, State> states_;  // by task
   std::int64_t last_ = 0;
   std::vector<Create> done_;
   std::string out_;

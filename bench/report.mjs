@@ -277,9 +277,9 @@ function page(results, docs) {
           [`${growth.queue_length.toLocaleString("en-US")} waiting`, growth.full],
           ...Object.entries(spread_out ?? {}),
         ]),
-        `The server took ${mebibytes(growth.empty_bytes)} when empty and ${growth.bytes_per_task.toFixed(0)} bytes more for each waiting task, ` +
-          `besides ${mebibytes(growth.cache_bytes)} of the store's cache of pages; ` +
-          `killed with all of them waiting, it served again after ${growth.restart_seconds.toFixed(2)} s.` +
+        `The server took ${mebibytes(growth.empty_bytes)} when empty and ${growth.bytes_per_task.toFixed(0)} bytes more for each waiting task once the tables had followed, ` +
+          `besides ${mebibytes(growth.cache_bytes)} of the store's cache of pages; ${mebibytes(growth.filled_bytes)} in all with the last create. ` +
+          `Killed with all of them waiting, it served again after ${growth.restart_seconds.toFixed(2)} s.` +
           ten_million_link(run, docs),
       ),
     );
