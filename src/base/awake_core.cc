@@ -65,9 +65,8 @@ void AwakeCore::keep_for(std::chrono::microseconds time) {
     return;
   }
   if (!is_asleep_) return;
-  {
-    const std::scoped_lock lock(mutex_);
-  }  // it waits, or has yet to look at until_
+  // Under the lock: so the thread waits, or has yet to look at until_.
+  const std::scoped_lock lock(mutex_);
   wake_.notify_one();
 }
 
