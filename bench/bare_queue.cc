@@ -1,5 +1,5 @@
-// quern_bench_bare --dir FOLDER --key SECRET: the prototype that Quern's goals were set by, as little as a durable queue
-// over HTTP can be. One thread speaks HTTP over epoll, checks the key and that the body is JSON, and keeps the tasks'
+// quern_bench_bare --dir FOLDER --key SECRET: a prototype like the one that Quern's goals were set by, as little as a durable
+// queue over HTTP can be. One thread speaks HTTP over epoll, checks the key and that the body is JSON, and keeps the tasks'
 // states in a map; another commits what has gathered to SQLite in one transaction, synced, before the answers go out.
 // No schema, no limits, no fairness, no positions, nothing that ends.
 //

@@ -2,24 +2,20 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "base/low_priority.h"
 #include "base/thread_name.h"
 
 namespace quern {
 namespace {
 
-/// Below those who do something. No lower: this thread's end is waited for.
-constexpr int kNice = 10;
-
 /// Longer than those take who were woken for the moment.
 constexpr std::chrono::milliseconds kTakenForLong{1};
 
-/// A core that was had so often is idle: some 10 µs.
+/// A core that was had so often in a row is idle: some 30 µs.
 constexpr int kTurnsUndisturbed = 16;
 constexpr int kLeftOutMax = 4'096;
 
@@ -72,7 +68,7 @@ void AwakeCore::keep_for(std::chrono::microseconds time) {
 
 void AwakeCore::loop() {
   name_this_thread("quern-awake");
-  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNice);
+  lower_own_priority();
   int leaves_out = kLeftOutMin;
   while (!is_stopping_) {
     {
@@ -81,26 +77,31 @@ void AwakeCore::loop() {
       wake_.wait(lock, [this] { return is_kept() || is_stopping_; });
       is_asleep_ = false;
     }
-    const std::optional<bool> is_busy = turn();
-    if (!is_busy) continue;
-    if (*is_busy) {
-      left_out_ = leaves_out;
-      until_ = Time{};
+    switch (turn()) {
+      case Found::idle:
+        leaves_out = kLeftOutMin;
+        break;
+      case Found::busy:
+        until_ = Time{};
+        left_out_ = leaves_out;
+        leaves_out = std::min(2 * leaves_out, kLeftOutMax);
+        break;
+      case Found::unknown:
+        break;
     }
-    leaves_out = *is_busy ? std::min(2 * leaves_out, kLeftOutMax) : kLeftOutMin;
   }
 }
 
-std::optional<bool> AwakeCore::turn() {
+AwakeCore::Found AwakeCore::turn() {
   int turns = 0;
   for (Time begun = std::chrono::steady_clock::now(); is_kept() && !is_stopping_; ++turns) {
     if (const int wanted = core_; wanted >= 0 && wanted != own_core_) move_to(own_core_ = wanted);
     relax();
     ::sched_yield();  // to whoever was woken, which a system may let wait for its next tick
     const Time now = std::chrono::steady_clock::now();
-    if (now - std::exchange(begun, now) >= kTakenForLong) return true;
+    if (now - std::exchange(begun, now) >= kTakenForLong) return Found::busy;
   }
-  return turns < kTurnsUndisturbed ? std::nullopt : std::optional(false);
+  return turns < kTurnsUndisturbed ? Found::unknown : Found::idle;
 }
 
 }  // namespace quern

@@ -4,8 +4,8 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
-#include <optional>
 #include <thread>
 
 namespace quern {
@@ -32,9 +32,12 @@ class AwakeCore {
  private:
   using Time = std::chrono::steady_clock::time_point;
 
+  /// What a core turned out to be.
+  enum class Found : std::uint8_t { idle, busy, unknown };
+
   void loop();
-  /// Until it is not kept any more; whether the core has something to do, nothing: that is not known.
-  std::optional<bool> turn();
+  /// Until it is not kept any more, or has something to do.
+  Found turn();
   [[nodiscard]] bool is_kept() const { return std::chrono::steady_clock::now() < until_.load(); }
 
   std::atomic<Time> until_{Time{}};

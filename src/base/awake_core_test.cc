@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -55,9 +56,14 @@ class AwakeCoreTest : public testing::Test {
 };
 
 TEST_F(AwakeCoreTest, BeginsNoThreadUntilItIsAskedTo) {
+  const auto threads = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
+  };
+  const auto before = threads();
+
   const AwakeCore core;
 
-  EXPECT_EQ(find_thread(), 0);
+  EXPECT_EQ(threads(), before);
 }
 
 TEST_F(AwakeCoreTest, TurnsUntilTheTimeIsOverAndAgainWhenItIsAsked) {

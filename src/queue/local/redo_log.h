@@ -15,7 +15,7 @@
 // kept its checksum.
 //
 // Limits: a file grows past `file_bytes` while the other is still needed, and by a record that is
-// larger; on its next use it is cut back, unless the other has come to as much meanwhile.
+// larger; on its next use one of more than twice what the other has come to is cut back to that.
 // Threads: release() and is_full() from any; the rest from one at a time.
 
 #include <atomic>

@@ -1,20 +1,16 @@
 #include "queue/local/table_writer.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/low_priority.h"
 #include "base/thread_name.h"
 #include "queue/local/paced_writes.h"
 
 namespace quern {
 namespace {
-
-constexpr int kNice = 10;
 
 /// While it lives, a time goes by that is counted at its end.
 class Timed {
@@ -145,8 +141,7 @@ std::size_t TableWriter::cache_bytes() const {
 
 void TableWriter::loop() {
   name_this_thread("quern-tables");
-  // Commits come first where cores are few. Without the right to it nothing is lost.
-  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNice);
+  lower_own_priority();  // commits come first
   const PacedWrites paced;
   std::unique_lock lock(mutex_);
   while (wait(lock)) {
