@@ -243,6 +243,8 @@ void ArtifactStore::remove_folders(const AttemptFolders& folders) {
   if (!folders.root.empty()) impl_->work.remove(folders.root.filename());
 }
 
+bool ArtifactStore::is_full() const { return is_disk_full(impl_->temp.get()); }
+
 Result<RunnerFile> ArtifactStore::Impl::open_output(const AttemptFolders& folders,
                                                     std::string_view path) const {
   Result<FileDescriptor> folder = work.open_output(folders.root.filename());

@@ -69,6 +69,8 @@ class ArtifactStore {
   Result<AttemptFolders> make_folders(const TaskId& task, std::uint64_t lease_token);
   /// With all that is in them; nothing for the empty ones of an executor that uses no files.
   void remove_folders(const AttemptFolders& folders);
+  /// The disk has no room for anybody's files: is_disk_full().
+  [[nodiscard]] bool is_full() const;
 
   /// Moves the file at `path`, relative to folders.output, into the store; fills in key, name,
   /// content type, size, width, height and duration (by content). An absolute path is taken if it

@@ -18,6 +18,9 @@ namespace quern {
 /// The `retry_after` of what failed by is_shortage(), and of no other failure of a file.
 inline constexpr std::chrono::milliseconds kShortageRetryAfter{1'000};
 
+/// The `retry_after` of what failed because the disk is full.
+inline constexpr std::chrono::milliseconds kDiskFullRetryAfter{10'000};
+
 /// What failed for the reason `error` (an errno), as `unavailable`: "<what>: the disk is full".
 /// Names no path. Tells a `retry_after` if the disk is full or is_shortage(error), else none.
 std::unexpected<Error> io_failure(int error, std::string_view what);
@@ -29,6 +32,10 @@ bool is_shortage(int error);
 /// Whether what failed for the reason `error` may go well later though nothing about it changes: the
 /// disk is full or in trouble, or the machine is short of something.
 bool is_passing(int error);
+
+/// Whether the disk of the open file or folder is full, or so near to it that hardly anything fits: of
+/// its bytes a 64th or 64 MiB are left at most, or of its files none.
+bool is_disk_full(int fd);
 
 /// Errors: unavailable.
 Result<void> write_all(int fd, std::string_view bytes);

@@ -1,45 +1,20 @@
-// The store on a disk that fills up: a small file system in memory, mounted in a namespace of the
-// test's own child process so that no other process sees it.
+// The store on a disk that fills up.
 
 #include <gtest/gtest.h>
-#include <sched.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <fstream>
 #include <string>
 
 #include "artifact/artifact_store.h"
 #include "testing/seeded_random.h"
+#include "testing/small_disk.h"
 #include "testing/temp_folder.h"
 
 namespace quern {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int kSkipped = 77;
-
-/// Runs `check` with a file system of `bytes` mounted at `folder`; the exit status is the child's:
-/// 0, 1 or kSkipped.
-template <typename Check>
-int with_small_disk(const fs::path& folder, const std::string& options, Check check) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const bool is_alone =
-        ::unshare(CLONE_NEWNS) == 0 || ::unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0;
-    const bool is_mounted = is_alone &&
-                            ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-                            ::mount("quern-test", folder.c_str(), "tmpfs", 0, options.c_str()) == 0;
-    if (!is_mounted) ::_exit(kSkipped);
-    check();
-    ::_exit(testing::Test::HasFailure() ? 1 : 0);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-}
 
 std::size_t count_files(const fs::path& folder) {
   std::size_t count = 0;
@@ -77,7 +52,7 @@ TEST(FullDisk, AnUploadSaysSoAndLeavesNoHalfFile) {
     ASSERT_TRUE(small && (*small)->write("there is room again"));
     EXPECT_TRUE((*small)->finish());
   });
-  if (status == kSkipped) GTEST_SKIP() << "no right to mount a file system here";
+  if (status == kNoSmallDisk) GTEST_SKIP() << "no right to mount a file system here";
   EXPECT_EQ(status, 0);
 }
 
@@ -106,7 +81,7 @@ TEST(FullDisk, AnOutputOfAnotherFileSystemIsNotHalfCopied) {
     EXPECT_EQ(copied->file_bytes, 5U);
     EXPECT_FALSE(fs::exists(elsewhere.path() / "small.txt"));
   });
-  if (status == kSkipped) GTEST_SKIP() << "no right to mount a file system here";
+  if (status == kNoSmallDisk) GTEST_SKIP() << "no right to mount a file system here";
   EXPECT_EQ(status, 0);
 }
 
@@ -130,7 +105,7 @@ TEST(FullDisk, WithoutRoomForOneMoreNameNothingIsLost) {
     EXPECT_GT(kept, 0U);
     EXPECT_EQ(count_files(temp.path() / "data" / "files"), kept);
   });
-  if (status == kSkipped) GTEST_SKIP() << "no right to mount a file system here";
+  if (status == kNoSmallDisk) GTEST_SKIP() << "no right to mount a file system here";
   EXPECT_EQ(status, 0);
 }
 

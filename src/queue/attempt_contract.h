@@ -241,6 +241,28 @@ TEST_P(QueueContract, EndsATaskThatWasNotStartedInTime) {
   EXPECT_TRUE(claim().empty());
 }
 
+TEST_P(QueueContract, HoldsATaskToItsStartDeadlineUntilSomethingHasRun) {
+  const auto hurried = [&] {
+    Submission submission = this->submission({.model = "speech"});
+    submission.start_timeout = std::chrono::seconds{5};
+    return submit(std::move(submission))->id;
+  };
+  const TaskId late = hurried();
+  advance(std::chrono::seconds{1});
+  EXPECT_EQ(finish(claim_one("speech").lease, {.end = AttemptEnd::unstarted}), TaskState::queued);
+  EXPECT_EQ(look(late).state, TaskState::queued);
+  EXPECT_EQ(look(late).attempts_started, 0U);
+  reopen();
+  advance(std::chrono::seconds{5});
+  EXPECT_EQ(look(late).state, TaskState::failed);
+  EXPECT_TRUE(look(late).start_timed_out);
+
+  const TaskId begun = hurried();
+  EXPECT_EQ(finish(claim_one("speech").lease, {.end = AttemptEnd::released}), TaskState::queued);
+  advance(std::chrono::seconds{6});
+  EXPECT_EQ(claim_one("speech").lease.task, begun);
+}
+
 TEST_P(QueueContract, WordsFailuresThatNobodyWorded) {
   const TaskId id = make_task();
   Outcome outcome{.end = AttemptEnd::failed, .error_type = ErrorType::inference_timeout};

@@ -46,7 +46,7 @@ struct TaskRow {
   double rank = 0;                     // start tag within (model, priority): task/fair_rank.h
   std::uint64_t lease_token = 0;       // of the running attempt, else 0
   WallTime submitted;
-  std::optional<WallTime> start_deadline;  // only until the first start
+  std::optional<WallTime> start_deadline;  // queued only, and only until the first start
   std::optional<WallTime> not_before;      // backoff after a failed attempt
   std::optional<WallTime> ended;           // terminal
   ErrorType error_type = ErrorType::none;  // terminal

@@ -140,10 +140,12 @@ Claimed QueueCore::Impl::start(TaskIndex task, milliseconds lease_ttl, Now now) 
   TaskData next = record.data;
   next.state = TaskState::running;
   next.due_kind = DueKind::none;
+  const bool has_deadline = record.data.due_kind == DueKind::start_deadline;
   next.run = runs.add({.token = ++last_token,
                        .started = now.steady,
                        .lease_end = now.steady + ttl,
-                       .lease_ttl = ttl});
+                       .lease_ttl = ttl,
+                       .start_deadline = has_deadline ? timers.due(task) : std::nullopt});
   ++next.attempts_started;
   change(task, next, now.steady + ttl);
   record_change(task, {.kind = Change::Kind::started, .attempt_token = last_token});
@@ -195,7 +197,9 @@ TaskState QueueCore::Impl::end_attempt(TaskIndex task, const AttemptReport& repo
   if (verdict.state != TaskState::queued) {
     end(task, {verdict.state, verdict.error_type, verdict.error}, cause, now);
   } else if (model.served) {
-    queue_again(task, verdict, cause, now, chance);
+    const bool is_unstarted = report.end == AttemptEnd::unstarted;
+    queue_again(task, verdict, is_unstarted ? runs[run].start_deadline : std::nullopt, cause, now,
+                chance);
   } else {
     end(task, {TaskState::failed, ErrorType::internal_server_error, kTextUnserved}, cause, now);
   }
@@ -203,7 +207,8 @@ TaskState QueueCore::Impl::end_attempt(TaskIndex task, const AttemptReport& repo
   return record.data.state;
 }
 
-void QueueCore::Impl::queue_again(TaskIndex task, const Verdict& verdict, Cause cause, Now now,
+void QueueCore::Impl::queue_again(TaskIndex task, const Verdict& verdict,
+                                  std::optional<SteadyTime> start_deadline, Cause cause, Now now,
                                   std::uint64_t chance) {
   const ModelPolicy& policy = index.lane_of(task).model->policy;
   TaskData next = tasks[task].data;
@@ -218,6 +223,9 @@ void QueueCore::Impl::queue_again(TaskIndex task, const Verdict& verdict, Cause 
     next.due = now.wall + wait;
     next.waiting = wait.count() > 0;
     if (next.waiting) timer = now.steady + wait;
+  } else if (start_deadline) {
+    next.due_kind = DueKind::start_deadline;  // `due` is still that of before the start
+    timer = start_deadline;
   }
   change(task, next, timer);
   cause.kind = Change::Kind::attempt_ended;

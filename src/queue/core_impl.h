@@ -54,8 +54,8 @@ struct QueueCore::Impl {
   void on_timer(TaskIndex task, Now now, std::uint64_t chance);
   TaskState end_attempt(TaskIndex task, const AttemptReport& report, AttemptFate fate, Now now,
                         std::uint64_t chance);
-  void queue_again(TaskIndex task, const Verdict& verdict, Cause cause, Now now,
-                   std::uint64_t chance);
+  void queue_again(TaskIndex task, const Verdict& verdict, std::optional<SteadyTime> start_deadline,
+                   Cause cause, Now now, std::uint64_t chance);
   void end(TaskIndex task, const End& how, Cause cause, Now now);
   void observe_run(TaskIndex task, AttemptFate fate, Now now);
 

@@ -19,8 +19,8 @@ using TaskIndex = PoolIndex;
 using LaneIndex = PoolIndex;
 using RunIndex = PoolIndex;
 
-/// What a task's `due` time is for: a start deadline ends with the first start, and backoffs come
-/// later.
+/// What a task's `due` time is for: a start deadline ends with the first start, which a run keeps in
+/// mind until something has run, and backoffs come later.
 enum class DueKind : std::uint8_t { none, start_deadline, not_before };
 
 /// Which of the two views of the queue (queue/position_tree.h) count a task as queued.
@@ -73,7 +73,8 @@ struct TaskRun {
   SteadyTime lease_end;
   std::chrono::milliseconds lease_ttl{0};
   std::optional<double> progress;
-  bool crashed = false;  // restored: its runner went down with the server
+  std::optional<SteadyTime> start_deadline;  // that this attempt is in time for
+  bool crashed = false;                      // restored: its runner went down with the server
   PoolIndex chain = kNoIndex;
 };
 

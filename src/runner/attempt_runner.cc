@@ -21,9 +21,13 @@ class NoNews final : public ProgressSink {
   void log(LogEntry /*entry*/) override {}
 };
 
-// That is nobody's attempt. A full disk is another matter: there may never be room for this file.
+// That is nobody's attempt.
 bool is_shortage(const Error& error) {
   return error.code == ErrorCode::unavailable && error.retry_after == kShortageRetryAfter;
+}
+
+bool is_disk_full(const Error& error) {
+  return error.code == ErrorCode::unavailable && error.retry_after == kDiskFullRetryAfter;
 }
 
 // What is wrong with the input is the caller's to know; what is wrong with us is not.
@@ -59,7 +63,7 @@ Outcome thrown_outcome(const Model& model, const std::exception& error) {
 }
 
 AttemptRunner::Ran not_started(std::string reason) {
-  return {.outcome = {.end = AttemptEnd::released, .reason = std::move(reason)},
+  return {.outcome = {.end = AttemptEnd::unstarted, .reason = std::move(reason)},
           .not_started = true};
 }
 
@@ -131,8 +135,14 @@ AttemptRunner::Ran AttemptRunner::run_in(AttemptFolders& folders, RunningAttempt
   auto input = executor.uses_files() ? make_input_with_files(model, claim.input, folders, store_,
                                                              input_files_, attempt.stop_token())
                                      : make_input(model, claim.input);
-  if (attempt.stop_reason() != StopReason::none) return {.outcome = stopped_outcome(attempt)};
-  if (!input && is_shortage(input.error())) return not_started("input: " + input.error().message);
+  if (attempt.stop_reason() != StopReason::none) {
+    Outcome outcome = stopped_outcome(attempt);
+    if (outcome.end == AttemptEnd::released) outcome.end = AttemptEnd::unstarted;
+    return {.outcome = std::move(outcome)};
+  }
+  if (!input && is_lacking(input.error(), folders)) {
+    return not_started("input: " + input.error().message);
+  }
   if (!input) return {.outcome = input_failure(input.error())};
 
   const Run run{.claim = claim,
@@ -141,13 +151,24 @@ AttemptRunner::Ran AttemptRunner::run_in(AttemptFolders& folders, RunningAttempt
                 .folders = folders,
                 .deadline = attempt.started().wall + model.timeout};
   Executor::Ending ending = executor.run(run, attempt, attempt.stop_token());
-  if (ending.not_started) return not_started(std::move(ending.outcome.reason));
+  if (ending.outcome.end == AttemptEnd::unstarted) {
+    return not_started(std::move(ending.outcome.reason));
+  }
   if (!ending.stopped) {
     return {.outcome = with_prompt(std::move(ending.outcome), input->prompt)};
   }
   QUERN_ASSERT(attempt.stop_reason() != StopReason::none);
   if (ending.had_failed && !is_unwanted(attempt)) return {.outcome = std::move(ending.outcome)};
   return {.outcome = stopped_outcome(attempt)};
+}
+
+// Where the disk has room once this input's files are gone, it was they that did not fit, and they may
+// never do.
+bool AttemptRunner::is_lacking(const Error& error, AttemptFolders& folders) const {
+  if (is_shortage(error)) return true;
+  if (!is_disk_full(error)) return false;
+  store_.remove_folders(std::exchange(folders, {}));
+  return store_.is_full();
 }
 
 Outcome AttemptRunner::run_instantly(const Claim& claim, const Model& model,

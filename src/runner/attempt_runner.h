@@ -33,6 +33,9 @@ class AttemptRunner {
 
  private:
   Ran run_in(AttemptFolders& folders, RunningAttempt& attempt, Executor& executor) const;
+  /// The input failed for want of something that this machine lacks for everybody's. Removes the folders
+  /// if need be.
+  bool is_lacking(const Error& error, AttemptFolders& folders) const;
   Outcome try_instantly(const Claim& claim, const Model& model, Executor& executor) const;
   Outcome stopped_outcome(const RunningAttempt& attempt) const;
 

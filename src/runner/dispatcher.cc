@@ -322,7 +322,7 @@ void Dispatcher::Impl::hold(const LanePtr& lane, std::string_view reason) {
 // If this fails too, the lease runs out.
 void Dispatcher::Impl::hand_back(const LanePtr& lane, const Claim& claim) {
   begin_call();
-  queue_.finish(claim.lease, {.end = AttemptEnd::released, .reason = "the server stopped"},
+  queue_.finish(claim.lease, {.end = AttemptEnd::unstarted, .reason = "the server stopped"},
                 [this, lane](Result<TaskState> state) {
                   (state ? lane->metrics.released : lane->metrics.lost).add();
                   end_call();

@@ -116,7 +116,8 @@ TEST_F(DispatcherTest, HandsBackWhatTheMachineHasNoProcessForAndTriesAgain) {
   std::atomic<int> runs{0};
   start({make_model("m")}, [&](const quern::Run&, ProgressSink&, const std::stop_token&) {
     if (++runs > 2) return FakeExecutor::success();
-    return Executor::Ending{.outcome = {.reason = "could not make a process"}, .not_started = true};
+    return Executor::Ending{
+        .outcome = {.end = AttemptEnd::unstarted, .reason = "could not make a process"}};
   });
 
   const TaskId task = queue_->add("m");
@@ -124,9 +125,9 @@ TEST_F(DispatcherTest, HandsBackWhatTheMachineHasNoProcessForAndTriesAgain) {
   ASSERT_TRUE(
       queue_->wait_for(task, [](const auto& record) { return record.outcomes.size() == 3; }));
   const auto outcomes = queue_->record(task).outcomes;
-  EXPECT_EQ(outcomes[0].end, AttemptEnd::released);
+  EXPECT_EQ(outcomes[0].end, AttemptEnd::unstarted);
   EXPECT_EQ(outcomes[0].reason, "could not make a process");
-  EXPECT_EQ(outcomes[1].end, AttemptEnd::released);
+  EXPECT_EQ(outcomes[1].end, AttemptEnd::unstarted);
   EXPECT_EQ(outcomes[2].end, AttemptEnd::succeeded);
 }
 
@@ -135,7 +136,7 @@ class UnstartedExecutor final : public Executor {
  public:
   Ending run(const quern::Run& run, ProgressSink& /*sink*/, std::stop_token /*stop*/) override {
     for (int i = 0; i < 2'000; ++i) std::ofstream(run.folders.output / std::to_string(i)) << i;
-    return {.outcome = {.reason = "no process"}, .not_started = true};
+    return {.outcome = {.end = AttemptEnd::unstarted, .reason = "no process"}};
   }
   [[nodiscard]] bool uses_files() const override { return true; }
 };

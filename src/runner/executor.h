@@ -42,14 +42,13 @@ struct Run {
 class Executor {
  public:
   struct Ending {
-    Outcome outcome;  // meaningless if stopped, and not had_failed
+    /// Meaningless if stopped, and not had_failed. Unstarted: this machine lacked what it takes to begin
+    /// (processes, descriptors, room), and the model is not to blame; its reason says what.
+    Outcome outcome;
     bool stopped = false;
     /// Stopped, but by then the work had said that it failed: the outcome holds, unless nobody wants
     /// any (a cancel, a lost lease).
     bool had_failed = false;
-    /// This machine lacked what it takes to begin (processes, descriptors, room), and the model is not
-    /// to blame: the outcome's reason says what. The attempt is handed back.
-    bool not_started = false;
   };
 
   virtual ~Executor() = default;

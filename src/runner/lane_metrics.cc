@@ -59,6 +59,7 @@ Counter& LaneMetrics::ended(AttemptEnd end) const {
     case AttemptEnd::canceled:
       return canceled;
     case AttemptEnd::released:
+    case AttemptEnd::unstarted:
       break;
   }
   return released;

@@ -79,7 +79,7 @@ ProcessExecutor::ProcessExecutor(ArtifactStore& store, ProcessGuard& guard, cons
 
 Executor::Ending ProcessExecutor::failed_start(const Run& run, const Error& error) {
   if (error.code == ErrorCode::unavailable) {
-    return {.outcome = {.reason = error.message}, .not_started = true};
+    return {.outcome = {.end = AttemptEnd::unstarted, .reason = error.message}};
   }
   bool first = false;
   {

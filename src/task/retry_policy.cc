@@ -61,6 +61,7 @@ AttemptFate fate_of(AttemptEnd end) {
     case AttemptEnd::canceled:
       return AttemptFate::canceled;
     case AttemptEnd::released:
+    case AttemptEnd::unstarted:
       return AttemptFate::released;
   }
   return AttemptFate::failed;

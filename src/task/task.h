@@ -59,9 +59,10 @@ struct LogEntry {
 /// How an attempt ended, as its executor tells it.
 enum class AttemptEnd : std::uint8_t {
   succeeded,
-  failed,    // error_type, error, and retryable say the rest
-  canceled,  // stopped because the task's cancel was asked for
-  released,  // handed back at a graceful stop: does not spend the attempt
+  failed,     // error_type, error, and retryable say the rest
+  canceled,   // stopped because the task's cancel was asked for
+  released,   // handed back at a graceful stop: does not spend the attempt
+  unstarted,  // handed back before anything ran: nor does it count as a start
 };
 
 struct Outcome {

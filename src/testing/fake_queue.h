@@ -227,7 +227,8 @@ class FakeQueue final : public Queue {
     if (finishes_to_fail_ > 0 && finishes_to_fail_-- > 0) {
       return fail(ErrorCode::unavailable, "disk full");
     }
-    const bool released = outcome.end == AttemptEnd::released;
+    const bool released =
+        outcome.end == AttemptEnd::released || outcome.end == AttemptEnd::unstarted;
     record.outcomes.push_back(std::move(outcome));
     record.lease.reset();
     if (released) waiting_[record.model].push_front(lease.task);

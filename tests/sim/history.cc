@@ -181,11 +181,12 @@ void History::finish() {
       ErrorType::inference_failure, ErrorType::inference_timeout, ErrorType::internal_server_error};
   const Lease lease = any_lease();
   AttemptReport report;
-  const std::uint64_t how = draw(10);
-  report.end = how < 3   ? AttemptEnd::succeeded
-               : how < 8 ? AttemptEnd::failed
-               : how < 9 ? AttemptEnd::canceled
-                         : AttemptEnd::released;
+  const std::uint64_t how = draw(11);
+  report.end = how < 3    ? AttemptEnd::succeeded
+               : how < 8  ? AttemptEnd::failed
+               : how < 9  ? AttemptEnd::canceled
+               : how < 10 ? AttemptEnd::released
+                          : AttemptEnd::unstarted;
   if (report.end == AttemptEnd::failed) {
     report.error_type = kTypes[draw(std::size(kTypes))];
     report.retryable = !one_in(3);

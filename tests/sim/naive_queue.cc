@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "check.h"
 
@@ -211,6 +212,10 @@ std::vector<Claimed> NaiveQueue::claim(ModelIndex model, std::uint32_t count_max
     ++working_.claims[model];
     task->row.state = TaskState::running;
     task->row.lease_token = ++last_token_;
+    task->met_deadline.reset();
+    if (task->row.start_deadline) {
+      task->met_deadline.emplace(*task->row.start_deadline, *task->timer);
+    }
     task->row.start_deadline.reset();
     task->row.not_before.reset();
     ++task->row.attempts_started;
@@ -256,7 +261,9 @@ std::optional<TaskState> NaiveQueue::finish(const Lease& lease, const AttemptRep
   core_changes_ = core_changes;
   NaiveTask* task = running_under(working_, lease);
   if (task == nullptr) return std::nullopt;
-  const Fate fates[] = {Fate::succeeded, Fate::failed, Fate::canceled, Fate::released};
+  const Fate fates[] = {Fate::succeeded, Fate::failed, Fate::canceled, Fate::released,
+                        Fate::released};
+  if (report.end != AttemptEnd::unstarted) task->met_deadline.reset();
   end_attempt(*task, fates[static_cast<int>(report.end)], report, now);
   const auto left = working_.tasks.find(lease.task);
   return left != working_.tasks.end() ? TaskState::queued : changes_.back().row.state;
@@ -307,6 +314,8 @@ void NaiveQueue::queue_again(NaiveTask& task, Fate fate, std::string_view result
     task.row.not_before = now.wall + wait;
     task.waiting = wait.count() > 0;
     if (task.waiting) task.timer = now.steady + wait;
+  } else if (fate == Fate::released && task.met_deadline) {
+    std::tie(task.row.start_deadline, task.timer) = *task.met_deadline;
   }
   changes_.push_back({.kind = Change::Kind::attempt_ended,
                       .row = task.row,

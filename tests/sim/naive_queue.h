@@ -23,6 +23,7 @@ struct NaiveTask {
   SteadyTime started;
   std::chrono::milliseconds lease_ttl{0};
   std::optional<double> progress;
+  std::optional<std::pair<WallTime, SteadyTime>> met_deadline;  // of the start under way
 };
 
 /// What shares a virtual time.
