@@ -229,6 +229,20 @@ TEST_F(Adopt, CopiesWhatSomebodyStillWrites) {
   EXPECT_EQ(count_temp_files(), 0U);
 }
 
+TEST_F(Adopt, CopiesNothingOnceItIsToStop) {
+  put("open.txt", "first");
+  const std::ofstream writer(folders_.output / "open.txt", std::ios::app);
+  std::stop_source stop;
+  stop.request_stop();
+
+  const auto adopted = store_->adopt(folders_, "open.txt", OutputType::text, stop.get_token());
+
+  ASSERT_FALSE(adopted);
+  EXPECT_EQ(adopted.error().code, ErrorCode::unavailable);
+  EXPECT_EQ(count_temp_files(), 0U);
+  EXPECT_TRUE(fs::exists(folders_.output / "open.txt"));
+}
+
 TEST_F(Adopt, TakesTheMeasuresThatItIsGivenUntilItIsToStop) {
   bool is_to_stop = false;
   store_.reset();

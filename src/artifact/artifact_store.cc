@@ -109,8 +109,9 @@ struct ArtifactStore::Impl {
                                                std::string_view path) const;
   /// Gives an output its place by a link, or by a copy: of what cannot be linked, because it is on another file system
   /// or of another owner, and of what somebody still writes. Answers its size.
-  Result<std::uint64_t> keep(const RunnerFile& source, const Output& output);
-  Result<std::uint64_t> copy_file(int fd, const Output& output);
+  Result<std::uint64_t> keep(const RunnerFile& source, const Output& output,
+                             const std::stop_token& stop);
+  Result<std::uint64_t> copy_file(int fd, const Output& output, const std::stop_token& stop);
   [[nodiscard]] Result<FileDescriptor> open_file(std::string_view key, std::string_view name,
                                                  const KeyFolders*& where) const;
 };
@@ -243,7 +244,13 @@ void ArtifactStore::remove_folders(const AttemptFolders& folders) {
   if (!folders.root.empty()) impl_->work.remove(folders.root.filename());
 }
 
-bool ArtifactStore::is_full() const { return is_disk_full(impl_->temp.get()); }
+bool ArtifactStore::is_full() const {
+  const auto says_so = [](const Error& error) { return error.retry_after == kDiskFullRetryAfter; };
+  const Result<TempFile> probe = TempFile::make(impl_->temp.get(), impl_->random);
+  if (!probe) return says_so(probe.error());
+  const Result<void> written = write_all(probe->fd(), std::string(kProbeBytes, '\0'));
+  return !written && says_so(written.error());
+}
 
 Result<RunnerFile> ArtifactStore::Impl::open_output(const AttemptFolders& folders,
                                                     std::string_view path) const {
@@ -252,11 +259,12 @@ Result<RunnerFile> ArtifactStore::Impl::open_output(const AttemptFolders& folder
   return open_runner_file(folder->get(), path);
 }
 
-Result<std::uint64_t> ArtifactStore::Impl::copy_file(int fd, const Output& output) {
+Result<std::uint64_t> ArtifactStore::Impl::copy_file(int fd, const Output& output,
+                                                     const std::stop_token& stop) {
   Result<TempFile> copy = TempFile::make(temp.get(), random);
   if (!copy) return fail(std::move(copy));
   ::lseek(fd, 0, SEEK_SET);
-  if (auto copied = copy_all(fd, copy->fd()); !copied) return fail(std::move(copied));
+  if (auto copied = copy_all(fd, copy->fd(), stop); !copied) return fail(std::move(copied));
   if (auto sealed = seal(copy->fd(), output.content_type); !sealed) return fail(std::move(sealed));
   const std::uint64_t bytes = size_of(copy->fd());
   auto moved = copy->move_to(files, output.file_key, output.file_name);
@@ -265,14 +273,15 @@ Result<std::uint64_t> ArtifactStore::Impl::copy_file(int fd, const Output& outpu
   return fail(std::move(moved));
 }
 
-Result<std::uint64_t> ArtifactStore::Impl::keep(const RunnerFile& source, const Output& output) {
+Result<std::uint64_t> ArtifactStore::Impl::keep(const RunnerFile& source, const Output& output,
+                                                const std::stop_token& stop) {
   const int fd = source.file.get();
   const bool is_ours = source.status.st_uid == ::geteuid();
   if (is_ours && !has_writer(fd) && seal(fd, output.content_type) &&
       files.link_file(fd, output.file_key, output.file_name)) {
     return size_of(fd);
   }
-  return copy_file(fd, output);
+  return copy_file(fd, output, stop);
 }
 
 Result<Output> ArtifactStore::adopt(const AttemptFolders& folders, std::string_view path,
@@ -291,7 +300,7 @@ Result<Output> ArtifactStore::adopt(const AttemptFolders& folders, std::string_v
   const std::string own_name = fs::path(path).filename();
   output.file_name = complete_name(own_name, output.content_type);
 
-  const Result<std::uint64_t> kept = impl_->keep(*source, output);
+  const Result<std::uint64_t> kept = impl_->keep(*source, output, stop);
   if (!kept) return std::unexpected(kept.error());
   output.file_bytes = *kept;
   unlink_source(*source);

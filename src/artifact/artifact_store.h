@@ -55,6 +55,8 @@ class Upload {
 /// Threads: any.
 class ArtifactStore {
  public:
+  static constexpr std::size_t kProbeBytes = 1024 * 1024;
+
   /// Makes the folders if missing, and removes the work folders and unfinished uploads of an
   /// earlier run. One store per data folder: open the queue first, which holds the folder's lock.
   /// `measure` finds the measures of what is adopted.
@@ -69,7 +71,7 @@ class ArtifactStore {
   Result<AttemptFolders> make_folders(const TaskId& task, std::uint64_t lease_token);
   /// With all that is in them; nothing for the empty ones of an executor that uses no files.
   void remove_folders(const AttemptFolders& folders);
-  /// The disk has no room for anybody's files: is_disk_full().
+  /// The disk has no room for even a small file, of kProbeBytes.
   [[nodiscard]] bool is_full() const;
 
   /// Moves the file at `path`, relative to folders.output, into the store; fills in key, name,
@@ -79,7 +81,8 @@ class ArtifactStore {
   /// no link. Errors, with messages for the caller that name `path` at most: invalid_argument
   /// (missing, not a regular file, outside of the folder, also by links, a file with other hard
   /// links, or the folder is gone or none any more), unavailable.
-  /// Once `stop` is asked for it takes no time for measures.
+  /// Once `stop` is asked for it takes no time for measures, and a file that has to be copied is not kept:
+  /// unavailable.
   Result<Output> adopt(const AttemptFolders& folders, std::string_view path, OutputType type,
                        const std::stop_token& stop = {});
 

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <array>
@@ -133,16 +132,6 @@ bool is_shortage(int error) {
 bool is_passing(int error) {
   constexpr std::array kOfTheDisk{ENOSPC, EDQUOT, EIO, EROFS};
   return is_shortage(error) || std::ranges::find(kOfTheDisk, error) != kOfTheDisk.end();
-}
-
-bool is_disk_full(int fd) {
-  struct statvfs disk{};
-  if (::fstatvfs(fd, &disk) != 0) return false;
-  constexpr std::uint64_t kFullAtMost = 64U << 20U;
-  const std::uint64_t full_at = std::min(disk.f_blocks * disk.f_frsize / 64, kFullAtMost);
-  // File systems that make room for names as they need it count none.
-  const bool has_names = disk.f_files == 0 || disk.f_favail > 0;
-  return !has_names || disk.f_bavail * disk.f_frsize <= full_at;
 }
 
 Result<void> write_all(int fd, std::string_view bytes) {

@@ -33,10 +33,6 @@ bool is_shortage(int error);
 /// disk is full or in trouble, or the machine is short of something.
 bool is_passing(int error);
 
-/// Whether the disk of the open file or folder is full, or so near to it that hardly anything fits: of
-/// its bytes a 64th or 64 MiB are left at most, or of its files none.
-bool is_disk_full(int fd);
-
 /// Errors: unavailable.
 Result<void> write_all(int fd, std::string_view bytes);
 /// Copies from the current position of `from` to its end, inside the kernel where it can. Stops

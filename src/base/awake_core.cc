@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 #include "base/low_priority.h"
@@ -56,14 +57,19 @@ void AwakeCore::keep_for(std::chrono::microseconds time) {
   }
   core_ = ::sched_getcpu();
   until_ = std::chrono::steady_clock::now() + time;
-  if (!thread_.joinable()) {
-    thread_ = std::thread([this] { loop(); });
-    return;
-  }
+  if (!thread_.joinable()) return begin();
   if (!is_asleep_) return;
   // Under the lock: so the thread waits, or has yet to look at until_.
   const std::scoped_lock lock(mutex_);
   wake_.notify_one();
+}
+
+void AwakeCore::begin() {
+  try {
+    thread_ = std::thread([this] { loop(); });
+  } catch (const std::system_error&) {
+    left_out_ = kLeftOutMax;  // this machine has no thread to spare
+  }
 }
 
 void AwakeCore::loop() {

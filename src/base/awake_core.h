@@ -26,7 +26,7 @@ class AwakeCore {
   static constexpr int kLeftOutMin = 8;
 
   /// Keeps the calling thread's core awake for `time` from now, in place of what an earlier call asked
-  /// for. The first call begins the thread.
+  /// for. The first call begins the thread, or a later one where there is none to be had.
   void keep_for(std::chrono::microseconds time);
 
  private:
@@ -35,6 +35,7 @@ class AwakeCore {
   /// What a core turned out to be.
   enum class Found : std::uint8_t { idle, busy, unknown };
 
+  void begin();
   void loop();
   /// Until it is not kept any more, or has something to do.
   Found turn();

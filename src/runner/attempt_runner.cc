@@ -163,7 +163,7 @@ AttemptRunner::Ran AttemptRunner::run_in(AttemptFolders& folders, RunningAttempt
 }
 
 // Where the disk has room once this input's files are gone, it was they that did not fit, and they may
-// never do.
+// never do: whatever stands behind the task is not to wait for that.
 bool AttemptRunner::is_lacking(const Error& error, AttemptFolders& folders) const {
   if (is_shortage(error)) return true;
   if (!is_disk_full(error)) return false;

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string_view>
+#include <system_error>
 #include <thread>
 
 #include "base/log.h"
@@ -107,6 +108,20 @@ int refuse(const Error& error) {
   return error.code == ErrorCode::invalid_argument ? kBrokenConfiguration : kCannotRun;
 }
 
+/// From now on. The guard ends the runners of a server that is gone, so nothing is left behind.
+void stop_at_next_signal(const sigset_t& signals) {
+  try {
+    std::thread([signals] {
+      // The terminal's end, or a reload that comes late, is no wish for haste.
+      while (wait_for_signal(signals) == SIGHUP) {
+      }
+      std::_Exit(kCannotRun);
+    }).detach();
+  } catch (const std::system_error& error) {
+    log_warn("no thread to wait for a second signal", {{"reason", error.what()}});
+  }
+}
+
 }  // namespace
 
 int serve(const ServeOptions& options) {
@@ -139,13 +154,7 @@ int serve(const ServeOptions& options) {
     reload(**app, options);
   }
   log_info("stopping: running tasks are finished or handed back; a second signal stops at once");
-  // The guard ends the runners of a server that is gone, so nothing is left behind.
-  std::thread([signals] {
-    // The terminal's end, or a reload that comes late, is no wish for haste.
-    while (wait_for_signal(signals) == SIGHUP) {
-    }
-    std::_Exit(kCannotRun);
-  }).detach();
+  stop_at_next_signal(signals);
   (*app)->drain();
   log_info("stopped");
   return 0;

@@ -20,6 +20,7 @@ struct FaultBoard {
   std::atomic<int> database_sync_error;  // of syncs of queue.sqlite alone
   std::atomic<int> redo_sync_error;      // of syncs of the redo log alone
   std::atomic<int> start_error;          // of every start of a runner's process
+  std::atomic<int> thread_error;         // of every new thread
   std::atomic<int> descriptor_error;     // of every new descriptor: pipes, connections, files
   std::atomic<std::int64_t> clock_ahead_seconds;  // of the wall clock
   std::atomic<std::uint64_t> faults;              // calls that failed so far

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -182,6 +183,14 @@ int clock_gettime(clockid_t clock, timespec* time) noexcept {
   const int done = real(clock, time);
   if (done == 0 && clock == CLOCK_REALTIME) time->tv_sec += board().clock_ahead_seconds.load();
   return done;
+}
+
+int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*run)(void*),
+                   void* argument) noexcept {
+  using Create = int(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+  static auto* const real = next<Create>("pthread_create");
+  const int error = board().thread_error.load();
+  return fails(error) ? error : real(thread, attributes, run, argument);
 }
 
 // What the server starts its runners with.

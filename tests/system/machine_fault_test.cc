@@ -105,6 +105,23 @@ TEST_F(MachineFaultTest, KeepsTasksWhileNoProcessCanBeMade) {
   EXPECT_EQ(server_->terminate(), 0);
 }
 
+TEST_F(MachineFaultTest, GoesOnAndStopsInOrderWhileNoThreadCanBeMade) {
+  serve(config(process_model("hello",
+                             "cat >/dev/null\n"
+                             "echo '{\"output\":{\"type\":\"text\",\"text\":\"hello\"}}'\n")));
+  Client caller = client();
+  board().thread_error = EAGAIN;
+
+  for (const char* model : {"echo", "hello"}) {
+    const auto task = caller.submit(model, "{}");
+    ASSERT_TRUE(task) << task.error().message;
+    EXPECT_TRUE(caller.wait(*task));
+  }
+
+  EXPECT_EQ(server_->terminate(), 0);
+  EXPECT_GE(board().faults, 2U) << server_->log();
+}
+
 TEST_F(MachineFaultTest, GoesOnOnceThereAreDescriptorsAgain) {
   serve(config(process_model("wait", kWaitForGo, "attempts = 1")));
   let_go();
