@@ -224,6 +224,19 @@ TEST_P(QueueContract, GivesAReleasedAttemptBack) {
   EXPECT_EQ(view.attempts[1].result, "succeeded");
 }
 
+TEST_P(QueueContract, CountsAReleasedAttemptThatATaskEndsWith) {
+  const TaskId id = make_task();
+  const Lease lease = claim_one().lease;
+  ASSERT_EQ(cancel({.id = id}), CancelAnswer::requested);
+
+  EXPECT_EQ(finish(lease, {.end = AttemptEnd::released}), TaskState::canceled);
+
+  const TaskView view = look(id);
+  EXPECT_EQ(view.attempts_started, 1U);
+  ASSERT_EQ(view.attempts.size(), 1U);
+  EXPECT_EQ(view.attempts[0].number, 1U);
+}
+
 TEST_P(QueueContract, EndsATaskThatWasNotStartedInTime) {
   Submission hurried = submission(TaskOptions{});
   hurried.start_timeout = std::chrono::seconds{5};

@@ -222,7 +222,8 @@ class Queue {
   /// queued when the attempt is retried or was released. Succeeds only while the task runs under
   /// this very attempt. Repeating a finish that succeeded is lease_lost, and changes nothing.
   /// A success with more outputs, or larger ones, than are kept ends the attempt as a failure.
-  /// Errors: lease_lost.
+  /// One that finds the store unavailable renews the lease like a heartbeat: it may come again.
+  /// Errors: lease_lost, unavailable.
   virtual void finish(const Lease& lease, Outcome outcome, Reply<TaskState> reply) = 0;
 
   /// A queued task is canceled at once; a running one gets a durable mark and its runner is told.

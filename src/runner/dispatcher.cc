@@ -486,8 +486,10 @@ void Dispatcher::Impl::run_instantly(const LanePtr& lane, const ServicePtr& serv
                   if (state) {
                     counter.add();
                   } else if (state.error().code == ErrorCode::unavailable) {
-                    after(wait, [this, lane, service, claim = std::move(claim), wait]() mutable {
-                      run_instantly(lane, service, std::move(claim), next_wait(wait));
+                    // The lease is renewed by the finish itself, and by nothing else.
+                    const milliseconds next = std::min(next_wait(wait), options_.lease_ttl / 3);
+                    after(wait, [this, lane, service, claim = std::move(claim), next]() mutable {
+                      run_instantly(lane, service, std::move(claim), next);
                     });
                   } else {
                     lane->metrics.lost.add();

@@ -144,10 +144,7 @@ void Committer::run_batch(std::span<Command> commands) {
     if (!commands.empty()) metrics_.batch_commands.observe(static_cast<double>(commands.size()));
     write(batch);
     if (const Result<void> done = commit_journal(); !done) {
-      {
-        const std::scoped_lock lock(state_.mutex);
-        state_.core.rollback();
-      }
+      roll_back(commands);
       // Progress and lines need no disk: they are seen already.
       for (const TaskId& id : batch.progressed) watches_.progress_changed(id);
       return refuse(commands, done.error());
@@ -160,6 +157,18 @@ void Committer::run_batch(std::span<Command> commands) {
   DelayedWakes wakes;
   tell(batch);
   answer(commands, wakes);
+}
+
+/// Who brings an end lives, though nobody can take it in yet: until it comes again its lease is kept.
+void Committer::roll_back(std::span<const Command> commands) {
+  const Now now = clock_.now();
+  const std::scoped_lock lock(state_.mutex);
+  state_.core.rollback();
+  for (const Command& command : commands) {
+    if (const auto* finish = std::get_if<FinishCommand>(&command)) {
+      static_cast<void>(state_.core.heartbeat(finish->lease, std::nullopt, now));
+    }
+  }
 }
 
 void Committer::look_up_replays(std::span<Command> commands, Batch& batch) {
@@ -205,12 +214,14 @@ void Committer::apply_due(Batch& batch) {
     return;
   }
   const std::optional<SteadyTime> due = state_.core.next_due();
-  // A lease whose heartbeat has come in time is not over because a sync before it took long. What has
-  // come since run() began is not here yet, so whatever came due since then is left to the next run.
+  // A lease whose heartbeat or end has come in time is not over because a sync before it took long. What
+  // has come since run() began is not here yet, so whatever came due since then is left to the next run.
   const Now now{batch.now.wall, std::min(batch.now.steady, taken_)};
-  const bool beats_wait = std::ranges::any_of(
-      rest_, [](const Command& one) { return std::holds_alternative<HeartbeatCommand>(one); });
-  if (due && *due <= now.steady && !beats_wait) {
+  const bool holders_wait = std::ranges::any_of(rest_, [](const Command& one) {
+    return std::holds_alternative<HeartbeatCommand>(one) ||
+           std::holds_alternative<FinishCommand>(one);
+  });
+  if (due && *due <= now.steady && !holders_wait) {
     state_.core.tick(now, random_.next_u64(), kTicksMax);
   }
   for (const ModelIndex model : unserved_) {

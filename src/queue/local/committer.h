@@ -102,6 +102,7 @@ class Committer {
   void run_batch(std::span<Command> commands);
   /// Why no command can be carried out at all.
   [[nodiscard]] std::optional<Error> blocked() const;
+  void roll_back(std::span<const Command> commands);
   void look_up_replays(std::span<Command> commands, Batch& batch);
   void look_up_replay(const IdempotencyKey& key, Batch& batch);
   void apply(std::span<Command> commands, Batch& batch);
@@ -199,6 +200,7 @@ class Committer {
   Retention retention_;
   std::uint64_t reserved_tokens_ = 0;
   bool resumed_ = false;              // the core's recovery is over, which needs the first policies
+  std::size_t records_made_ = 0;      // of idempotency, since some were forgotten
   std::vector<ModelIndex> unserved_;  // may have queued tasks that nobody serves
   std::optional<SteadyTime> logs_due_;
   SteadyTime next_probe_{};

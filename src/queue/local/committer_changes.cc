@@ -66,7 +66,9 @@ void Committer::write(Batch& batch) {
   for (const ExpiredTask& task : batch.expired) journal_.add(RemoveEnded{task.id});
   if (batch.drop_records) {
     const WallTime made_before = retention_.made_before(batch.now, kIdempotencyTtl);
-    journal_.add(RemoveIdempotency{made_before, kExpireMax});
+    // More than come in the same time, which no steady load outruns.
+    journal_.add(RemoveIdempotency{
+        made_before, std::min(kExpireMax + 2 * std::exchange(records_made_, 0), kForgetMax)});
   }
 }
 
@@ -100,6 +102,7 @@ void Committer::write_submit(const TaskRow& row, const SubmitCommand& command, B
   const IdempotencyKey& idempotency = *command.submission.idempotency;
   const IdempotencyRecord record{row.id, idempotency.fingerprint, batch.now.wall};
   journal_.add(InsertIdempotency{row.key, idempotency.name, record});
+  ++records_made_;
 }
 
 void Committer::write_end(const Change& change, FinishCommand* finish, Batch& batch) {
@@ -122,8 +125,9 @@ AttemptRecord Committer::attempt_of(const Change& change, const FinishCommand* f
   attempt.token = change.attempt_token;
   attempt.retried = change.row.state == TaskState::queued;
   attempt.retry_at = change.row.not_before;
-  // A released attempt was given back, so the row no longer counts it.
-  attempt.number = change.row.attempts_started + (change.attempt_result == "released" ? 1U : 0U);
+  // A released attempt was given back, so the row no longer counts it; unless it was the last one.
+  const bool is_given_back = attempt.retried && change.attempt_result == "released";
+  attempt.number = change.row.attempts_started + (is_given_back ? 1U : 0U);
   attempt.started = running_.started(change.row.id).value_or(batch.now.wall);
   attempt.ended = batch.now.wall;
   attempt.result = change.attempt_result;

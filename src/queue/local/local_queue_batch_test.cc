@@ -113,6 +113,37 @@ TEST_F(BatchTest, LosesNoLeaseWhoseHeartbeatComesWhileARunGoesOn) {
   EXPECT_TRUE(finish(queue(), claimed.lease));
 }
 
+TEST_F(BatchTest, LosesNoLeaseWhoseEndHasComeInTime) {
+  const Claim claimed = start_one(seconds{3});
+  std::promise<Result<TaskState>> ended;
+
+  meanwhile([&] {
+    harness_.clock().advance(seconds{5});  // as long as a sync that stalls
+    queue().configure({.models = {{.id = "echo"}}, .keys = {}}, [](Result<bool>) {});
+    queue().finish(claimed.lease, {.end = AttemptEnd::succeeded},
+                   [&](Result<TaskState> state) { ended.set_value(std::move(state)); });
+  });
+
+  EXPECT_EQ(ended.get_future().get(), TaskState::succeeded);
+}
+
+TEST_F(BatchTest, KeepsTheLeaseOfWhoBringsAnEndThatCannotBeStored) {
+  const Claim claimed = start_one(seconds{3});
+  harness_.local().set_disk_full(true);
+  for (int i = 0; i < 3; ++i) {
+    harness_.clock().advance(seconds{2});
+    const Result<TaskState> refused = finish(queue(), claimed.lease);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
+  }
+
+  harness_.local().set_disk_full(false);
+  harness_.advance(seconds{2});
+
+  EXPECT_TRUE(queue().stats().writable);
+  EXPECT_EQ(finish(queue(), claimed.lease), TaskState::succeeded);
+}
+
 TEST_F(BatchTest, LosesALeaseByItselfThatCameDueWhileARunWentOn) {
   const Claim claimed = start_one(seconds{3});
 

@@ -12,8 +12,10 @@
 
 namespace quern {
 
-/// Tasks that one transaction forgets, and idempotency records.
+/// Tasks that one transaction forgets, and idempotency records where none are made meanwhile.
 inline constexpr std::size_t kExpireMax = 500;
+/// Idempotency records that one transaction forgets at most.
+inline constexpr std::size_t kForgetMax = 32'768;
 
 class Retention {
  public:

@@ -43,6 +43,7 @@ struct Footprint {
   std::int64_t attempts = 0;
   std::int64_t logs = 0;
   std::int64_t inputs = 0;
+  std::int64_t records = 0;  // of idempotency
   std::int64_t pages = 0;
 };
 
@@ -59,15 +60,30 @@ class SteadyLoad : public testing::Test {
     EXPECT_TRUE(ask<bool>([&](auto reply) { queue_->configure(policy, std::move(reply)); }).get());
   }
 
+  static Submission submission() {
+    Submission submission;
+    submission.key = "ada";
+    submission.model = "echo";
+    submission.input = R"({"prompt":")" + std::string(500, 'x') + R"("})";
+    return submission;
+  }
+
   void submit_some() {
     std::vector<std::future<Result<Submitted>>> answers;
     for (int i = 0; i < kTasksAStep; ++i) {
-      Submission submission;
-      submission.key = "ada";
-      submission.model = "echo";
-      submission.input = R"({"prompt":")" + std::string(500, 'x') + R"("})";
-      answers.push_back(ask<Submitted>(
-          [&](auto reply) { queue_->submit(std::move(submission), std::move(reply)); }));
+      answers.push_back(
+          ask<Submitted>([&](auto reply) { queue_->submit(submission(), std::move(reply)); }));
+    }
+    expect_all_done(answers);
+  }
+
+  void submit_with_idempotency_keys(int count) {
+    std::vector<std::future<Result<Submitted>>> answers;
+    for (int i = 0; i < count; ++i) {
+      Submission once = submission();
+      once.idempotency = IdempotencyKey{.key = "ada", .name = std::to_string(i)};
+      answers.push_back(
+          ask<Submitted>([&](auto reply) { queue_->submit(std::move(once), std::move(reply)); }));
     }
     expect_all_done(answers);
   }
@@ -121,6 +137,7 @@ class SteadyLoad : public testing::Test {
             .attempts = number("SELECT count(*) FROM attempt"),
             .logs = number("SELECT count(*) FROM log"),
             .inputs = number("SELECT count(*) FROM input"),
+            .records = number("SELECT count(*) FROM idempotency"),
             .pages = number("PRAGMA page_count")};
   }
 
@@ -150,6 +167,17 @@ TEST_F(SteadyLoad, StopsGrowingOverAnHour) {
     EXPECT_LE(now.inputs, now.ended);
     EXPECT_LE(now.pages, early.pages + early.pages / 10) << "after " << tenth + 1 << " tenths";
   }
+}
+
+TEST_F(SteadyLoad, ForgetsIdempotencyKeysAsFastAsTheyCame) {
+  constexpr int kKeys = 5'000;
+  submit_with_idempotency_keys(kKeys);
+  ASSERT_EQ(footprint().records, kKeys);
+
+  clock_.advance(kIdempotencyTtl + std::chrono::minutes{1});
+  submit_some();
+
+  EXPECT_EQ(footprint().records, 0);
 }
 
 }  // namespace

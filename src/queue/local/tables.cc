@@ -86,8 +86,7 @@ constexpr auto kSql = std::to_array<std::string_view>({
     "DELETE FROM log WHERE seq = ?",
     "INSERT OR REPLACE INTO idempotency (seq, chance, key, name, fingerprint, created)"
     " VALUES (?, ?, ?, ?, ?, ?)",
-    "DELETE FROM idempotency WHERE created < ?1 AND"
-    " seq IN (SELECT seq FROM idempotency WHERE seq > ?3 ORDER BY seq LIMIT ?2)",
+    "DELETE FROM idempotency WHERE seq > ?1 AND seq <= ?2 AND created < ?3",
     "SELECT max(seq) FROM (SELECT seq FROM idempotency WHERE seq > ?1 ORDER BY seq LIMIT ?2)",
     "UPDATE store SET lease_tokens = ?",
     "UPDATE store SET applied = ?",
@@ -97,6 +96,7 @@ static_assert(kSql.size() == static_cast<std::size_t>(Sql::count));
 /// After so many the core is offered to whoever waits for it: some 0.2 ms. A system may otherwise leave
 /// a thread its core until the next tick, up to 4 ms, although a commit waits there.
 constexpr std::size_t kTasksPerTurn = 32;
+constexpr std::uint64_t kRecordsPerTurn = 64;  // of idempotency, to be forgotten
 
 Error write_error(int code) { return sqlite_error(code, "the store cannot be written"); }
 
@@ -228,8 +228,12 @@ struct Tables::Impl {
   void write_history(const PendingTask& task);
   void write_idempotency(const Pending& pending);
   void forget_idempotency(const RemoveIdempotency& removed);
-  /// Among so many after that one. Answers whether there is no more to do: some were, or it failed.
-  bool forget_idempotency_after(std::int64_t sequence, const RemoveIdempotency& removed);
+  struct Forgotten {
+    bool any = false;
+    std::int64_t end = 0;  // sequence: the last one that was looked at; 0: there are none
+  };
+  Forgotten forget_idempotency_after(std::int64_t begin, const RemoveIdempotency& removed);
+  std::int64_t end_of_idempotency(std::int64_t begin, std::uint64_t count);
 
   void end_transaction() {
     // After some errors SQLite has rolled back by itself. If ROLLBACK itself fails, the next BEGIN
@@ -406,28 +410,42 @@ void Tables::Impl::write_history(const PendingTask& task) {
 /// The first that were made are the oldest, but for those of a clock that was ahead: then it goes on
 /// from where it found some the last time, once around. Whoever asks knows that there are some.
 void Tables::Impl::forget_idempotency(const RemoveIdempotency& removed) {
-  if (forget_idempotency_after(0, removed)) return;
+  if (forget_idempotency_after(0, removed).any) return;
   for (int ends = 0; ends < 2;) {
-    if (forget_idempotency_after(idempotency_seen, removed)) return;
-    Statement& query = sql(Sql::end_of_idempotency);
-    const StatementReset reset(query);
-    const int code = query.bind(1, idempotency_seen).bind(2, removed.count_max).step();
-    if (code != kSqliteRow) {
-      failure = code;
-      return;
-    }
-    idempotency_seen = query.is_null(0) ? 0 : query.integer(0);
+    const Forgotten forgotten = forget_idempotency_after(idempotency_seen, removed);
+    if (forgotten.any || failure != 0) return;
+    idempotency_seen = forgotten.end;
     if (idempotency_seen == 0) ++ends;
-    std::this_thread::yield();
   }
 }
 
-bool Tables::Impl::forget_idempotency_after(std::int64_t sequence,
-                                            const RemoveIdempotency& removed) {
-  Statement& statement = sql(Sql::delete_idempotency);
-  statement.bind(1, stored_time(removed.created_before)).bind(2, removed.count_max);
-  run(statement.bind(3, sequence));
-  return failure != 0 || sqlite3_changes(connection.handle()) > 0;
+/// Looks at as many as `removed` says, the first behind `begin`.
+Tables::Impl::Forgotten Tables::Impl::forget_idempotency_after(std::int64_t begin,
+                                                               const RemoveIdempotency& removed) {
+  Forgotten forgotten;
+  for (std::uint64_t left = removed.count_max; left > 0 && failure == 0;) {
+    const std::uint64_t count = std::min(left, kRecordsPerTurn);
+    const std::int64_t end = end_of_idempotency(begin, count);
+    if (end == 0) break;
+    run(sql(Sql::delete_idempotency)
+            .bind(1, begin)
+            .bind(2, end)
+            .bind(3, stored_time(removed.created_before)));
+    forgotten.any = forgotten.any || (failure == 0 && sqlite3_changes(connection.handle()) > 0);
+    forgotten.end = begin = end;
+    left -= count;
+    std::this_thread::yield();
+  }
+  return forgotten;
+}
+
+/// The last of `count` records behind `begin`; 0: there are none, or they cannot be read.
+std::int64_t Tables::Impl::end_of_idempotency(std::int64_t begin, std::uint64_t count) {
+  Statement& query = sql(Sql::end_of_idempotency);
+  const StatementReset reset(query);
+  const int code = query.bind(1, begin).bind(2, count).step();
+  if (code != kSqliteRow) failure = code;
+  return code != kSqliteRow || query.is_null(0) ? 0 : query.integer(0);
 }
 
 void Tables::Impl::write_idempotency(const Pending& pending) {
