@@ -184,8 +184,13 @@ class Checker {
   // Most checks never come here, so only here is the size of the input worth knowing.
   bool may_go_on() {
     if (steps_max_ == kStepsMax) steps_max_ += kStepsMaxPerValue * count_values(input_);
-    if (steps_ > steps_max_) gave_up_ = is_full_ = true;
+    if (steps_ > steps_max_) give_up();
     return !gave_up_;
+  }
+
+  bool give_up() {
+    gave_up_ = is_full_ = true;
+    return false;
   }
 
   // ---- faults
@@ -277,9 +282,11 @@ class Checker {
   }
 
   bool matches_pattern(const TextPattern& pattern, std::string_view text) {
-    std::uint64_t tries = 0;
-    const bool valid = pattern.matches(text, tries);
-    return spend(tries / kTriesPerStep) && valid;
+    constexpr std::uint64_t kTriesMax = kStepsMax * kTriesPerStep;
+    std::uint64_t left = kTriesMax;
+    const std::optional<bool> found = pattern.matches(text, left);
+    if (!found) return give_up();
+    return spend((kTriesMax - left) / kTriesPerStep) && *found;
   }
 
   bool check_string(const StringRules& rules, std::string_view text, const Place* place) {
@@ -294,7 +301,8 @@ class Checker {
         valid = fault(place, "string_too_long", length_message("most", *rules.length_max));
       }
     }
-    if (rules.pattern && !done(valid) && !matches_pattern(*rules.pattern, text)) {
+    const bool is_told = !valid && !TextPattern::takes(text);  // that it is too long
+    if (rules.pattern && !is_told && !done(valid) && !matches_pattern(*rules.pattern, text)) {
       valid = fault(place, "string_pattern_mismatch",
                     fmt::format("String should match pattern '{}'", rules.pattern->source()));
     }

@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "catalog/text_pattern.h"
+
 namespace quern {
 namespace {
 
@@ -400,6 +402,30 @@ TEST(Schema, GivesUpOnMoreTextThanAPatternMayCost) {
   const std::string text = '"' + std::string(16'000, 'a') + '"';
 
   EXPECT_THAT(faults_of(R"({"items":{"pattern":"^[a-z0-9]+( [a-z0-9]+)*$"}})", array_of(640, text)),
+              ElementsAre(" value_error Value error, too complex to check"));
+}
+
+TEST(Schema, RefusesTextThatNoPatternIsTriedOnWhateverTheAnswerIsFor) {
+  const std::string text = '"' + std::string(kPatternTextMax + 1, 'a') + '"';
+
+  for (const char* rule : {R"({"pattern":"a"})", R"({"not":{"pattern":"b"}})",
+                           R"({"oneOf":[{"pattern":"a"},{"type":"string"}]})",
+                           R"({"if":{"pattern":"a"},"then":{"maxLength":1}})"}) {
+    EXPECT_THAT(faults_of(rule, text),
+                ElementsAre(" value_error Value error, too complex to check"))
+        << rule;
+  }
+  EXPECT_THAT(faults(R"({"patternProperties":{"a":{"type":"null"}}})", "{" + text + ":1}"),
+              ElementsAre(" value_error Value error, too complex to check"));
+  EXPECT_THAT(faults_of(R"({"pattern":"a","maxLength":100})", text),
+              ElementsAre(testing::HasSubstr("string_too_long")));
+}
+
+TEST(Schema, GivesUpOnAPatternBeforeItHasTakenAllItsTime) {
+  const std::string text = '"' + std::string(16'000, 'a') + "!\"";
+
+  // All of its tries would be 16 million.
+  EXPECT_THAT(faults_of(R"({"pattern":"[a-z]{1,1000}[0-9]"})", text),
               ElementsAre(" value_error Value error, too complex to check"));
 }
 

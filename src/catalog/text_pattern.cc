@@ -119,7 +119,9 @@ Result<void> look_over(std::string_view pattern) {
   return {};
 }
 
-// A place in a text that counts how often the matcher looks at the character there.
+struct OutOfTries {};
+
+// A place in a text that counts down how often the matcher may look at the character there.
 class CountedPlace {
  public:
   using iterator_category = std::bidirectional_iterator_tag;
@@ -129,10 +131,11 @@ class CountedPlace {
   using reference = const wchar_t&;
 
   CountedPlace() = default;
-  CountedPlace(const wchar_t* at, std::uint64_t& tries) : at_(at), tries_(&tries) {}
+  CountedPlace(const wchar_t* at, std::uint64_t& left) : at_(at), left_(&left) {}
 
   reference operator*() const {
-    ++*tries_;
+    if (*left_ == 0) throw OutOfTries();
+    --*left_;
     return *at_;
   }
   CountedPlace& operator++() {
@@ -143,13 +146,13 @@ class CountedPlace {
     --at_;
     return *this;
   }
-  CountedPlace operator++(int) { return {at_++, *tries_}; }
-  CountedPlace operator--(int) { return {at_--, *tries_}; }
+  CountedPlace operator++(int) { return {at_++, *left_}; }
+  CountedPlace operator--(int) { return {at_--, *left_}; }
   bool operator==(const CountedPlace& other) const { return at_ == other.at_; }
 
  private:
   const wchar_t* at_ = nullptr;
-  std::uint64_t* tries_ = nullptr;
+  std::uint64_t* left_ = nullptr;
 };
 
 std::wstring widen(std::string_view text) {
@@ -191,17 +194,18 @@ Result<TextPattern> TextPattern::compile(std::string_view pattern) {
   }
 }
 
-bool TextPattern::matches(std::string_view text) const {
-  std::uint64_t tries = 0;
-  return matches(text, tries);
-}
+bool TextPattern::takes(std::string_view text) { return count_utf8(text) <= kPatternTextMax; }
 
-bool TextPattern::matches(std::string_view text, std::uint64_t& tries) const {
-  if (count_utf8(text) > kPatternTextMax) return false;
+std::optional<bool> TextPattern::matches(std::string_view text, std::uint64_t& tries_left) const {
+  if (!takes(text)) return std::nullopt;
   const std::wstring wide = widen(text);
-  return std::regex_search(CountedPlace(wide.data(), tries),
-                           CountedPlace(wide.data() + wide.size(), tries), compiled_->regex,
-                           std::regex_constants::match_continuous);
+  try {
+    return std::regex_search(CountedPlace(wide.data(), tries_left),
+                             CountedPlace(wide.data() + wide.size(), tries_left), compiled_->regex,
+                             std::regex_constants::match_continuous);
+  } catch (const OutOfTries&) {
+    return std::nullopt;
+  }
 }
 
 }  // namespace quern

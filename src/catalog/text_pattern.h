@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -10,11 +11,11 @@
 
 namespace quern {
 
-/// A longer text (in characters) matches no pattern: 0.4 to 0.8 µs a character are spent on one.
+/// No pattern is tried on a longer text (in characters): an ordinary one spends 0.4 to 0.8 µs a character.
 inline constexpr std::size_t kPatternTextMax = 16'384;
 
 /// Searched for anywhere in a text, by characters, not bytes. The cost grows with the length of the
-/// text and of the pattern, never faster: no text can make it blow up. Threads: any.
+/// text times that of the pattern with its repetitions written out, never faster. Threads: any.
 class TextPattern {
  public:
   /// Errors: invalid_argument. Back-references, \p{…}, named groups and look-behind are not
@@ -24,9 +25,10 @@ class TextPattern {
   TextPattern(TextPattern&&) noexcept;
   TextPattern& operator=(TextPattern&&) noexcept;
 
-  [[nodiscard]] bool matches(std::string_view text) const;  // `text` is valid UTF-8
-  /// The same; adds to `tries` how often a character was compared, which is what the match costs.
-  [[nodiscard]] bool matches(std::string_view text, std::uint64_t& tries) const;
+  [[nodiscard]] static bool takes(std::string_view text);
+  /// `text` is valid UTF-8. Takes from `tries_left` how often a character is compared, which is what the
+  /// match costs. Nothing: they were too few, or it does not take the text.
+  [[nodiscard]] std::optional<bool> matches(std::string_view text, std::uint64_t& tries_left) const;
   [[nodiscard]] const std::string& source() const { return source_; }
 
  private:

@@ -9,7 +9,8 @@ namespace quern {
 namespace {
 
 bool matches(std::string_view pattern, std::string_view text) {
-  return TextPattern::compile(pattern).value().matches(text);
+  std::uint64_t tries = 1'000'000'000;
+  return TextPattern::compile(pattern).value().matches(text, tries).value();
 }
 
 TEST(TextPattern, IsSearchedForAnywhereUnlessAnchored) {
@@ -75,9 +76,24 @@ TEST(TextPattern, IsRefusedWhenItsRepetitionsAreLargeWrittenOut) {
   EXPECT_TRUE(TextPattern::compile("[{]9999999999999").has_value());
 }
 
-TEST(TextPattern, MatchesNoTextBeyondItsLimit) {
-  EXPECT_TRUE(matches("a", std::string(kPatternTextMax, 'a')));
-  EXPECT_FALSE(matches("a", std::string(kPatternTextMax + 1, 'a')));
+TEST(TextPattern, IsTriedOnNoTextBeyondItsLimit) {
+  const TextPattern pattern = TextPattern::compile("a").value();
+  std::uint64_t tries = 1'000'000;
+  EXPECT_EQ(pattern.matches(std::string(kPatternTextMax, 'a'), tries), true);
+  EXPECT_EQ(pattern.matches(std::string(kPatternTextMax + 1, 'a'), tries), std::nullopt);
+}
+
+TEST(TextPattern, EndsWhenItsTriesAreUsedUp) {
+  const TextPattern pattern = TextPattern::compile("[a-z]{1,1000}[0-9]").value();
+  const std::string text(1'000, 'a');
+  std::uint64_t tries = 100'000;
+
+  EXPECT_EQ(pattern.matches(text, tries), std::nullopt);
+  EXPECT_EQ(tries, 0U);
+
+  tries = 10'000'000;
+  EXPECT_EQ(pattern.matches(text, tries), false);
+  EXPECT_LT(tries, 10'000'000U - 100'000U);
 }
 
 }  // namespace
