@@ -27,6 +27,7 @@ struct Context {
   const Cors cors;
   const UploadLinks upload_links;
   UploadAssembler assembler;
+  PartSizes part_sizes;
   SnapshotBox snapshots;
   RouteMetrics metrics;
   std::atomic<bool> draining{false};

@@ -90,6 +90,37 @@ Result<void> append_part(Upload& whole, const ArtifactStore& store, const std::s
 
 }  // namespace
 
+std::uint64_t PartSizes::room_for(const std::string& nonce, std::uint32_t part) const {
+  const std::scoped_lock lock(mutex_);
+  const auto upload = uploads_.find(nonce);
+  if (upload == uploads_.end()) return bytes_max_;
+  const auto own = upload->second.bytes.find(part);
+  return bytes_max_ - upload->second.sum + (own == upload->second.bytes.end() ? 0 : own->second);
+}
+
+bool PartSizes::add(const std::string& nonce, std::uint32_t part, std::uint64_t bytes,
+                    SteadyTime now) {
+  const std::scoped_lock lock(mutex_);
+  for (; !begun_.empty() && now - begun_.front().first > kept_; begun_.pop_front())
+    uploads_.erase(begun_.front().second);
+  const auto [upload, is_new] = uploads_.try_emplace(nonce);
+  if (is_new) begun_.emplace_back(now, nonce);
+  Parts& parts = upload->second;
+  std::uint64_t& own = parts.bytes[part];
+  parts.sum -= std::exchange(own, 0);
+  if (bytes > bytes_max_ - parts.sum) {
+    parts.bytes.erase(part);
+    return false;
+  }
+  parts.sum += own = bytes;
+  return true;
+}
+
+void PartSizes::forget(const std::string& nonce) {
+  const std::scoped_lock lock(mutex_);
+  uploads_.erase(nonce);
+}
+
 Result<Output> UploadAssembler::assemble(const UploadInParts& upload, std::uint64_t bytes_max) {
   const std::scoped_lock turn(turns_[std::hash<std::string>()(upload.nonce) % turns_.size()]);
   auto found = find_files(store_, links_, upload);

@@ -2,14 +2,20 @@
 // Large files that come in parts: each part is a file of its own, until one is made of all.
 
 #include <array>
+#include <chrono>
 #include <cstdint>
+#include <deque>
+#include <map>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "api/upload_links.h"
 #include "artifact/artifact_store.h"
+#include "base/clock.h"
 #include "base/result.h"
 
 namespace quern::api {
@@ -21,6 +27,35 @@ struct UploadInParts {
   std::string nonce;                 // the random name behind its upload token
   std::string name;                  // of the whole
   std::vector<std::uint32_t> parts;  // ascending, from 1
+};
+
+/// How large the parts are that are there of each upload: together no larger than the whole may be. In memory
+/// only, so a restart forgets it. Threads: any.
+class PartSizes {
+ public:
+  /// An upload is forgotten so long after its first part.
+  PartSizes(std::uint64_t bytes_max, std::chrono::milliseconds kept)
+      : bytes_max_(bytes_max), kept_(kept) {}
+
+  /// The bytes that a part may have beside the other ones.
+  [[nodiscard]] std::uint64_t room_for(const std::string& nonce, std::uint32_t part) const;
+  /// The part has come, in place of an earlier one of its number. False: others came meanwhile, so that it is
+  /// too large, and has to go.
+  bool add(const std::string& nonce, std::uint32_t part, std::uint64_t bytes, SteadyTime now);
+  void forget(const std::string& nonce);
+
+ private:
+  struct Parts {
+    std::map<std::uint32_t, std::uint64_t> bytes;  // by number
+    std::uint64_t sum = 0;
+  };
+
+  const std::uint64_t bytes_max_;
+  const std::chrono::milliseconds kept_;
+  mutable std::mutex mutex_;  // guards what follows
+  std::unordered_map<std::string, Parts> uploads_;
+  std::deque<std::pair<SteadyTime, std::string>>
+      begun_;  // those of uploads_, and some that are gone
 };
 
 /// Threads: any. Of one upload one call after the other; a few others may wait with it.

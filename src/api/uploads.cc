@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <functional>
+
 #include "api/body.h"
 #include "api/handlers.h"
 #include "api/multipart.h"
@@ -91,7 +93,7 @@ void drop(Context& context, std::shared_ptr<Incoming> incoming) {
   context.blocking.drop([incoming = std::move(incoming)] {});
 }
 
-using Finished = void (*)(CallPtr, const Output&);
+using Finished = std::function<void(CallPtr, const Output&)>;
 
 // Takes the whole body into the store, then goes on with the stored file.
 void receive(CallPtr call, std::shared_ptr<Incoming> incoming, Finished finished) {
@@ -101,14 +103,16 @@ void receive(CallPtr call, std::shared_ptr<Incoming> incoming, Finished finished
   call->exchange.reset();
   std::move(exchange).read_body_to(
       std::make_unique<IncomingSink>(incoming), bytes_max,
-      [call = std::move(call), incoming, finished](http::Exchange back, Result<void> read) mutable {
+      [call = std::move(call), incoming, finished = std::move(finished)](
+          http::Exchange back, Result<void> read) mutable {
         call->exchange.emplace(std::move(back));
         guard([&] {
           if (!read) {
             drop(call->context, std::move(incoming));
             return answer_upload_error(std::move(call), read.error());
           }
-          run_blocking(std::move(call), [incoming = std::move(incoming), finished](CallPtr held) {
+          run_blocking(std::move(call), [incoming = std::move(incoming),
+                                         finished = std::move(finished)](CallPtr held) {
             const Result<Output> stored = incoming->finish();
             if (!stored) return answer_upload_error(std::move(held), stored.error());
             finished(std::move(held), *stored);
@@ -218,6 +222,7 @@ void complete(CallPtr call) {
     const Result<Output> whole =
         context.assembler.assemble(upload, context.options.upload_bytes_max);
     if (!whole) return answer_upload_error(std::move(held), whole.error());
+    context.part_sizes.forget(upload.nonce);
     answer_stored(std::move(held), *whole);
   });
 }
@@ -260,10 +265,16 @@ void put_upload_part(CallPtr call) {
   const auto part = part_number(parse_count(call->param(2)).value_or(0));
   if (!nonce || !part) return answer_fault(std::move(call), kNotFound);
   auto incoming = make_incoming(*call);
+  incoming->bytes_max = call->context.part_sizes.room_for(*nonce, *part);
   incoming->name = kUploadPartName;
   incoming->key = call->context.upload_links.file_key(*nonce, *part);
-  receive(std::move(call), std::move(incoming), [](CallPtr held, const Output& file) {
+  receive(std::move(call), std::move(incoming), [nonce = *nonce](CallPtr held, const Output& file) {
+    Context& context = held->context;
     const std::uint32_t number = *part_number(*parse_count(held->param(2)));
+    if (!context.part_sizes.add(nonce, number, file.file_bytes, context.deps.clock.now().steady)) {
+      context.deps.artifacts.remove({&file, 1});
+      return answer_fault(std::move(held), kTooLarge);
+    }
     const std::string etag = part_etag(number, file.file_bytes);
     const json::object body{{"partNumber", number}, {"etag", etag}};
     http::Response response = make_json(*held, 200, to_json(body));
