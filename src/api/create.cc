@@ -20,18 +20,13 @@ namespace {
 
 constexpr std::size_t kIdempotencyKeyBytesMax = 255;
 
-// A create whose body is read: what will be submitted, and what it is checked against.
+// A create whose body was looked at: what will be submitted, unless there are faults. The body as JSON is gone by then,
+// since it may take 16 times its bytes, and many creates may wait for the queue's thread.
 struct Draft {
-  explicit Draft(const Model& of) : model(&of) {}
-
-  const Model* model;                         // of the call's snapshot
-  std::array<unsigned char, 512> body_bytes;  // enough for most bodies
-  json::monotonic_resource body_memory{body_bytes.data(), body_bytes.size()};
-  json::object body{&body_memory};
-  bool is_input_body = false;  // the input is `body`, no longer the bytes that were sent
   Submission submission;
+  std::vector<InputFault> faults;
 };
-// On the heap: it goes from step to step, once by way of the queue's thread, and the body's memory stays where it is.
+// On the heap: it goes from step to step.
 using DraftPtr = std::unique_ptr<Draft>;
 
 const Model* find_model(const Call& call) {
@@ -73,7 +68,6 @@ void answer_submit_error(CallPtr call, const Error& error) {
 
 // 12 and 13: admission, and the durable enqueue.
 void submit(CallPtr call, DraftPtr draft) {
-  if (draft->is_input_body) draft->submission.input = to_json(draft->body);
   Queue& queue = call->context.deps.queue;
   queue.submit(std::move(draft->submission),
                reply_to<Submitted>(std::move(call), [](CallPtr held, Result<Submitted> made) {
@@ -84,10 +78,7 @@ void submit(CallPtr call, DraftPtr draft) {
 
 // 11: parameters against the model's schema.
 void check_parameters(CallPtr call, DraftPtr draft) {
-  if (draft->model->schema != nullptr) {
-    const auto faults = draft->model->schema->check(draft->body);
-    if (!faults.empty()) return answer_invalid(std::move(call), faults);
-  }
+  if (!draft->faults.empty()) return answer_invalid(std::move(call), draft->faults);
   submit(std::move(call), std::move(draft));
 }
 
@@ -112,57 +103,66 @@ bool is_idempotency_key(std::string_view text) {
          std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
 }
 
-IdempotencyKey make_idempotency_key(const Call& call, const Draft& draft) {
-  std::string whole = draft.model->id;
+IdempotencyKey make_idempotency_key(const Call& call, const Submission& submission) {
+  std::string whole = submission.model;
   whole += '\0';
-  const Digest body = sha256(draft.submission.input);
+  const Digest body = sha256(submission.input);
   whole.append(reinterpret_cast<const char*>(body.data()), body.size());
   return {call.key->id, std::string(call.heads.idempotency_key), sha256(whole)};
 }
 
-// What headers and query ask for beside the input.
-void read_options(CallPtr call, DraftPtr draft) {
+// What headers and query ask for beside the input. False: the call is answered.
+bool read_options(CallPtr& call, Submission& submission) {
   if (call->dialect() == Dialect::fal) {
-    if (const auto bad = read_fal_options(*call, draft->submission))
-      return answer_invalid_parameter(std::move(call), bad->place, bad->name, bad->msg, bad->type);
+    if (const auto bad = read_fal_options(*call, submission)) {
+      answer_invalid_parameter(std::move(call), bad->place, bad->name, bad->msg, bad->type);
+      return false;
+    }
   }
-  if (call->heads.has_idempotency_key) {
-    if (!is_idempotency_key(call->heads.idempotency_key))
-      return answer_invalid_parameter(std::move(call), "header", "idempotency-key",
-                                      "String should have 1 to 255 visible ASCII characters",
-                                      "string_pattern_mismatch");
-    draft->submission.idempotency = make_idempotency_key(*call, *draft);
+  if (!call->heads.has_idempotency_key) return true;
+  if (!is_idempotency_key(call->heads.idempotency_key)) {
+    answer_invalid_parameter(std::move(call), "header", "idempotency-key",
+                             "String should have 1 to 255 visible ASCII characters",
+                             "string_pattern_mismatch");
+    return false;
   }
-  check_replay(std::move(call), std::move(draft));
+  submission.idempotency = make_idempotency_key(*call, submission);
+  return true;
 }
 
-// 9: webhook information, in the body, the query or the headers.
-void check_webhooks(CallPtr call, DraftPtr draft) {
-  const WebhookMember member = take_webhook_members(draft->body, draft->model->schema.get());
-  if (member == WebhookMember::asks || call->heads.has_webhook || has_webhook_param(call->query))
-    return answer_fault(std::move(call), kWebhook);
-  draft->is_input_body = member == WebhookMember::dropped;
-  read_options(std::move(call), std::move(draft));
-}
-
-// Null if the call is answered already.
-DraftPtr make_draft(CallPtr& call, const Model& model) {
-  auto draft = std::make_unique<Draft>(model);
-  auto body = parse_object_body(call, &draft->body_memory);
-  if (!body) return nullptr;
-  draft->body = std::move(*body);
-  const std::string_view text = call->request().body;
+Submission make_submission(const Call& call, const Model& model) {
+  const std::string_view text = call.request().body;
   const bool blank = text.find_first_not_of(" \t\r\n") == std::string_view::npos;
-  draft->submission.key = call->key->id;
-  draft->submission.model = model.id;
-  draft->submission.input = blank ? "{}" : text;  // as sent
+  Submission submission;
+  submission.key = call.key->id;
+  submission.model = model.id;
+  submission.input = blank ? "{}" : text;  // as sent
+  return submission;
+}
+
+// 8: the body is a JSON object; nothing but white space stands for an empty one. 9: webhook information, in the body,
+// the query or the headers. Null: the call is answered.
+DraftPtr look_over(CallPtr& call, const Model& model) {
+  std::array<unsigned char, 512> bytes;  // enough for most bodies
+  json::monotonic_resource memory(bytes.data(), bytes.size());
+  auto body = parse_object_body(call, &memory);
+  if (!body) return nullptr;
+  const WebhookMember member = take_webhook_members(*body, model.schema.get());
+  if (member == WebhookMember::asks || call->heads.has_webhook || has_webhook_param(call->query)) {
+    answer_fault(std::move(call), kWebhook);
+    return nullptr;
+  }
+  auto draft = std::make_unique<Draft>();
+  draft->submission = make_submission(*call, model);
+  if (!read_options(call, draft->submission)) return nullptr;
+  if (member == WebhookMember::dropped) draft->submission.input = to_json(*body);
+  if (model.schema != nullptr) draft->faults = model.schema->check(*body);
+  if (!draft->faults.empty()) draft->submission.input = {};
   return draft;
 }
 
-// 8: the body is a JSON object; nothing but white space stands for an empty one.
 void check_body(CallPtr call, const Model& model) {
-  DraftPtr draft = make_draft(call, model);
-  if (draft != nullptr) check_webhooks(std::move(call), std::move(draft));
+  if (DraftPtr draft = look_over(call, model)) check_replay(std::move(call), std::move(draft));
 }
 
 }  // namespace

@@ -11,7 +11,10 @@ WatchedTask::WatchedTask(Context& context, TaskQuery query, WatchFor what)
 
 bool WatchedTask::begin() {
   if (!context_.live.add(shared_from_this(), context_.options.waits_max)) return false;
-  if (context_.snapshots.load()->keys->find(key()) == nullptr) return false;
+  if (context_.snapshots.load()->keys->find(key()) == nullptr) {
+    context_.live.remove(this);  // finish() may have come before
+    return false;
+  }
   Watch watch = context_.deps.queue.watch(query_.ref.id, what_, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->on_change();
   });
