@@ -93,9 +93,11 @@ Result<void> append_part(Upload& whole, const ArtifactStore& store, const std::s
 std::uint64_t PartSizes::room_for(const std::string& nonce, std::uint32_t part) const {
   const std::scoped_lock lock(mutex_);
   const auto upload = uploads_.find(nonce);
-  if (upload == uploads_.end()) return bytes_max_;
+  if (upload == uploads_.end()) return part_max_;
   const auto own = upload->second.bytes.find(part);
-  return bytes_max_ - upload->second.sum + (own == upload->second.bytes.end() ? 0 : own->second);
+  const std::uint64_t others =
+      upload->second.sum - (own == upload->second.bytes.end() ? 0 : own->second);
+  return std::min(part_max_, sum_max_ - others);
 }
 
 bool PartSizes::add(const std::string& nonce, std::uint32_t part, std::uint64_t bytes,
@@ -108,7 +110,7 @@ bool PartSizes::add(const std::string& nonce, std::uint32_t part, std::uint64_t 
   Parts& parts = upload->second;
   std::uint64_t& own = parts.bytes[part];
   parts.sum -= std::exchange(own, 0);
-  if (bytes > bytes_max_ - parts.sum) {
+  if (bytes > sum_max_ - parts.sum) {
     parts.bytes.erase(part);
     return false;
   }
@@ -116,9 +118,14 @@ bool PartSizes::add(const std::string& nonce, std::uint32_t part, std::uint64_t 
   return true;
 }
 
-void PartSizes::forget(const std::string& nonce) {
+void PartSizes::forget(const std::string& nonce, std::span<const std::uint32_t> parts) {
   const std::scoped_lock lock(mutex_);
-  uploads_.erase(nonce);
+  const auto upload = uploads_.find(nonce);
+  if (upload == uploads_.end()) return;
+  for (const std::uint32_t part : parts) {
+    const auto gone = upload->second.bytes.extract(part);
+    if (gone) upload->second.sum -= gone.mapped();
+  }
 }
 
 Result<Output> UploadAssembler::assemble(const UploadInParts& upload, std::uint64_t bytes_max) {

@@ -7,6 +7,7 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -29,20 +30,21 @@ struct UploadInParts {
   std::vector<std::uint32_t> parts;  // ascending, from 1
 };
 
-/// How large the parts are that are there of each upload: together no larger than the whole may be. In memory
-/// only, so a restart forgets it. Threads: any.
+/// How large the parts are that are there of each upload: together no larger than two wholes may be, since a
+/// caller may begin again with parts of another size. In memory only, so a restart forgets it. Threads: any.
 class PartSizes {
  public:
   /// An upload is forgotten so long after its first part.
-  PartSizes(std::uint64_t bytes_max, std::chrono::milliseconds kept)
-      : bytes_max_(bytes_max), kept_(kept) {}
+  PartSizes(std::uint64_t whole_bytes_max, std::chrono::milliseconds kept)
+      : part_max_(whole_bytes_max), sum_max_(2 * whole_bytes_max), kept_(kept) {}
 
   /// The bytes that a part may have beside the other ones.
   [[nodiscard]] std::uint64_t room_for(const std::string& nonce, std::uint32_t part) const;
   /// The part has come, in place of an earlier one of its number. False: others came meanwhile, so that it is
   /// too large, and has to go.
   bool add(const std::string& nonce, std::uint32_t part, std::uint64_t bytes, SteadyTime now);
-  void forget(const std::string& nonce);
+  /// Those were removed.
+  void forget(const std::string& nonce, std::span<const std::uint32_t> parts);
 
  private:
   struct Parts {
@@ -50,7 +52,8 @@ class PartSizes {
     std::uint64_t sum = 0;
   };
 
-  const std::uint64_t bytes_max_;
+  const std::uint64_t part_max_;
+  const std::uint64_t sum_max_;
   const std::chrono::milliseconds kept_;
   mutable std::mutex mutex_;  // guards what follows
   std::unordered_map<std::string, Parts> uploads_;

@@ -139,36 +139,47 @@ TEST_F(UploadPartsTest, NoPartCountsAsMissingWhileThereAreNoDescriptors) {
   EXPECT_GT(refused, 1);
 }
 
-TEST(PartSizes, LeaveNoMoreRoomThanAWholeMayHave) {
+TEST(PartSizes, LeaveNoMoreRoomThanTwoWholesMayHave) {
   PartSizes sizes(10, std::chrono::hours(1));
   const SteadyTime now{};
   EXPECT_EQ(sizes.room_for("a", 1), 10U);
-  EXPECT_TRUE(sizes.add("a", 1, 6, now));
-  EXPECT_TRUE(sizes.add("a", 2, 3, now));
-  EXPECT_EQ(sizes.room_for("a", 1), 7U) << "it may come again";
-  EXPECT_EQ(sizes.room_for("a", 3), 1U);
+  EXPECT_TRUE(sizes.add("a", 1, 10, now));
+  EXPECT_TRUE(sizes.add("a", 2, 6, now));
+  EXPECT_EQ(sizes.room_for("a", 1), 10U) << "it may come again";
+  EXPECT_EQ(sizes.room_for("a", 3), 4U);
   EXPECT_EQ(sizes.room_for("b", 1), 10U);
 
-  EXPECT_TRUE(sizes.add("a", 1, 7, now));
+  EXPECT_TRUE(sizes.add("a", 2, 10, now));
   EXPECT_FALSE(sizes.add("a", 3, 1, now)) << "there was room when it began";
   EXPECT_EQ(sizes.room_for("a", 3), 0U);
-  EXPECT_FALSE(sizes.add("a", 2, 4, now));
-  EXPECT_EQ(sizes.room_for("a", 3), 3U) << "the second one is gone";
-  sizes.forget("a");
+}
+
+TEST(PartSizes, ForgetThePartsThatWereRemovedAndNoOthers) {
+  PartSizes sizes(10, std::chrono::hours(1));
+  const SteadyTime now{};
+  for (const std::uint32_t part : {1U, 2U}) EXPECT_TRUE(sizes.add("a", part, 10, now));
+  const std::array<std::uint32_t, 2> removed{2, 7};
+
+  sizes.forget("a", removed);
+
   EXPECT_EQ(sizes.room_for("a", 3), 10U);
+  EXPECT_TRUE(sizes.add("a", 3, 10, now));
+  EXPECT_EQ(sizes.room_for("a", 4), 0U) << "the first one is still there";
 }
 
 TEST(PartSizes, ForgetUploadsWhoseTimeIsOver) {
   PartSizes sizes(10, std::chrono::hours(1));
   const SteadyTime begun{};
-  EXPECT_TRUE(sizes.add("a", 1, 10, begun));
-  EXPECT_TRUE(sizes.add("b", 1, 10, begun + std::chrono::minutes(59)));
-  EXPECT_EQ(sizes.room_for("a", 2), 0U);
+  for (const std::uint32_t part : {1U, 2U}) {
+    EXPECT_TRUE(sizes.add("a", part, 10, begun));
+    EXPECT_TRUE(sizes.add("b", part, 10, begun + std::chrono::minutes(59)));
+  }
+  EXPECT_EQ(sizes.room_for("a", 3), 0U);
 
   EXPECT_TRUE(sizes.add("c", 1, 10, begun + std::chrono::minutes(61)));
 
-  EXPECT_EQ(sizes.room_for("a", 2), 10U);
-  EXPECT_EQ(sizes.room_for("b", 2), 0U);
+  EXPECT_EQ(sizes.room_for("a", 3), 10U);
+  EXPECT_EQ(sizes.room_for("b", 3), 0U);
 }
 
 }  // namespace

@@ -222,7 +222,7 @@ void complete(CallPtr call) {
     const Result<Output> whole =
         context.assembler.assemble(upload, context.options.upload_bytes_max);
     if (!whole) return answer_upload_error(std::move(held), whole.error());
-    context.part_sizes.forget(upload.nonce);
+    context.part_sizes.forget(upload.nonce, upload.parts);
     answer_stored(std::move(held), *whole);
   });
 }

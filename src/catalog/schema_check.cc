@@ -285,6 +285,7 @@ class Checker {
     constexpr std::uint64_t kTriesMax = kStepsMax * kTriesPerStep;
     std::uint64_t left = kTriesMax;
     const std::optional<bool> found = pattern.matches(text, left);
+    is_untried_ = !found && !TextPattern::takes(text);
     if (!found) return give_up();
     return spend((kTriesMax - left) / kTriesPerStep) && *found;
   }
@@ -462,10 +463,18 @@ class Checker {
 
   bool check_any_of(std::span<const Node* const> branches, const Instance& value,
                     const Place* place) {
+    const bool was_full = is_full_;
+    bool is_open = false;  // what a text would be to a pattern that is not tried on it
     for (const Node* branch : branches) {
       if (matches(*branch, value, place)) return true;
+      if (!std::exchange(is_untried_, false)) continue;
+      is_open = true;
+      gave_up_ = false;
+      is_full_ = was_full;
     }
-    return report_branches(branches, value, place);
+    if (!is_open) return report_branches(branches, value, place);
+    is_untried_ = true;
+    return give_up();
   }
 
   bool check_one_of(std::span<const Node* const> branches, const Instance& value,
@@ -532,6 +541,7 @@ class Checker {
   std::size_t loc_bytes_ = 0;
   bool is_full_ = false;
   bool gave_up_ = false;
+  bool is_untried_ = false;  // it gave up for a text that no pattern is tried on
 };
 
 }  // namespace

@@ -421,6 +421,20 @@ TEST(Schema, RefusesTextThatNoPatternIsTriedOnWhateverTheAnswerIsFor) {
               ElementsAre(testing::HasSubstr("string_too_long")));
 }
 
+TEST(Schema, TakesTextThatNoPatternIsTriedOnWhereAnotherAlternativeFits) {
+  const std::string text = '"' + std::string(kPatternTextMax + 1, 'a') + '"';
+
+  EXPECT_THAT(faults_of(R"({"anyOf":[{"pattern":"^http"},{"type":"string"}]})", text), IsEmpty());
+  EXPECT_THAT(
+      faults_of(R"({"anyOf":[{"anyOf":[{"pattern":"b"},{"type":"null"}]},{"type":"string"}]})",
+                text),
+      IsEmpty());
+  EXPECT_THAT(faults_of(R"({"anyOf":[{"pattern":"^http"},{"type":"null"}]})", text),
+              ElementsAre(" value_error Value error, too complex to check"));
+  EXPECT_THAT(faults_of(R"({"anyOf":[{"not":{"anyOf":[{"pattern":"b"}]}},{"type":"null"}]})", text),
+              ElementsAre(" value_error Value error, too complex to check"));
+}
+
 TEST(Schema, GivesUpOnAPatternBeforeItHasTakenAllItsTime) {
   const std::string text = '"' + std::string(16'000, 'a') + "!\"";
 

@@ -222,7 +222,7 @@ class Queue {
   /// queued when the attempt is retried or was released. Succeeds only while the task runs under
   /// this very attempt. Repeating a finish that succeeded is lease_lost, and changes nothing.
   /// A success with more outputs, or larger ones, than are kept ends the attempt as a failure.
-  /// One that finds the store unavailable renews the lease like a heartbeat: it may come again.
+  /// One that cannot be written renews the lease like a heartbeat: it may come again.
   /// Errors: lease_lost, unavailable.
   virtual void finish(const Lease& lease, Outcome outcome, Reply<TaskState> reply) = 0;
 
