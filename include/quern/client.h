@@ -63,6 +63,7 @@ struct ClientOptions {
   std::uint32_t repeats_max = 5;                      // of a call that may be repeated
   std::chrono::milliseconds backoff_min{250};         // doubles up to backoff_max, with full jitter
   std::chrono::milliseconds backoff_max{10'000};
+  std::chrono::milliseconds wait_patience{120'000};  // of wait(): with a server that is not there
   std::string user_agent = "quern-client";
 };
 
@@ -157,8 +158,9 @@ class Client {
   /// http_status 202; an answer without outputs), unreachable, stopped.
   ClientResult<TaskResult> result(const TaskHandle& task, std::stop_token stop = {});
 
-  /// Waits until the task has completed, telling `changed` of every status, then fetches the
-  /// result. Errors: as status() and result().
+  /// Waits until the task has completed, telling `changed` of every status, then fetches the result. A
+  /// server that is not there, such as while it restarts, is asked again for `wait_patience`. Errors: as
+  /// status() and result().
   ClientResult<TaskResult> wait(const TaskHandle& task,
                                 const std::function<void(const StatusReport&)>& changed = {},
                                 std::stop_token stop = {});
@@ -190,7 +192,8 @@ class Client {
   /// What the key may use. Errors: refused, unreachable.
   ClientResult<std::vector<ModelInfo>> models();
 
-  /// One exchange as it is, for verbs that have no function here: the body of a 2xx answer.
+  /// One exchange as it is, for verbs that have no function here: the body of a 2xx answer. GET, HEAD and
+  /// PUT are repeated where that may help, others are not.
   ClientResult<std::string> call(std::string_view method, std::string_view path,
                                  std::string_view body = {}, std::stop_token stop = {});
 

@@ -1,9 +1,11 @@
 #include "base/random.h"
 
+#include <pthread.h>
 #include <sys/random.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 
 #include "base/assert.h"
@@ -31,7 +33,16 @@ void fill_from_system(std::span<std::byte> bytes) {
 struct Pool {
   std::array<std::byte, 1024> bytes;
   std::size_t used = sizeof(bytes);
+  unsigned forks = 0;  // when it was filled
 };
+
+std::atomic<unsigned> forks{0};  // that led to this process, since it began to ask for chance
+
+// A child has its parent's pool, and is not to hand out the same.
+void count_forks() {
+  static const int kCounted = ::pthread_atfork(nullptr, nullptr, [] { ++forks; });
+  QUERN_ASSERT(kCounted == 0);
+}
 
 }  // namespace
 
@@ -39,9 +50,11 @@ void SystemRandom::fill(std::span<std::byte> bytes) {
   if (bytes.empty()) return;
   thread_local Pool pool;
   if (bytes.size() > pool.bytes.size()) return fill_from_system(bytes);
-  if (pool.bytes.size() - pool.used < bytes.size()) {
+  count_forks();
+  if (pool.forks != forks || pool.bytes.size() - pool.used < bytes.size()) {
     fill_from_system(pool.bytes);
     pool.used = 0;
+    pool.forks = forks;
   }
   std::byte* from = pool.bytes.data() + pool.used;
   std::memcpy(bytes.data(), from, bytes.size());

@@ -1,8 +1,11 @@
 #include "base/random.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -21,6 +24,26 @@ TEST(Random, WritesHexInLowerCaseWithTwoDigitsAByte) {
   EXPECT_EQ(text.size(), 32U);
   EXPECT_EQ(text.find_first_not_of("0123456789abcdef"), std::string::npos);
   EXPECT_EQ(random_hex(random, 0), "");
+}
+
+TEST(Random, OfTheSystemIsNotTheSameInAChild) {
+  SystemRandom random;
+  static_cast<void>(random.next_u64());  // from here on there is a pool
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe(ends.data()), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const std::uint64_t value = random.next_u64();
+    ::_exit(::write(ends[1], &value, sizeof value) == sizeof value ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  std::uint64_t of_child = 0;
+  ASSERT_EQ(::read(ends[0], &of_child, sizeof of_child), ssize_t{sizeof of_child});
+
+  EXPECT_NE(random.next_u64(), of_child);
+
+  for (const int end : ends) ::close(end);
 }
 
 TEST(Random, FromTheSameSeedIsTheSame) {

@@ -10,7 +10,7 @@ namespace quern {
 
 inline constexpr std::uint32_t kListedMax = 100'000;  // tasks of one `admin list`
 
-/// Which tasks are meant; every field narrows, an empty one does not.
+/// Which tasks are meant; every field narrows, but for those that were left out, which are empty.
 struct AdminFilter {
   std::string owner;  // a key's id
   std::string model;

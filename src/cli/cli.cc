@@ -92,11 +92,16 @@ void add_task_verbs(CLI::App& app, Verbs& verbs) {
 }
 
 void add_filter_flags(CLI::App& verb, AdminFilter& filter) {
-  verb.add_option("--owner", filter.owner, "Tasks of the key with this id");
-  verb.add_option("-m,--model", filter.model, "Tasks of this model");
-  verb.add_option("--state", filter.state,
-                  "queued, running, succeeded, failed, canceled; several with commas");
-  verb.add_option("--age", filter.age, "Submitted at least that long ago, such as 10m");
+  // As of a variable that is not set: that must not stand for the tasks of everybody.
+  const auto add = [&](const char* flag, std::string& value, const char* about) {
+    verb.add_option(flag, value, about)->check([](const std::string& given) {
+      return given.empty() ? "is empty; leave it out if it is not to narrow" : "";
+    });
+  };
+  add("--owner", filter.owner, "Tasks of the key with this id");
+  add("-m,--model", filter.model, "Tasks of this model");
+  add("--state", filter.state, "queued, running, succeeded, failed, canceled; several with commas");
+  add("--age", filter.age, "Submitted at least that long ago, such as 10m");
 }
 
 using AdminVerb = ExitCode (*)(const SessionFlags&, const AdminFlags&);

@@ -88,6 +88,22 @@ TEST(ModelInput, ReadsAValueAsTheSchemaWantsIt) {
   EXPECT_EQ(read_value("@@me", &text), json::value("@me"));
 }
 
+TEST(ModelInput, TakesWhatLooksLikeSomethingElseForTextWhereOnlyTextFits) {
+  const json::value list = {{"type", {"string", "null"}}};
+  const json::value optional = *parse_json(R"({"anyOf":[{"type":"string"},{"type":"null"}]})");
+  const json::value choice = {{"enum", {"512", "1024"}}};
+  const json::value any = {{"type", {"string", "integer"}}};
+
+  for (const json::value* property : {&list, &optional, &choice}) {
+    EXPECT_EQ(read_value("512", property), json::value("512"));
+    EXPECT_EQ(read_value("true", property), json::value("true"));
+    EXPECT_EQ(read_value("\"512\"", property), json::value("\"512\""));
+  }
+  EXPECT_EQ(read_value("null", &optional), json::value(nullptr));
+  EXPECT_EQ(read_value("null", &choice), json::value("null"));
+  EXPECT_EQ(read_value("512", &any), json::value(512));
+}
+
 TEST(ModelInput, UploadsFilesAndLaysThePairsOverTheJsonFile) {
   const TempFolder folder;
   std::ofstream(folder.path() / "in.json") << R"({"prompt":"old","keep":1})";

@@ -4,7 +4,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <set>
 #include <sstream>
+#include <string_view>
 
 #include "base/percent_encode.h"
 #include "cli/exit_code.h"
@@ -39,6 +41,35 @@ const json::value* member(const json::value* object, std::string_view name) {
                                                   : nullptr;
 }
 
+// JSON has one kind of numbers; null for what there is none of.
+std::string_view kind_of(const json::value& value) {
+  if (value.is_string()) return "string";
+  if (value.is_number()) return "number";
+  if (value.is_bool()) return "boolean";
+  if (value.is_array()) return "array";
+  return value.is_object() ? "object" : "null";
+}
+
+// What values a schema says that it takes; nothing: it does not say.
+std::set<std::string_view> kinds_of(const json::value* schema) {
+  std::set<std::string_view> kinds;
+  const auto add_type = [&](const json::value& type) {
+    if (!type.is_string()) return;
+    const std::string_view name = type.get_string();
+    kinds.insert(name == "integer" ? "number" : name);
+  };
+  const auto for_each = [](const json::value* list, const auto& act) {
+    if (list == nullptr || !list->is_array()) return;
+    for (const json::value& item : list->get_array()) act(item);
+  };
+  if (const json::value* type = member(schema, "type")) add_type(*type);
+  for_each(member(schema, "type"), add_type);
+  for_each(member(schema, "enum"), [&](const json::value& value) { kinds.insert(kind_of(value)); });
+  for (const char* name : {"anyOf", "oneOf"})
+    for_each(member(schema, name), [&](const json::value& each) { kinds.merge(kinds_of(&each)); });
+  return kinds;
+}
+
 bool is_true(const json::value* value) {
   return value != nullptr && value->is_bool() && value->get_bool();
 }
@@ -56,11 +87,13 @@ bool names_file(std::string_view value, const json::value* property) {
 
 json::value read_value(std::string_view value, const json::value* property) {
   if (value.starts_with("@@")) value.remove_prefix(1);
-  const json::value* type = member(property, "type");
-  if (type != nullptr && type->is_string() && type->get_string() == "string")
-    return json::value(value);
   Result<json::value> parsed = parse_json(value);
-  return parsed ? std::move(*parsed) : json::value(value);
+  if (!parsed) return json::value(value);
+  const std::set<std::string_view> kinds = kinds_of(property);
+  // Text that looks like something else is that only if the property takes it.
+  const bool is_text = kinds.contains("string") && !kinds.contains(kind_of(*parsed));
+  const bool is_quoted = kinds.contains("string") && parsed->is_string();
+  return is_text || is_quoted ? json::value(value) : std::move(*parsed);
 }
 
 ClientResult<std::string> build_input(Client& client, const std::string& model,

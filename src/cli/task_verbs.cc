@@ -60,6 +60,7 @@ std::string describe(const ResultOutput& output) {
 
 // Told before the task is made, not when it has run.
 Result<void> check_folder(const fs::path& folder) {
+  if (folder.empty()) return fail(ErrorCode::invalid_argument, "--out: no folder is named");
   for (fs::path place = folder; !place.empty(); place = place.parent_path()) {
     std::error_code ignored;
     if (fs::is_directory(place, ignored)) return {};
@@ -100,12 +101,15 @@ ClientResult<TaskResult> follow(Client& client, const SessionFlags& session,
     return client.wait(
         task, [&](const StatusReport& status) { view.show(status); }, interrupt_token());
   }();
-  if (!result && result.error().fault == ClientFault::stopped) {
-    result.error().message = fmt::format(
-        "stopped waiting; the task goes on. `quern result {0} --wait` resumes, `quern cancel {0}` "
-        "ends it",
-        task.request_id);
-  }
+  if (result) return result;
+  const ClientFault fault = result.error().fault;
+  if (fault != ClientFault::stopped && fault != ClientFault::unreachable) return result;
+  const std::string why = fault == ClientFault::stopped ? "" : " (" + result.error().message + ")";
+  const std::string url = session.url.empty() ? "" : " --url " + session.url;
+  result.error().message = fmt::format(
+      "stopped waiting{0}; the task goes on. `quern result {1} --wait{2}` resumes, `quern cancel "
+      "{1}{2}` ends it",
+      why, task.request_id, url);
   return result;
 }
 

@@ -5,7 +5,9 @@
 #include <fstream>
 #include <limits>
 #include <mutex>
+#include <optional>
 #include <system_error>
+#include <type_traits>
 
 #include "base/json.h"
 #include "base/percent_encode.h"
@@ -291,7 +293,13 @@ struct Client::Impl {
     for (std::uint32_t n = 0;; ++n) {
       Answer answer = transport.exchange(call, stop);
       // What could not be written is told by the move.
-      if (is_success(answer.status) || answer.sink_failed) return std::move(*part);
+      if (answer.sink_failed) return std::move(*part);
+      if (is_success(answer.status)) {
+        const bool is_whole = output.file_size == 0 || part->size() == output.file_size;
+        if (answer.status == 200 && is_whole) return std::move(*part);
+        answer = {.failure = "the file came with " + std::to_string(part->size()) + " of its " +
+                             std::to_string(output.file_size) + " bytes"};
+      }
       const bool final =
           answer.stopped || !may_help_to_repeat(answer.status) || n >= options.repeats_max;
       if (final) return std::unexpected(to_error(answer));
@@ -303,15 +311,36 @@ struct Client::Impl {
     }
   }
 
+  // Asks again while nobody is there, as long as a caller has patience who waits for a task: that lives on.
+  template <typename Ask>
+  std::invoke_result_t<Ask> ask_patiently(const std::stop_token& stop, Ask ask) {
+    using Clock = std::chrono::steady_clock;
+    std::optional<Clock::time_point> lost;
+    for (std::uint32_t n = 0;; ++n) {
+      auto answer = ask();
+      if (answer || answer.error().fault != ClientFault::unreachable) return answer;
+      if (!lost) lost = Clock::now();
+      if (Clock::now() - *lost >= options.wait_patience) return answer;
+      if (!pause(backoff(n, answer.error().retry_after), stop)) {
+        return std::unexpected(ClientError{.fault = ClientFault::stopped, .message = "stopped"});
+      }
+    }
+  }
+
   // Repeats what may help to repeat. Only for calls that do no harm twice.
   ClientResult<Answer> exchange(const Call& call, const std::stop_token& stop) {
+    return exchange(call, stop, options.repeats_max);
+  }
+
+  ClientResult<Answer> exchange(const Call& call, const std::stop_token& stop,
+                                std::uint32_t repeats_max) {
     if (!is_visible_ascii(options.key))
       return std::unexpected(usage("the key must be visible ASCII characters"));
     for (std::uint32_t n = 0;; ++n) {
       Answer answer = transport.exchange(call, stop);
       if (is_success(answer.status)) return answer;
       const bool final = answer.stopped || answer.sink_failed ||
-                         !may_help_to_repeat(answer.status) || n >= options.repeats_max ||
+                         !may_help_to_repeat(answer.status) || n >= repeats_max ||
                          tells_of_completed_task(parse_or_null(answer.body));
       if (final) return std::unexpected(to_error(answer));
       if (!pause(backoff(n, answer.retry_after), stop)) {
@@ -382,10 +411,12 @@ ClientResult<TaskResult> Client::wait(const TaskHandle& task,
   std::string before;
   for (;;) {
     const auto asked = std::chrono::steady_clock::now();
-    auto report = status(task, false, before.empty() ? seconds{0} : hold, stop);
+    auto report = impl_->ask_patiently(
+        stop, [&] { return status(task, false, before.empty() ? seconds{0} : hold, stop); });
     if (!report) return std::unexpected(report.error());
     if (changed) changed(*report);
-    if (report->status == TaskStatus::completed) return result(task, stop);
+    if (report->status == TaskStatus::completed)
+      return impl_->ask_patiently(stop, [&] { return result(task, stop); });
     const bool held = std::chrono::steady_clock::now() - asked > kPollMin;
     interval = report->body != before || held ? kPollMin : std::min(kPollMax, interval * 3 / 2);
     // A server that holds answers is asked again at once; one that does not, after a pause that
@@ -464,7 +495,9 @@ ClientResult<std::string> Client::call(std::string_view method, std::string_view
   Call call = impl_->make_call(std::string(method), path);
   call.body = std::string(body);
   if (!body.empty()) call.headers.emplace_back("Content-Type: application/json");
-  auto answer = impl_->exchange(call, stop);
+  // Others may have been carried out though no answer came.
+  const bool is_safe_twice = method == "GET" || method == "HEAD" || method == "PUT";
+  auto answer = impl_->exchange(call, stop, is_safe_twice ? impl_->options.repeats_max : 0);
   if (!answer) return std::unexpected(answer.error());
   return std::move(answer->body);
 }

@@ -172,6 +172,41 @@ TEST(Client, WaitsUntilCompletedAndFetchesTheResult) {
   EXPECT_EQ(result->metadata, R"({"seed":7})");
 }
 
+TEST(Client, WaitsForAServerThatIsAwayForAWhile) {
+  constexpr const char* kRunning = R"({"status":"IN_PROGRESS","request_id":"mmsu_1"})";
+  constexpr const char* kDone = R"({"status":"COMPLETED","request_id":"mmsu_1"})";
+  const std::vector<std::string> answers{ScriptedServer::answer(200, kRunning),
+                                         "",
+                                         "",
+                                         ScriptedServer::answer(502, "bad gateway"),
+                                         ScriptedServer::answer(200, kDone),
+                                         "",
+                                         ScriptedServer::answer(200, R"({"outputs":[]})")};
+  {
+    ScriptedServer server(answers);
+    const auto result = make_client(server, 0).wait({"echo", "mmsu_1"});
+    EXPECT_TRUE(result) << result.error().message;
+  }
+  ScriptedServer server(answers);
+  Client impatient(
+      {.url = server.url(), .key = "secret", .repeats_max = 0, .wait_patience = milliseconds{0}});
+  const auto result = impatient.wait({"echo", "mmsu_1"});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().fault, ClientFault::unreachable);
+  EXPECT_THAT(server.requests(), SizeIs(2));
+}
+
+TEST(Client, RepeatsOnlyCallsThatDoNoHarmTwice) {
+  ScriptedServer server({"", ScriptedServer::answer(200, "{}"), "", "", ""});
+  Client client = make_client(server);
+
+  EXPECT_TRUE(client.call("GET", "/admin/models"));
+  EXPECT_FALSE(client.call("POST", "/admin/tasks/mmsu_1/retry"));
+  EXPECT_FALSE(client.call("DELETE", "/admin/tasks/mmsu_1"));
+
+  EXPECT_THAT(server.requests(), SizeIs(4));
+}
+
 TEST(Client, TellsACancelThatCameTooLate) {
   ScriptedServer server({ScriptedServer::answer(202, R"({"status":"CANCELLATION_REQUESTED"})"),
                          ScriptedServer::answer(400, R"({"status":"ALREADY_COMPLETED"})")});
@@ -197,6 +232,23 @@ TEST(Client, SendsNoCredentialWithADownloadAndLeavesNoHalfFile) {
   EXPECT_EQ(header_of(server.requests()[0], "Authorization"), "");
   EXPECT_EQ(missing.error().fault, ClientFault::not_found);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(Client, RepeatsADownloadThatWasCutShort) {
+  const TempFolder folder;
+  const std::string short_one = "HTTP/1.1 200 X\r\nConnection: close\r\n\r\n123";
+  ScriptedServer server({short_one, ScriptedServer::answer(200, "12345"), short_one});
+  const ResultOutput output{.type = "file", .url = server.url() + "/a.bin", .file_size = 5};
+
+  const auto whole = make_client(server).download(output, folder.path() / "a.bin");
+  const auto half = make_client(server, 0).download(output, folder.path() / "b.bin");
+
+  ASSERT_TRUE(whole) << whole.error().message;
+  EXPECT_EQ(content_of(folder.path() / "a.bin"), "12345");
+  ASSERT_FALSE(half);
+  EXPECT_EQ(half.error().fault, ClientFault::unreachable);
+  EXPECT_EQ(half.error().message, "the file came with 3 of its 5 bytes");
+  EXPECT_THAT(names_in(folder.path()), UnorderedElementsAre("a.bin"));
 }
 
 TEST(Client, StopsBetweenTheRepeatsOfADownload) {

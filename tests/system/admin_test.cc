@@ -202,6 +202,8 @@ TEST_F(AdminTest, CancelsMoreThanAPageByFilterAndSparesTheRest) {
   const std::string spared = submit(kOtherSecret);
 
   EXPECT_EQ(quern("admin cancel").code, 2);
+  for (const char* filter : {"--owner", "--model", "--age", "--state"})
+    EXPECT_EQ(quern(std::string("admin cancel --all ") + filter + " ''").code, 2) << filter;
   const json::object done = quern_json("admin cancel --owner one");
 
   EXPECT_EQ(done.at("cancellation_requested"), json::value(1'050));
