@@ -100,7 +100,10 @@ class Conversation {
   std::string ask(const Request& request, const Step* next) {
     head_only_ = request.method == "HEAD";
     if (request.mode == Request::Mode::answer_later) {
-      later_.emplace_back(server_.port()).send(bytes_of(request));
+      Wire& wire = later_.emplace_back(server_.port());
+      wire.send(bytes_of(request));
+      // What comes next is to find the request there: it may change what that one is about.
+      wire.wait_until_read();
       return "";
     }
     if (request.mode != Request::Mode::until_it_fits) {

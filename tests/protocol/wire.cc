@@ -7,7 +7,12 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <fstream>
+#include <sstream>
 #include <stdexcept>
+#include <string>
+#include <thread>
 
 namespace quern::protocol {
 namespace {
@@ -44,6 +49,30 @@ std::optional<std::string> join_chunks(std::string_view text) {
   }
 }
 
+int port_of(int fd, decltype(::getsockname) name) {
+  sockaddr_in address{};
+  socklen_t size = sizeof(address);
+  return name(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 ? ntohs(address.sin_port) : 0;
+}
+
+// Of the connection from `from` to `to`: what its peer has not read, by the system's table.
+bool has_unread(int from, int to) {
+  const auto ends_with_port = [](const std::string& address, int port) {
+    return std::stoi(address.substr(address.find(':') + 1), nullptr, 16) == port;
+  };
+  std::ifstream table("/proc/net/tcp");
+  std::string line;
+  std::getline(table, line);  // the columns' names
+  while (std::getline(table, line)) {
+    std::istringstream fields(line);
+    std::string number, local, remote, state, queues;
+    fields >> number >> local >> remote >> state >> queues;
+    if (ends_with_port(local, to) && ends_with_port(remote, from))
+      return !queues.ends_with(":00000000");
+  }
+  return true;  // not accepted yet
+}
+
 }  // namespace
 
 std::optional<std::string> Answer::find_header(std::string_view name) const {
@@ -75,6 +104,15 @@ void Wire::send(std::string_view bytes) {
     if (sent <= 0) return;  // refused before it was read: the answer says why
     bytes.remove_prefix(static_cast<std::size_t>(sent));
   }
+}
+
+void Wire::wait_until_read() const {
+  using Clock = std::chrono::steady_clock;
+  const int from = port_of(fd_, ::getsockname);
+  const int to = port_of(fd_, ::getpeername);
+  const auto deadline = Clock::now() + std::chrono::seconds(kPatienceSeconds);
+  while (has_unread(from, to) && Clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
 }
 
 bool Wire::read_more(std::string& buffer) {

@@ -27,6 +27,8 @@ class Wire {
   Wire& operator=(Wire&&) = delete;
 
   void send(std::string_view bytes);
+  /// Waits until the peer has read what was sent, for 60 s at most.
+  void wait_until_read() const;
   /// Reads one answer to its end, for 60 s at most; nullopt if none came. `head_only`: of a HEAD request.
   std::optional<Answer> read_answer(bool head_only);
 
