@@ -12,6 +12,11 @@
 namespace quern {
 namespace {
 
+// As of a variable that is not set: that must not stand for everything, nor for nothing.
+std::string refuse_empty(const std::string& given) {
+  return given.empty() ? "is empty; give a value or leave the flag out" : "";
+}
+
 void add_session_flags(CLI::App& verb, SessionFlags& flags) {
   verb.add_option("--url", flags.url, "The server (QUERN_URL, else http://127.0.0.1:8080)");
   verb.add_option("--key", flags.key, "The key's secret (QUERN_KEY, else ./quern-data/first-key)");
@@ -67,7 +72,9 @@ void add_task_verbs(CLI::App& app, Verbs& verbs) {
   CLI::App& run = verbs.add_client(app, "run", "Create a task, wait for it, download what it made",
                                    [&verbs] { return run_verb(verbs.session, verbs.run); });
   add_run_flags(run, verbs.run);
-  run.add_option("-o,--out", verbs.run.out, "The folder for the files")->capture_default_str();
+  run.add_option("-o,--out", verbs.run.out, "The folder for the files")
+      ->check(refuse_empty)
+      ->capture_default_str();
   add_run_flags(verbs.add_client(app, "submit", "Create a task and print its id",
                                  [&verbs] { return submit_verb(verbs.session, verbs.run); }),
                 verbs.run);
@@ -81,7 +88,8 @@ void add_task_verbs(CLI::App& app, Verbs& verbs) {
                                       [&verbs] { return result_verb(verbs.session, verbs.task); });
   add_task_flags(result, verbs.task);
   result.add_flag("-w,--wait", verbs.task.wait, "Wait until it has completed");
-  result.add_option("-o,--out", verbs.task.out, "Download the files into this folder");
+  result.add_option("-o,--out", verbs.task.out, "Download the files into this folder")
+      ->check(refuse_empty);
   add_task_flags(verbs.add_client(app, "cancel", "Cancel a task",
                                   [&verbs] { return cancel_verb(verbs.session, verbs.task); }),
                  verbs.task);
@@ -92,11 +100,8 @@ void add_task_verbs(CLI::App& app, Verbs& verbs) {
 }
 
 void add_filter_flags(CLI::App& verb, AdminFilter& filter) {
-  // As of a variable that is not set: that must not stand for the tasks of everybody.
   const auto add = [&](const char* flag, std::string& value, const char* about) {
-    verb.add_option(flag, value, about)->check([](const std::string& given) {
-      return given.empty() ? "is empty; leave it out if it is not to narrow" : "";
-    });
+    verb.add_option(flag, value, about)->check(refuse_empty);
   };
   add("--owner", filter.owner, "Tasks of the key with this id");
   add("-m,--model", filter.model, "Tasks of this model");

@@ -60,7 +60,6 @@ std::string describe(const ResultOutput& output) {
 
 // Told before the task is made, not when it has run.
 Result<void> check_folder(const fs::path& folder) {
-  if (folder.empty()) return fail(ErrorCode::invalid_argument, "--out: no folder is named");
   for (fs::path place = folder; !place.empty(); place = place.parent_path()) {
     std::error_code ignored;
     if (fs::is_directory(place, ignored)) return {};

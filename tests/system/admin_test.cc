@@ -2,10 +2,9 @@
 
 #include <gmock/gmock.h>
 
-#include <cstdio>
 #include <fstream>
 
-#include "tests/system/system_fixture.h"
+#include "tests/system/cli_fixture.h"
 #include "tests/system/task_history.h"
 
 namespace quern {
@@ -16,35 +15,8 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-struct Said {
-  int code = -1;
-  std::string text;  // both streams
-};
-
-class AdminTest : public SystemTest {
+class AdminTest : public CliTest {
  protected:
-  [[nodiscard]] Said quern(const std::string& words, const char* secret = kSecret) const {
-    const std::string line = "QUERN_URL=" + server_->url() + " QUERN_KEY=" + secret +
-                             " XDG_STATE_HOME=" + folder_.path().string() + " " + QUERN_BINARY +
-                             " " + words + " 2>&1";
-    FILE* pipe = ::popen(line.c_str(), "r");
-    Said said;
-    char buffer[4096];
-    for (std::size_t got = 0; (got = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;)
-      said.text.append(buffer, got);
-    const int status = ::pclose(pipe);
-    said.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-    return said;
-  }
-
-  [[nodiscard]] json::object quern_json(const std::string& words) const {
-    const Said said = quern(words + " --json");
-    EXPECT_EQ(said.code, 0) << said.text;
-    const auto parsed = parse_json(said.text);
-    EXPECT_TRUE(parsed) << said.text;
-    return parsed && parsed->is_object() ? parsed->get_object() : json::object{};
-  }
-
   // An echo model that is paused, so that its tasks wait.
   void serve_paused(const std::string& more = "") {
     serve(config(more));
