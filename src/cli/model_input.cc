@@ -91,9 +91,9 @@ json::value read_value(std::string_view value, const json::value* property) {
   if (!parsed) return json::value(value);
   const std::set<std::string_view> kinds = kinds_of(property);
   // Text that looks like something else is that only if the property takes it.
-  const bool is_text = kinds.contains("string") && !kinds.contains(kind_of(*parsed));
-  const bool is_quoted = kinds.contains("string") && parsed->is_string();
-  return is_text || is_quoted ? json::value(value) : std::move(*parsed);
+  const bool is_text =
+      kinds.contains("string") && (parsed->is_string() || !kinds.contains(kind_of(*parsed)));
+  return is_text ? json::value(value) : std::move(*parsed);
 }
 
 ClientResult<std::string> build_input(Client& client, const std::string& model,

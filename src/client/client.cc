@@ -297,8 +297,9 @@ struct Client::Impl {
       if (is_success(answer.status)) {
         const bool is_whole = output.file_size == 0 || part->size() == output.file_size;
         if (answer.status == 200 && is_whole) return std::move(*part);
-        answer = {.failure = "the file came with " + std::to_string(part->size()) + " of its " +
-                             std::to_string(output.file_size) + " bytes"};
+        const std::string came = "HTTP " + std::to_string(answer.status) + " with " +
+                                 std::to_string(part->size()) + " bytes";
+        answer = {.failure = "the file did not come whole: " + came};
       }
       const bool final =
           answer.stopped || !may_help_to_repeat(answer.status) || n >= options.repeats_max;

@@ -247,7 +247,7 @@ TEST(Client, RepeatsADownloadThatWasCutShort) {
   EXPECT_EQ(content_of(folder.path() / "a.bin"), "12345");
   ASSERT_FALSE(half);
   EXPECT_EQ(half.error().fault, ClientFault::unreachable);
-  EXPECT_EQ(half.error().message, "the file came with 3 of its 5 bytes");
+  EXPECT_EQ(half.error().message, "the file did not come whole: HTTP 200 with 3 bytes");
   EXPECT_THAT(names_in(folder.path()), UnorderedElementsAre("a.bin"));
 }
 

@@ -62,9 +62,9 @@ Outcome thrown_outcome(const Model& model, const std::exception& error) {
           .reason = "the attempt could not go on"};
 }
 
-AttemptRunner::Ran not_started(std::string reason) {
+AttemptRunner::Ran machine_is_short(std::string reason) {
   return {.outcome = {.end = AttemptEnd::unstarted, .reason = std::move(reason)},
-          .not_started = true};
+          .is_machine_short = true};
 }
 
 // Whatever came of it.
@@ -114,7 +114,7 @@ AttemptRunner::Ran AttemptRunner::run(RunningAttempt& attempt, Executor& executo
   } catch (const std::exception& error) {
     ran = {.outcome = thrown_outcome(attempt.model(), error)};
   }
-  if (ran.not_started) {
+  if (ran.is_machine_short) {
     store_.remove_folders(folders);
   } else {
     ran.folders = std::move(folders);
@@ -127,7 +127,7 @@ AttemptRunner::Ran AttemptRunner::run_in(AttemptFolders& folders, RunningAttempt
                                          Executor& executor) const {
   if (executor.uses_files()) {
     auto made = store_.make_folders(attempt.lease().task, attempt.lease().token);
-    if (!made) return not_started("no folders: " + made.error().message);
+    if (!made) return machine_is_short("no folders: " + made.error().message);
     folders = std::move(*made);
   }
   const Claim& claim = attempt.claim();
@@ -141,7 +141,7 @@ AttemptRunner::Ran AttemptRunner::run_in(AttemptFolders& folders, RunningAttempt
     return {.outcome = std::move(outcome)};
   }
   if (!input && is_lacking(input.error(), folders)) {
-    return not_started("input: " + input.error().message);
+    return machine_is_short("input: " + input.error().message);
   }
   if (!input) return {.outcome = input_failure(input.error())};
 
@@ -152,7 +152,7 @@ AttemptRunner::Ran AttemptRunner::run_in(AttemptFolders& folders, RunningAttempt
                 .deadline = attempt.started().wall + model.timeout};
   Executor::Ending ending = executor.run(run, attempt, attempt.stop_token());
   if (ending.outcome.end == AttemptEnd::unstarted) {
-    return not_started(std::move(ending.outcome.reason));
+    return machine_is_short(std::move(ending.outcome.reason));
   }
   if (!ending.stopped) {
     return {.outcome = with_prompt(std::move(ending.outcome), input->prompt)};

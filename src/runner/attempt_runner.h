@@ -20,9 +20,9 @@ class AttemptRunner {
       : store_(store), clock_(clock), input_files_(std::move(input_files)) {}
 
   struct Ran {
-    Outcome outcome;           // meaningless if the lease is lost
-    AttemptFolders folders;    // to be removed by clean_up(); none if not started
-    bool not_started = false;  // handed back: the machine has no room, processes or descriptors now
+    Outcome outcome;                // meaningless if the lease is lost
+    AttemptFolders folders;         // to be removed by clean_up(); none if the machine is short
+    bool is_machine_short = false;  // handed back for want of room, processes or descriptors
   };
 
   /// Blocks until the attempt has really ended.

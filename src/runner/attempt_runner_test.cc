@@ -54,7 +54,7 @@ TEST_F(AttemptRunnerTest, EndsAnAttemptThatHasNoMemoryBeforeItsExecutorRuns) {
 
   const AttemptRunner::Ran ran = runner_.run(attempt, executor);
 
-  EXPECT_FALSE(ran.not_started);
+  EXPECT_FALSE(ran.is_machine_short);
   EXPECT_EQ(ran.outcome.end, AttemptEnd::failed);
   EXPECT_EQ(ran.outcome.error_type, ErrorType::internal_server_error);
   EXPECT_TRUE(ran.outcome.retryable);
@@ -123,7 +123,7 @@ void run_on_small_disk(std::size_t bytes_taken, void (*check)(const AttemptRunne
 
 TEST(AttemptRunnerFullDisk, SpendsNoAttemptWhereThereIsNoRoomForAnybodysInput) {
   run_on_small_disk((64U << 20U) - (1U << 19U), [](const AttemptRunner::Ran& ran) {
-    EXPECT_TRUE(ran.not_started);
+    EXPECT_TRUE(ran.is_machine_short);
     EXPECT_EQ(ran.outcome.end, AttemptEnd::unstarted);
     EXPECT_EQ(ran.outcome.reason, "input: file: writing a file: the disk is full");
   });
@@ -131,7 +131,7 @@ TEST(AttemptRunnerFullDisk, SpendsNoAttemptWhereThereIsNoRoomForAnybodysInput) {
 
 TEST(AttemptRunnerFullDisk, FailsAnInputThatHasNoRoomWhereOthersHave) {
   run_on_small_disk((64U << 20U) - (2U << 20U), [](const AttemptRunner::Ran& ran) {
-    EXPECT_FALSE(ran.not_started);
+    EXPECT_FALSE(ran.is_machine_short);
     EXPECT_EQ(ran.outcome.end, AttemptEnd::failed);
     EXPECT_EQ(ran.outcome.error, "file: writing a file: the disk is full");
     EXPECT_TRUE(ran.outcome.retryable);

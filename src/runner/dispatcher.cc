@@ -363,7 +363,7 @@ WorkPtr Dispatcher::Impl::enlist(const LanePtr& lane, const Service& service, Cl
 
 void Dispatcher::Impl::work(const WorkPtr& work) {
   AttemptRunner::Ran ran = runner_.run(work->attempt, *work->executor);
-  if (ran.not_started) hold(work->lane, ran.outcome.reason);
+  if (ran.is_machine_short) hold(work->lane, ran.outcome.reason);
   // The beat thread may be about to hand over the last lines: after the finish they would be refused.
   work->attempt.send_last_news([&](Beat beat) { send_beat(work, std::move(beat)); });
   finish(work, std::move(ran.outcome));
@@ -372,7 +372,7 @@ void Dispatcher::Impl::work(const WorkPtr& work) {
   std::this_thread::yield();
   runner_.clean_up(ran);
   const std::scoped_lock lock(mutex_);
-  if (!ran.not_started) work->lane->hold = {};
+  if (!ran.is_machine_short) work->lane->hold = {};
   if (--busy_ == 0) settled_.notify_all();
 }
 

@@ -14,7 +14,7 @@ namespace quern {
 
 /// Tasks that one transaction forgets, and idempotency records where none are made meanwhile.
 inline constexpr std::size_t kExpireMax = 500;
-/// Idempotency records that one transaction forgets at most.
+/// Idempotency records that one transaction forgets at most: more than one of the tables (kApplyChanges) may have added.
 inline constexpr std::size_t kForgetMax = 32'768;
 
 class Retention {
