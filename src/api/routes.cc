@@ -210,8 +210,11 @@ RouteMatch match_route(http::Method method, const SplitPath& path, bool valid) {
   const std::size_t endpoint = table == Mount::fal ? endpoint_length(rest) : 0;
   for (const CompiledRoute& candidate : index()[static_cast<std::size_t>(table)]) {
     if (!matches(candidate, rest, endpoint, match)) continue;
-    match.access = candidate.route->access;
-    if (takes(*candidate.route, method)) {
+    const bool fits = takes(*candidate.route, method);
+    // Under a mount a route that is open is so for its own methods.
+    if (fits || place.mount == Mount::none || candidate.route->access != Access::open)
+      match.access = candidate.route->access;
+    if (fits) {
       match.route = candidate.route;
       return match;
     }

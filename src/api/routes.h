@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "catalog/catalog.h"
 #include "http/message.h"
 
 namespace quern::api {
@@ -68,7 +69,8 @@ class SplitPath {
   [[nodiscard]] std::span<const Segment> segments() const { return segments_; }
 
  private:
-  static constexpr std::size_t kSegmentsMax = 24;
+  static constexpr std::size_t kSegmentsMax =
+      kAliasSegmentsMax + 5;  // fal, requests, the id, status, stream
   static constexpr std::size_t kSegmentsUsual = 8;
   std::vector<Segment> segments_;  // no array: it would make of each call a large piece of memory
   std::vector<std::unique_ptr<std::string>> decoded_;  // of segments with escapes only

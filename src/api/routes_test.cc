@@ -53,6 +53,15 @@ TEST(Routes, TakeAnEndpointUpToTheWordRequests) {
   EXPECT_EQ(found.match.params[0].text, "id");
 }
 
+TEST(Routes, ReachBelowTheLongestAlias) {
+  std::string path = "/fal";
+  for (std::size_t i = 0; i < kAliasSegmentsMax; ++i) path += "/a";
+
+  EXPECT_EQ(Matched(post, path).handler(), &create_task);
+  EXPECT_EQ(Matched(get, path + "/requests/x/status/stream").handler(), &stream_status);
+  EXPECT_EQ(Matched(get, path + "/requests/x/response/status").handler(), &get_status);
+}
+
 TEST(Routes, KeepProxyStorageAndRequestsForThemselves) {
   EXPECT_EQ(Matched(post, "/fal/proxy").handler(), &serve_proxied);
   EXPECT_EQ(Matched(delete_, "/fal/proxy").handler(), &serve_proxied);
@@ -61,6 +70,7 @@ TEST(Routes, KeepProxyStorageAndRequestsForThemselves) {
   EXPECT_EQ(Matched(post, "/fal/requests/app").handler(), nullptr);
   EXPECT_EQ(Matched(post, "/fal/storage/upload/initiate").handler(), &initiate_upload);
   EXPECT_EQ(Matched(put, "/fal/storage/upload/token/name").match.access, Access::open);
+  EXPECT_EQ(Matched(get, "/fal/storage/upload/token/name").match.access, Access::key);
 }
 
 TEST(Routes, RefuseEmptyAndExtraSegments) {

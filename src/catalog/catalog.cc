@@ -9,7 +9,6 @@ namespace quern {
 namespace {
 
 constexpr std::string_view kOwnPrefix = "quern/";
-constexpr std::size_t kAliasBytesMax = 512;
 
 bool is_segment(std::string_view text) {
   return !text.empty() && text != "." && text != ".." && std::ranges::all_of(text, [](char c) {
@@ -52,6 +51,8 @@ std::optional<std::string> alias_fault(std::string_view alias) {
     }
     begin = end + 1;
   }
+  if (segments > kAliasSegmentsMax)
+    return fmt::format("has more than {} segments", kAliasSegmentsMax);
   const std::size_t needed = prefix_segments(alias);
   if (segments < needed) return fmt::format("needs at least {} segments", needed);
   return std::nullopt;

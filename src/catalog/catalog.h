@@ -18,7 +18,7 @@ class Catalog {
  public:
   /// Errors: invalid_argument (bad or double id or alias). An alias is two or more segments like
   /// model ids, after `workflows/` or `comfy/` three or more in all; no segment is `requests`, the
-  /// first is neither `proxy` nor `storage`. `quern/<id>` is taken by the model with that id.
+  /// first is neither `proxy` nor `storage`, and all are kAliasSegmentsMax at most. `quern/<id>` is taken by the model with that id.
   static Result<std::shared_ptr<const Catalog>> make(std::vector<Model> models);
 
   [[nodiscard]] const Model* find(std::string_view id) const;
@@ -52,6 +52,9 @@ inline constexpr std::size_t kModelIdBytesMax = 128;
 
 /// What is wrong with an alias, after "the alias \"…\" "; nullopt: nothing.
 std::optional<std::string> alias_fault(std::string_view alias);
+inline constexpr std::size_t kAliasBytesMax = 512;
+inline constexpr std::size_t kAliasSegmentsMax = 16;  // paths below it are routes, see api/routes.h
+
 /// The first two segments of an alias; after `workflows/` or `comfy/` three.
 std::string_view owner_and_app(std::string_view alias);
 

@@ -114,6 +114,11 @@ TEST(Catalog, RefusesBadAliases) {
   }
   EXPECT_EQ(fault_of({make_model("m", {"a/proxy", "a/storage/b"})}), "accepted");
   EXPECT_NE(fault_of({make_model("m", {"a/" + std::string(600, 'b')})}), "accepted");
+
+  std::string longest = "a";
+  for (std::size_t i = 1; i < kAliasSegmentsMax; ++i) longest += "/b";
+  EXPECT_EQ(fault_of({make_model("m", {longest})}), "accepted");
+  EXPECT_THAT(fault_of({make_model("m", {longest + "/b"})}), HasSubstr("more than 16 segments"));
 }
 
 TEST(Catalog, RefusesAliasesThatAreTaken) {
