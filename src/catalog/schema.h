@@ -43,7 +43,8 @@ class Schema {
   /// valid.
   [[nodiscard]] std::vector<InputFault> check(const json::object& input) const;
   /// Adds what the schema gives a default for and the input lacks, at every depth of objects (by
-  /// `properties`, `items`, `$ref` and `allOf`; alternatives give none). Errors: invalid_argument
+  /// `properties`, `items`, `$ref`, `allOf`, and by `anyOf` or `oneOf` where one of their alternatives
+  /// alone may be an object, or a list). Errors: invalid_argument
   /// (more than kDefaultsBytesMax), and the input is of no use then.
   Result<void> fill_defaults(json::object& input) const;
   /// The schema declares this top-level property.

@@ -7,6 +7,8 @@
 #include <bit>
 #include <iterator>
 #include <span>
+#include <string>
+#include <unordered_set>
 #include <utility>
 
 #include "base/utf8.h"
@@ -24,7 +26,7 @@ constexpr std::size_t kBytesPerStep = 1'024;   // of a text that is read to its 
 constexpr std::size_t kTriesPerStep = 32;  // of a pattern: an ordinary one takes 1 to 3 a character
 constexpr std::size_t kLookUpsPerStep = 16;  // of names that a schema declares, in an object
 constexpr std::size_t kComparesPerStep = 4;  // of items that must not repeat
-constexpr const char* kTooComplex = "Value error, too complex to check";
+constexpr const char* kTooComplex = "too complex to check";
 constexpr std::size_t kLocBytesMax =
     1U << 20U;  // of all faults together, since names come from the caller
 
@@ -65,8 +67,14 @@ std::size_t count_text_bytes(const json::value& value) {
   return bytes;
 }
 
-std::vector<InputFault> too_complex() {
-  return {{.loc = {}, .msg = kTooComplex, .type = std::string(kValueError)}};
+std::vector<InputFault> cannot_check(std::string_view why) {
+  std::string msg(kValueErrorPrefix);
+  return {{.loc = {}, .msg = msg.append(why), .type = std::string(kValueError)}};
+}
+
+std::string untried_message(std::string_view what) {
+  return fmt::format("{} too long for a pattern, which is tried on {} characters at most", what,
+                     kPatternTextMax);
 }
 
 std::vector<json::value> loc_of(const Place* place) {
@@ -80,6 +88,16 @@ std::vector<json::value> loc_of(const Place* place) {
   }
   std::ranges::reverse(loc);
   return loc;
+}
+
+// The same for the same fault only.
+std::string name_of(const InputFault& fault) {
+  std::string name;
+  for (const json::value& step : fault.loc) {
+    append_json(name, step);
+    name += '/';
+  }
+  return name.append(fault.type).append(" ").append(fault.msg);
 }
 
 std::size_t bytes_of(const Place* place) {
@@ -138,11 +156,14 @@ class Checker {
   bool check_root(const Node& root) {
     const bool valid = check(root, Instance(input_), nullptr);
     if (!gave_up_) return valid;
-    if (faults_ != nullptr) *faults_ = too_complex();  // what was found is a matter of chance
-    return false;                                      // whatever a `not` made of it
+    if (faults_ != nullptr)  // what was found is a matter of chance
+      *faults_ = cannot_check(is_untried_ ? untried_message("a text is") : kTooComplex);
+    return false;  // whatever a `not` made of it
   }
 
   [[nodiscard]] bool gave_up() const { return gave_up_; }
+  /// It gave up for a text that no pattern is tried on, and where faults are named goes on.
+  [[nodiscard]] bool is_untried() const { return is_untried_; }
 
  private:
   bool check(const Node& node, const Instance& value, const Place* place) {
@@ -200,9 +221,11 @@ class Checker {
 
   bool fault(const Place* place, std::string_view type, std::string msg) {
     if (faults_ == nullptr || is_full_) return false;
+    InputFault told{.loc = loc_of(place), .msg = std::move(msg), .type = std::string(type)};
+    if (type == kValueError) told.msg.insert(0, kValueErrorPrefix);
+    if (!told_.insert(name_of(told)).second) return false;
+    faults_->push_back(std::move(told));
     loc_bytes_ += bytes_of(place);
-    faults_->push_back({.loc = loc_of(place), .msg = std::move(msg), .type = std::string(type)});
-    if (type == kValueError) faults_->back().msg.insert(0, kValueErrorPrefix);
     is_full_ = faults_->size() >= kInputFaultsMax || loc_bytes_ > kLocBytesMax;
     return false;
   }
@@ -281,6 +304,15 @@ class Checker {
     return valid;
   }
 
+  bool check_pattern(const TextPattern& pattern, std::string_view text, const Place* place) {
+    if (faults_ != nullptr && !TextPattern::takes(text)) {
+      return fault(place, kValueError, untried_message("this is"));
+    }
+    return matches_pattern(pattern, text) ||
+           fault(place, "string_pattern_mismatch",
+                 fmt::format("String should match pattern '{}'", pattern.source()));
+  }
+
   bool matches_pattern(const TextPattern& pattern, std::string_view text) {
     constexpr std::uint64_t kTriesMax = kStepsMax * kTriesPerStep;
     std::uint64_t left = kTriesMax;
@@ -303,10 +335,8 @@ class Checker {
       }
     }
     const bool is_told = !valid && !TextPattern::takes(text);  // that it is too long
-    if (rules.pattern && !is_told && !done(valid) && !matches_pattern(*rules.pattern, text)) {
-      valid = fault(place, "string_pattern_mismatch",
-                    fmt::format("String should match pattern '{}'", rules.pattern->source()));
-    }
+    if (rules.pattern && !is_told && !done(valid))
+      valid = check_pattern(*rules.pattern, text, place) && valid;
     if (rules.is_uri && !done(valid)) {
       if (const std::string_view wrong = uri_fault(text); !wrong.empty()) {
         valid = fault(place, "url_parsing", fmt::format("Input should be a valid URL, {}", wrong));
@@ -461,29 +491,53 @@ class Checker {
     return valid;
   }
 
+  struct Fitting {
+    std::size_t count = 0;
+    bool is_open = false;  // it could be more: a text is too long for a pattern to be tried on
+  };
+
+  // Counts up to `enough` of the alternatives that the value fits.
+  Fitting fitting(std::span<const Node* const> branches, std::size_t enough, const Instance& value,
+                  const Place* place) {
+    Fitting found;
+    const bool was_full = is_full_;
+    for (const Node* branch : branches) {
+      const bool fits = matches(*branch, value, place);
+      if (std::exchange(is_untried_, false)) {  // whatever a `not` in it made of that
+        found.is_open = true;
+        gave_up_ = false;
+        is_full_ = was_full;
+      } else if (fits && ++found.count == enough) {
+        break;
+      }
+    }
+    return found;
+  }
+
   bool check_any_of(std::span<const Node* const> branches, const Instance& value,
                     const Place* place) {
-    const bool was_full = is_full_;
-    bool is_open = false;  // what a text would be to a pattern that is not tried on it
-    for (const Node* branch : branches) {
-      if (matches(*branch, value, place)) return true;
-      if (!std::exchange(is_untried_, false)) continue;
-      is_open = true;
-      gave_up_ = false;
-      is_full_ = was_full;
-    }
-    if (!is_open) return report_branches(branches, value, place);
-    is_untried_ = true;
-    return give_up();
+    const Fitting found = fitting(branches, 1, value, place);
+    return found.count > 0 || report_none(found, branches, value, place);
   }
 
   bool check_one_of(std::span<const Node* const> branches, const Instance& value,
                     const Place* place) {
-    const auto fitting = std::ranges::count_if(
-        branches, [&](const Node* branch) { return matches(*branch, value, place); });
-    if (fitting == 1) return true;
-    if (fitting > 1)
+    const Fitting found = fitting(branches, 2, value, place);
+    if (found.count > 1)
       return fault(place, kValueError, "the value fits several alternatives, not one");
+    if (found.count == 1) return !found.is_open || leave_open();
+    return report_none(found, branches, value, place);
+  }
+
+  // Whether the value is valid depends on a pattern that is not tried.
+  bool leave_open() {
+    is_untried_ = true;
+    return give_up();
+  }
+
+  bool report_none(const Fitting& found, std::span<const Node* const> branches,
+                   const Instance& value, const Place* place) {
+    if (found.is_open && faults_ == nullptr) return leave_open();
     return report_branches(branches, value, place);
   }
 
@@ -501,26 +555,10 @@ class Checker {
     }
     if (meant.empty()) meant.assign(branches.begin(), branches.end());
 
-    const auto first = static_cast<std::ptrdiff_t>(faults_->size());
     for (const Node* branch : meant) {
-      const auto before = static_cast<std::ptrdiff_t>(faults_->size());
       if (!is_full_) check(*branch, value, place);
-      drop_repeated(first, before);
     }
     return false;
-  }
-
-  // Takes out what was said from `before` on and already between `first` and there.
-  void drop_repeated(std::ptrdiff_t first, std::ptrdiff_t before) {
-    if (first == before) return;
-    const std::span<const InputFault> said(faults_->begin() + first, faults_->begin() + before);
-    const auto [from, to] = std::ranges::remove_if(
-        faults_->begin() + before, faults_->end(), [&](const InputFault& fault) {
-          return std::ranges::any_of(said, [&](const InputFault& other) {
-            return other.type == fault.type && other.msg == fault.msg && other.loc == fault.loc;
-          });
-        });
-    faults_->erase(from, to);
   }
 
   static const Node& resolved(const Node& node) {
@@ -536,12 +574,13 @@ class Checker {
 
   const json::object& input_;
   std::vector<InputFault>* faults_;
+  std::unordered_set<std::string> told_;  // names of faults: several schemas may find the same
   std::size_t steps_ = 0;
   std::size_t steps_max_ = kStepsMax;
   std::size_t loc_bytes_ = 0;
   bool is_full_ = false;
   bool gave_up_ = false;
-  bool is_untried_ = false;  // it gave up for a text that no pattern is tried on
+  bool is_untried_ = false;
 };
 
 }  // namespace
@@ -550,7 +589,8 @@ std::vector<InputFault> check(const Node& root, const json::object& input) {
   // Nearly all inputs are valid, and finding that out alone is quicker.
   Checker first(input, nullptr);
   if (first.check_root(root)) return {};
-  if (first.gave_up()) return too_complex();  // as one that names faults would, after as many steps
+  // One that names faults would give up after as many steps.
+  if (first.gave_up() && !first.is_untried()) return cannot_check(kTooComplex);
   std::vector<InputFault> faults;
   Checker(input, &faults).check_root(root);
   return faults;

@@ -150,6 +150,7 @@ class Compiler {
     for (const std::unique_ptr<Node>& node : tree_.nodes) chain_of(*node);
     refuse_other_root();
     refuse_idle_mark();
+    refuse_useless_default();
     return std::move(tree_);
   }
 
@@ -518,6 +519,13 @@ class Compiler {
         "\"$ref\", and this is used elsewhere: mark the top-level property");
   }
 
+  void refuse_useless_default() const {
+    const Node* useless = find_useless_default(*tree_.root);
+    if (useless == nullptr) return;
+    mistake(place_of(*useless),
+            "the default of an \"x-quern-file\" must be an http or https URL or a data: URI");
+  }
+
   // As a JSON pointer.
   [[nodiscard]] std::string place_of(const Node& node) const {
     const auto found =
@@ -548,26 +556,8 @@ class Compiler {
     return false;
   }
 
-  // Schemas that a value meets without going deeper into it: round in circles there, a check would
-  // never end.
-  static std::vector<const Node*> same_value(const Node& node) {
-    std::vector<const Node*> nodes{node.ref};
-    if (node.object) {
-      for (const Dependency& dependency : node.object->dependencies)
-        nodes.push_back(dependency.node);
-    }
-    if (const Combinations* all = node.combinations.get()) {
-      for (const auto* list : {&all->all_of, &all->any_of, &all->one_of}) {
-        nodes.insert(nodes.end(), list->begin(), list->end());
-      }
-      nodes.insert(nodes.end(), {all->none_of, all->condition, all->then, all->otherwise});
-    }
-    std::erase(nodes, nullptr);
-    return nodes;
-  }
-
   // How many schemas a value meets at most, one inside the other, before a check goes deeper into
-  // it.
+  // it. Round in circles there, a check would never end.
   int chain_of(const Node& node) {
     const auto [known, is_new] = chains_.try_emplace(&node, kOpen);
     if (!is_new) {
@@ -576,7 +566,7 @@ class Compiler {
       return known->second;
     }
     int longest = 0;
-    for (const Node* next : same_value(node)) longest = std::max(longest, chain_of(*next));
+    for (const Node* next : same_value_parts(node)) longest = std::max(longest, chain_of(*next));
     if (longest >= kChainMax) mistake("", "references and combinations are too deeply nested");
     chains_[&node] = longest + 1;
     return longest + 1;

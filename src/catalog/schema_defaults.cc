@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -16,12 +18,38 @@ constexpr std::size_t kPresetGrowthMax =
     1'000;  // values that completion may add to all defaults of a schema
 constexpr std::size_t kValueBytes = 32;  // of a member, beside its name and text
 
-// A default beside a `$ref` is nearer than that of what it refers to.
-const json::value* preset_of(const Node& node) {
-  for (const Node* at = &node; at != nullptr; at = at->ref) {
-    if (at->preset != nullptr) return at->preset;
+Types types_of(const json::value& value) {
+  switch (value.kind()) {
+    case json::kind::object:
+      return kObject;
+    case json::kind::array:
+      return kArray;
+    default:
+      return 0;  // what has nothing inside that could get a default
   }
-  return nullptr;
+}
+
+/// For kObject and kArray.
+bool may_be(const Node& branch, Types type) {
+  const Node* node = &branch;
+  while (node->ref != nullptr) node = node->ref;
+  if (node->is_never) return false;
+  if (node->types != 0) return (node->types & type) != 0;
+  if (node->constant != nullptr) return types_of(*node->constant) == type;
+  if (node->choices == nullptr) return true;
+  return std::ranges::any_of(node->choices->others,
+                             [&](const json::value* choice) { return types_of(*choice) == type; });
+}
+
+/// The alternative that a value of this type must be meant for; null: there is none, or a choice.
+const Node* only_branch(std::span<const Node* const> branches, Types type) {
+  const Node* only = nullptr;
+  for (const Node* branch : branches) {
+    if (!may_be(*branch, type)) continue;
+    if (only != nullptr) return nullptr;
+    only = branch;
+  }
+  return only;
 }
 
 /// Goes through one value, and puts defaults where something is missing. Each step returns false
@@ -41,12 +69,8 @@ class Filling {
         }
       }
     }
-    if (node.combinations) {
-      for (const Node* each : node.combinations->all_of) {
-        if (!fill_object(*each, object)) return false;
-      }
-    }
-    return true;
+    return for_each_part(node, kObject,
+                         [&](const Node& part) { return fill_object(part, object); });
   }
 
   bool fill_array(const Node& node, json::array& array) {
@@ -59,12 +83,7 @@ class Filling {
         if (item != nullptr && !fill_value(*item, array[i])) return false;
       }
     }
-    if (node.combinations) {
-      for (const Node* each : node.combinations->all_of) {
-        if (!fill_array(*each, array)) return false;
-      }
-    }
-    return true;
+    return for_each_part(node, kArray, [&](const Node& part) { return fill_array(part, array); });
   }
 
   bool fill_value(const Node& node, json::value& value) {
@@ -74,6 +93,20 @@ class Filling {
   }
 
  private:
+  /// The schemas that say something of the same value.
+  static bool for_each_part(const Node& node, Types type, auto fill) {
+    if (!node.combinations) return true;
+    const Combinations& all = *node.combinations;
+    for (const Node* part : all.all_of) {
+      if (!fill(*part)) return false;
+    }
+    for (const auto* branches : {&all.any_of, &all.one_of}) {
+      const Node* only = only_branch(*branches, type);
+      if (only != nullptr && !fill(*only)) return false;
+    }
+    return true;
+  }
+
   std::size_t room_ = kDefaultsBytesMax;
 };
 

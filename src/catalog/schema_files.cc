@@ -1,7 +1,11 @@
 #include "catalog/schema_files.h"
 
+#include <algorithm>
 #include <functional>
+#include <string_view>
 #include <unordered_set>
+
+#include "base/ascii.h"
 
 namespace quern::schema {
 namespace {
@@ -10,6 +14,23 @@ bool is_file(const Node& node) {
   const Node* at = &node;
   while (!at->is_file && at->ref != nullptr) at = at->ref;
   return at->is_file;
+}
+
+bool has_scheme(std::string_view url, std::string_view scheme) {
+  return url.size() > scheme.size() && url[scheme.size()] == ':' &&
+         equals_ignoring_case(url.substr(0, scheme.size()), scheme);
+}
+
+// Each text in it, at any depth, is an address that a file is fetched from.
+bool names_files(const json::value& value) {
+  if (const json::string* text = value.if_string())
+    return has_scheme(*text, "http") || has_scheme(*text, "https") || has_scheme(*text, "data");
+  if (const json::array* array = value.if_array()) return std::ranges::all_of(*array, names_files);
+  if (const json::object* object = value.if_object()) {
+    return std::ranges::all_of(
+        *object, [](const json::key_value_pair& member) { return names_files(member.value()); });
+  }
+  return true;
 }
 
 // The root, and what it takes its properties from.
@@ -69,10 +90,21 @@ TopLevel top_level_of(const Node& root) {
   for_each_root(root, [&](const Node& node) {
     if (!node.object) return;
     for (const Property& property : node.object->properties) {
-      found.names.push_back(property.name);
       if (is_file(*property.node)) found.files.push_back(property.name);
     }
   });
+  Nodes open{&root};
+  std::unordered_set<const Node*> seen;
+  while (!open.empty()) {
+    const Node* node = open.back();
+    open.pop_back();
+    if (!seen.insert(node).second) continue;
+    if (node->object) {
+      for (const Property& property : node->object->properties)
+        found.names.push_back(property.name);
+    }
+    append(open, same_value_parts(*node));
+  }
   return found;
 }
 
@@ -95,6 +127,17 @@ const Node* find_idle_mark(const Node& root) {
     append(open, parts_of(*node));
   }
   return idle;
+}
+
+const Node* find_useless_default(const Node& root) {
+  const Node* found = nullptr;
+  for_each_root(root, [&](const Node& node) {
+    for (const Node* property : properties_of(node)) {
+      const json::value* const preset = is_file(*property) ? preset_of(*property) : nullptr;
+      if (preset != nullptr && !names_files(*preset)) found = property;
+    }
+  });
+  return found;
 }
 
 }  // namespace quern::schema

@@ -119,4 +119,10 @@ struct Node {
   std::unique_ptr<Combinations> combinations;
 };
 
+/// The schemas that a value of this one meets too, on some condition or on none, without going deeper into it.
+std::vector<const Node*> same_value_parts(const Node& node);
+
+/// The default, or null. One beside a `$ref` is nearer than that of what it refers to.
+const json::value* preset_of(const Node& node);
+
 }  // namespace quern::schema

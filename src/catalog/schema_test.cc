@@ -215,6 +215,19 @@ TEST(Schema, NamesTheFaultsOfTheAlternativeThatIsMeant) {
               ElementsAre("v less_than_equal Input should be less than or equal to 3"));
 }
 
+TEST(Schema, NamesAFaultOnceThoughSeveralRulesFindIt) {
+  constexpr std::string_view kSchema = R"({
+    "required":["bill"],"dependencies":{"card":["bill"]},"properties":{"n":{"type":"integer"}},
+    "allOf":[{"required":["bill"]},{"properties":{"n":{"type":"integer","minimum":1}}}],
+    "patternProperties":{"^n$":{"type":"integer"}}})";
+
+  EXPECT_THAT(faults(kSchema, R"({"card":"x","n":"y"})"),
+              ElementsAre(HasSubstr("n int_type"), "bill missing Field required"));
+  EXPECT_THAT(
+      faults(R"({"properties":{"a":{"type":"null"},"b":{"type":"null"}}})", R"({"a":1,"b":1})"),
+      SizeIs(2));
+}
+
 TEST(Schema, FollowsConditionsAndNegations) {
   constexpr std::string_view kModes =
       R"({"if":{"properties":{"mode":{"const":"a"}}},"then":{"required":["x"]},"else":{"required":["y"]}})";
@@ -350,6 +363,28 @@ TEST(Schema, RefusesAFileMarkThatHasNoEffect) {
   }
 }
 
+TEST(Schema, RefusesADefaultOfAFileThatNamesNone) {
+  constexpr std::string_view kMistake =
+      ": the default of an \"x-quern-file\" must be an http or https URL or a data: URI";
+  for (const char* preset : {R"("")", R"("/etc/hostname")", R"("ftp://a/b")",
+                             R"(["https://a/b","c.png"])", R"({"url":"b"})"}) {
+    EXPECT_EQ(mistake(R"({"properties":{"i":{"x-quern-file":true,"default":)" +
+                      std::string(preset) + "}}}"),
+              "at /properties/i" + std::string(kMistake))
+        << preset;
+  }
+  EXPECT_EQ(mistake(R"({"properties":{"i":{"$ref":"#/definitions/f","default":"x"}},
+                        "definitions":{"f":{"x-quern-file":true,"default":"https://a/b"}}})"),
+            "at /properties/i" + std::string(kMistake));
+  for (const char* preset :
+       {"null", R"("HTTPS://a/b")", R"("data:,x")", R"([{"url":"http://a/b","n":1}])"}) {
+    EXPECT_EQ(mistake(R"({"properties":{"i":{"x-quern-file":true,"default":)" +
+                      std::string(preset) + "}}}"),
+              "accepted")
+        << preset;
+  }
+}
+
 TEST(Schema, RefusesReferencesThatLeadNowhereOutsideOrInCircles) {
   EXPECT_THAT(mistake(R"({"items":{"$ref":"https://example.com/x.json"}})"),
               HasSubstr("at /items/$ref: "));
@@ -405,34 +440,46 @@ TEST(Schema, GivesUpOnMoreTextThanAPatternMayCost) {
               ElementsAre(" value_error Value error, too complex to check"));
 }
 
-TEST(Schema, RefusesTextThatNoPatternIsTriedOnWhateverTheAnswerIsFor) {
-  const std::string text = '"' + std::string(kPatternTextMax + 1, 'a') + '"';
+// A text that no pattern is tried on, as JSON.
+std::string long_text() { return '"' + std::string(kPatternTextMax + 1, 'a') + '"'; }
 
-  for (const char* rule : {R"({"pattern":"a"})", R"({"not":{"pattern":"b"}})",
-                           R"({"oneOf":[{"pattern":"a"},{"type":"string"}]})",
-                           R"({"if":{"pattern":"a"},"then":{"maxLength":1}})"}) {
-    EXPECT_THAT(faults_of(rule, text),
-                ElementsAre(" value_error Value error, too complex to check"))
+constexpr std::string_view kUntried =
+    "too long for a pattern, which is tried on 16384 characters at most";
+
+TEST(Schema, NamesTextThatNoPatternIsTriedOnBesideAllOtherFaults) {
+  constexpr std::string_view kSchema = R"({"properties":{
+      "p":{"type":"string","pattern":"a"},"o":{"anyOf":[{"type":"string","pattern":"a"},{"type":"null"}]},
+      "n":{"type":"integer"}}})";
+
+  EXPECT_THAT(faults(kSchema, R"({"n":"x","p":)" + long_text() + R"(,"o":)" + long_text() + "}"),
+              ElementsAre("p value_error Value error, this is " + std::string(kUntried),
+                          "o value_error Value error, this is " + std::string(kUntried),
+                          HasSubstr("n int_type")));
+  EXPECT_THAT(faults_of(R"({"pattern":"a","maxLength":100})", long_text()),
+              ElementsAre(HasSubstr("string_too_long")));
+}
+
+TEST(Schema, RefusesTextThatNoPatternIsTriedOnWhateverTheAnswerIsFor) {
+  for (const char* rule :
+       {R"({"not":{"pattern":"b"}})", R"({"oneOf":[{"pattern":"a"},{"type":"string"}]})",
+        R"({"oneOf":[{"not":{"pattern":"a"}},{"type":"string"}]})",
+        R"({"anyOf":[{"not":{"anyOf":[{"pattern":"b"}]}},{"type":"null"}]})",
+        R"({"if":{"pattern":"a"},"then":{"maxLength":1}})"}) {
+    EXPECT_THAT(faults_of(rule, long_text()),
+                ElementsAre(" value_error Value error, a text is " + std::string(kUntried)))
         << rule;
   }
-  EXPECT_THAT(faults(R"({"patternProperties":{"a":{"type":"null"}}})", "{" + text + ":1}"),
-              ElementsAre(" value_error Value error, too complex to check"));
-  EXPECT_THAT(faults_of(R"({"pattern":"a","maxLength":100})", text),
-              ElementsAre(testing::HasSubstr("string_too_long")));
+  EXPECT_THAT(faults(R"({"patternProperties":{"a":{"type":"null"}}})", "{" + long_text() + ":1}"),
+              ElementsAre(" value_error Value error, a text is " + std::string(kUntried)));
 }
 
 TEST(Schema, TakesTextThatNoPatternIsTriedOnWhereAnotherAlternativeFits) {
-  const std::string text = '"' + std::string(kPatternTextMax + 1, 'a') + '"';
-
-  EXPECT_THAT(faults_of(R"({"anyOf":[{"pattern":"^http"},{"type":"string"}]})", text), IsEmpty());
-  EXPECT_THAT(
-      faults_of(R"({"anyOf":[{"anyOf":[{"pattern":"b"},{"type":"null"}]},{"type":"string"}]})",
-                text),
-      IsEmpty());
-  EXPECT_THAT(faults_of(R"({"anyOf":[{"pattern":"^http"},{"type":"null"}]})", text),
-              ElementsAre(" value_error Value error, too complex to check"));
-  EXPECT_THAT(faults_of(R"({"anyOf":[{"not":{"anyOf":[{"pattern":"b"}]}},{"type":"null"}]})", text),
-              ElementsAre(" value_error Value error, too complex to check"));
+  for (const char* rule :
+       {R"({"anyOf":[{"pattern":"^http"},{"type":"string"}]})",
+        R"({"anyOf":[{"not":{"pattern":"b"}},{"type":"string"}]})",
+        R"({"anyOf":[{"anyOf":[{"pattern":"b"},{"type":"null"}]},{"type":"string"}]})"}) {
+    EXPECT_THAT(faults_of(rule, long_text()), IsEmpty()) << rule;
+  }
 }
 
 TEST(Schema, GivesUpOnAPatternBeforeItHasTakenAllItsTime) {
@@ -510,6 +557,21 @@ TEST(Schema, FillsInDefaultsAtEveryDepth) {
             read(R"({"n":5,"o":{"p":[2]},"l":[{"f":"x"},{"f":1},7],"r":{"f":"x"},"m":2})"));
 }
 
+TEST(Schema, FillsInDefaultsByTheOneAlternativeThatAValueCanBeMeantFor) {
+  constexpr std::string_view kSchema = R"({
+    "properties":{
+      "size":{"anyOf":[{"$ref":"#/definitions/size"},{"enum":["square"]},{"type":"null"}]},
+      "list":{"oneOf":[{"items":{"$ref":"#/definitions/size"},"type":"array"},{"$ref":"#/definitions/size"}]},
+      "open":{"anyOf":[{"$ref":"#/definitions/size"},{"properties":{"d":{"default":1}}}]}},
+    "definitions":{"size":{"type":"object","properties":{"w":{"default":512},"h":{"default":512}}}}})";
+
+  EXPECT_EQ(filled(kSchema, R"({"size":{"w":256},"list":[{"h":1},{}]})"),
+            read(R"({"size":{"w":256,"h":512},"list":[{"h":1,"w":512},{"w":512,"h":512}]})"));
+  EXPECT_EQ(filled(kSchema, R"({"size":"square","list":{},"open":{}})"),
+            read(R"({"size":"square","list":{"w":512,"h":512},"open":{}})"));
+  EXPECT_EQ(filled(kSchema, R"({"size":null})"), read(R"({"size":null})"));
+}
+
 TEST(Schema, KeepsNullsAndOtherTypesAsTheyCame) {
   constexpr std::string_view kSchema =
       R"({"properties":{"o":{"properties":{"p":{"default":1}},"default":{}}}})";
@@ -566,6 +628,14 @@ TEST(Schema, KnowsItsTopLevelPropertiesAndFiles) {
       "definitions":{"a":{"properties":{"u":{"$ref":"#/definitions/file"},"n":{}}},"file":{"x-quern-file":true}}})");
   EXPECT_TRUE(indirect->declares("u"));
   EXPECT_THAT(indirect->file_properties(), ElementsAre("u"));
+
+  const auto conditional = compile(R"({"properties":{"p":{"properties":{"deep":{}}}},
+      "oneOf":[{"properties":{"a":{}}},{"anyOf":[{"properties":{"b":{}}}]}],
+      "if":{"properties":{"c":{}}},"then":{"properties":{"d":{}}},"else":{"properties":{"e":{}}},
+      "dependencies":{"p":{"properties":{"f":{}}}}})");
+  for (const char* name : {"a", "b", "c", "d", "e", "f", "p"})
+    EXPECT_TRUE(conditional->declares(name)) << name;
+  EXPECT_FALSE(conditional->declares("deep"));
 }
 
 }  // namespace

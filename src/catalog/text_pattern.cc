@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <iterator>
 #include <regex>
+#include <string_view>
 #include <utility>
 
 #include "base/utf8.h"
@@ -33,6 +34,7 @@ class Preview {
   /// How long the pattern is with (ab){3} written as (ab)(ab)(ab), at most kWrittenOutMax + 1.
   [[nodiscard]] std::size_t written_out() const { return written_out_; }
   [[nodiscard]] bool has_back_reference() const { return has_back_reference_; }
+  [[nodiscard]] bool has_control_escape() const { return has_control_escape_; }
 
  private:
   char take() {
@@ -71,6 +73,7 @@ class Preview {
     if (rest_.empty()) return;
     const char c = take();
     has_back_reference_ = has_back_reference_ || (c >= '1' && c <= '9');
+    has_control_escape_ = has_control_escape_ || c == 'c';
   }
 
   void bracket() {
@@ -100,6 +103,7 @@ class Preview {
   std::string_view rest_;
   std::size_t written_out_ = 0;
   bool has_back_reference_ = false;
+  bool has_control_escape_ = false;
 };
 
 Result<void> look_over(std::string_view pattern) {
@@ -110,6 +114,8 @@ Result<void> look_over(std::string_view pattern) {
   const Preview preview(pattern);
   if (preview.has_back_reference())
     return fail(ErrorCode::invalid_argument, "back-references are not understood");
+  if (preview.has_control_escape())  // the library would take the letter for itself
+    return fail(ErrorCode::invalid_argument, "\\c is not understood: write \\x and two digits");
   if (preview.written_out() > kWrittenOutMax) {
     return fail(
         ErrorCode::invalid_argument,
@@ -118,6 +124,30 @@ Result<void> look_over(std::string_view pattern) {
   }
   return {};
 }
+
+// What `\s` stands for beyond ASCII, which is all that the library knows of it.
+bool is_wide_space(wchar_t c) {
+  return c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
+         c == 0x202F || c == 0x205F || c == 0x3000 || c == 0xFEFF;
+}
+
+class PatternTraits : public std::regex_traits<wchar_t> {
+ public:
+  [[nodiscard]] bool isctype(wchar_t c, char_class_type classes) const {
+    return regex_traits::isctype(c, classes) ||
+           (is_wide_space(c) && (classes & space_) != char_class_type{});
+  }
+
+ private:
+  static char_class_type space_class() {
+    static constexpr std::wstring_view kName = L"s";
+    return regex_traits().lookup_classname(kName.begin(), kName.end());
+  }
+
+  char_class_type space_ = space_class();
+};
+
+using Regex = std::basic_regex<wchar_t, PatternTraits>;
 
 struct OutOfTries {};
 
@@ -169,7 +199,7 @@ std::wstring widen(std::string_view text) {
 }  // namespace
 
 struct TextPattern::Compiled {
-  std::wregex regex;
+  Regex regex;
 };
 
 TextPattern::TextPattern(std::string source, std::unique_ptr<const Compiled> compiled)
@@ -182,10 +212,11 @@ Result<TextPattern> TextPattern::compile(std::string_view pattern) {
   if (auto checked = look_over(pattern); !checked) return fail(std::move(checked));
   try {
     const std::wstring wide = widen(pattern);
-    const std::wregex alone(wide, kLinear);  // so that "a)(b" is refused
+    const Regex alone(wide, kLinear);  // so that "a)(b" is refused
     // A search would start anew at each place, in quadratic time. One match that may skip does not.
-    return TextPattern(std::string(pattern), std::make_unique<const Compiled>(Compiled{
-                                                 std::wregex(L"[^]*?(?:" + wide + L")", kLinear)}));
+    return TextPattern(
+        std::string(pattern),
+        std::make_unique<const Compiled>(Compiled{Regex(L"[^]*?(?:" + wide + L")", kLinear)}));
   } catch (const std::regex_error& error) {
     return fail(ErrorCode::invalid_argument,
                 fmt::format("not a regular expression: {}", error.what()));

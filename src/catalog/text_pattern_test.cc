@@ -36,9 +36,23 @@ TEST(TextPattern, TakesTheZeroCharacterForAnyOther) {
   EXPECT_TRUE(matches("^a.b$", std::string_view("a\0b", 3)));
 }
 
+TEST(TextPattern, KnowsTheBlanksOfUnicode) {
+  for (const std::string_view blank :
+       {" ", "\t", "\v", "\n", "\u00A0", "\u2003", "\u2028", "\u202F", "\u3000", "\uFEFF"}) {
+    EXPECT_TRUE(matches("^\\s$", blank)) << blank;
+    EXPECT_TRUE(matches("^[a\\s]$", blank)) << blank;
+    EXPECT_FALSE(matches("^\\S$", blank)) << blank;
+  }
+  for (const std::string_view other : {"a", "_", "\u200B", "\u00E9"}) {
+    EXPECT_FALSE(matches("\\s", other)) << other;
+    EXPECT_TRUE(matches("^\\S$", other)) << other;
+  }
+}
+
 TEST(TextPattern, IsRefusedWhenItCannotBeUnderstood) {
-  for (const std::string_view pattern : {"(", "a)(b", "[b-a]", "*", "a{2,1}", "(a)\\1", "\\p{L}",
-                                         "(?<n>a)", "(?<=a)b", "(a{1,1000}){1,1000}"}) {
+  for (const std::string_view pattern :
+       {"(", "a)(b", "[b-a]", "*", "a{2,1}", "(a)\\1", "\\p{L}", "(?<n>a)", "(?<=a)b", "\\cA",
+        "[\\cA]", "(a{1,1000}){1,1000}"}) {
     const auto compiled = TextPattern::compile(pattern);
     ASSERT_FALSE(compiled.has_value()) << pattern;
     EXPECT_EQ(compiled.error().code, ErrorCode::invalid_argument);
