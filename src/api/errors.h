@@ -26,7 +26,8 @@ inline constexpr Fault kModelNotAllowed{403, "Model not allowed for this user"};
 inline constexpr Fault kWebhook{400, "webhook not supported"};
 inline constexpr Fault kStreamUnsupported{400, "SSE streaming not supported"};
 inline constexpr Fault kBadHost{400, "Invalid Host header"};
-inline constexpr Fault kProxyTarget{400, "Invalid x-fal-target-url"};
+inline constexpr Fault kProxyTarget{
+    400, "only https://queue.fal.run/ and https://rest.fal.ai/storage/ are served here"};
 inline constexpr Fault kInProgress{400, "Request is still in progress"};
 inline constexpr Fault kTooLarge{413, "Request body too large"};
 inline constexpr Fault kKeyReused{422, "Idempotency-Key reused with a different request"};
