@@ -47,7 +47,8 @@ class Api {
   /// From now on creates are 503 and no answer is held: those that wait are given. Event streams go on, new ones too:
   /// what their callers wait for may end within the drain.
   void start_drain();
-  /// Ends event streams too, each with what is known by now. For when the server stops. Idempotent.
+  /// Ends event streams too, each with what is known by now; before COMPLETED they break off. For when the server
+  /// stops. Idempotent.
   void end_live();
   /// Ends what is held open and the threads for timers and files. Idempotent.
   void stop();

@@ -1,5 +1,6 @@
 // GET …/status/stream of the fal dialect: the status object at once and after each change, until
-// COMPLETED.
+// COMPLETED. One that ends before that breaks off, since fal's JavaScript client takes whatever ends
+// in order for COMPLETED.
 //
 // With logs=1 an event holds the entries that no event before it held: that is what fal's client
 // adds up.
@@ -39,6 +40,7 @@ class StatusStream final : public WatchedTask {
     {
       const std::scoped_lock lock(stream_mutex_);
       http::StreamWriter closing = std::move(writer_);
+      if (!last_state_ || !is_terminal(*last_state_)) std::move(closing).break_off();
       closed_ = true;
       context_.timers.cancel(comment_);
     }

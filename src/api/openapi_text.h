@@ -89,7 +89,7 @@ inline constexpr std::string_view kOpenapiText = R"json({
   "FalFailed": {"description": "The task failed: the input was refused (422), the model or the server failed (500), it took too long (504); or it was canceled (499)", "headers": {"X-Fal-Error-Type": {"$ref": "#/components/headers/ErrorType"}, "X-Fal-Request-Timeout-Type": {"$ref": "#/components/headers/TimeoutType"}},
     "content": {"application/json": {"schema": {"anyOf": [{"$ref": "#/components/schemas/FalFailure"}, {"$ref": "#/components/schemas/InvalidInput"}, {"$ref": "#/components/schemas/Fault"}]}}}},
   "CancelAnswer": {"description": "202: it will be canceled, and a crash does not forget it; 400: COMPLETED already; 404: no such task of this key", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CancelAnswer"}}}},
-  "StatusEvents": {"description": "A status object at once and after each change, until COMPLETED", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+  "StatusEvents": {"description": "A status object at once and after each change, until COMPLETED; it breaks off where the server ends it before that", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
   "Page": {"description": "A page for people", "content": {"text/html": {"schema": {"type": "string"}}}},
   "Metrics": {"description": "In the text format of Prometheus", "content": {"text/plain": {"schema": {"type": "string"}}}},
   "Document": {"description": "This document", "content": {"application/json": {"schema": {"type": "object", "required": ["openapi", "info", "paths", "components"]}}}},

@@ -35,6 +35,9 @@ inline constexpr std::uint64_t kLingerBytesMax = 32U << 20U;  // thrown away aft
 inline constexpr std::uint64_t kLingerDeclaredBytesMax =
     1U << 30U;  // more of them, where the head declared them
 
+/// How a stream's writer leaves it. After one that is cut short the peer misses the last chunk.
+enum class StreamEnd : std::uint8_t { whole, cut_short };
+
 /// Operation: open(); then events of the transport and calls of the exchange move it through its
 /// phases:
 ///
@@ -65,7 +68,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   void begin_stream(Response head);
   bool write_stream(std::string bytes);
   [[nodiscard]] bool is_stream_open() const;
-  void end_stream();
+  void end_stream(StreamEnd end);
   void on_disconnect(std::move_only_function<void()> gone);
   [[nodiscard]] IoThread& io() const { return *io_; }
   [[nodiscard]] ByteBudget& memory() const;
@@ -110,7 +113,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, public
   struct Stream {
     std::string pending;
     bool open = false;
-    bool ended = false;
+    std::optional<StreamEnd> ended;
     bool overrun = false;
     bool scheduled = false;  // a flush is on its way
     bool peer_gone = false;

@@ -155,7 +155,8 @@ void Connection::begin_stream(Response head) {
   {
     const std::scoped_lock lock(stream_mutex_);
     stream_.open = !stream_.peer_gone;
-    stream_.ended = stream_.overrun = stream_.scheduled = false;
+    stream_.overrun = stream_.scheduled = false;
+    stream_.ended.reset();
     stream_.pending.clear();
   }
   response_ = std::move(head);
@@ -194,10 +195,10 @@ bool Connection::write_stream(std::string bytes) {
   return ok;
 }
 
-void Connection::end_stream() {
+void Connection::end_stream(StreamEnd end) {
   std::unique_lock lock(stream_mutex_);
   stream_.open = false;
-  stream_.ended = true;
+  stream_.ended = end;
   schedule_stream(std::move(lock));
 }
 
@@ -210,7 +211,7 @@ void Connection::schedule_stream(std::unique_lock<std::mutex> lock) {
 bool Connection::step_stream() {
   const bool can_write = !writing_ && outbox_.size() < kCoalesceBytesMax;
   std::string bytes;
-  bool ended = false;
+  std::optional<StreamEnd> ended;
   bool overrun = false;
   {
     const std::scoped_lock lock(stream_mutex_);
@@ -228,7 +229,11 @@ bool Connection::step_stream() {
   }
   append_stream_bytes(bytes);
   if (!ended) return false;
-  if (head_.http11 && !is_head_only_) outbox_.append("0\r\n\r\n");
+  if (*ended == StreamEnd::cut_short) {
+    close_after_ = true;  // what comes after the missing chunk would be taken for it
+  } else if (head_.http11 && !is_head_only_) {
+    outbox_.append("0\r\n\r\n");
+  }
   end_answer();
   return true;
 }

@@ -72,7 +72,12 @@ StreamWriter& StreamWriter::operator=(StreamWriter&& other) noexcept {
 }
 
 StreamWriter::~StreamWriter() {
-  if (connection_) connection_->end_stream();
+  if (connection_) connection_->end_stream(StreamEnd::whole);
+}
+
+void StreamWriter::break_off() && {
+  if (const auto connection = std::exchange(connection_, nullptr))
+    connection->end_stream(StreamEnd::cut_short);
 }
 
 bool StreamWriter::write(std::string bytes) {

@@ -25,8 +25,8 @@ class BodySink {
   virtual Result<void> write(std::string_view bytes) = 0;
 };
 
-/// An answer that goes on: an event stream. Movable; the stream ends when it is destroyed.
-/// Threads: any.
+/// An answer that goes on: an event stream. Movable; the stream ends when it is destroyed, and is then whole to its
+/// peer. Threads: any.
 class StreamWriter {
  public:
   StreamWriter() = default;
@@ -37,6 +37,9 @@ class StreamWriter {
   /// False once the peer is gone, or so far behind that kStreamPendingBytesMax wait; then stop.
   bool write(std::string bytes);
   [[nodiscard]] bool is_open() const;
+  /// Ends it short: what was written is sent, then the connection closes without the mark of a whole body, so that the
+  /// peer knows that more was to come (before HTTP/1.1 nothing tells it).
+  void break_off() &&;
 
  private:
   std::shared_ptr<Connection> connection_;

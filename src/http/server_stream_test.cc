@@ -339,6 +339,20 @@ TEST_F(Streams, SendWhatIsWrittenAtOnceAndEndWithTheirWriter) {
   EXPECT_EQ(client.ask("GET /plain HTTP/1.1\r\nHost: h\r\n\r\n").body, "plain");
 }
 
+TEST_F(Streams, ThatAreBrokenOffSendWhatWasWrittenAndMissTheirEnd) {
+  TestServer server(handler());
+  RawClient client = server.connect();
+  client.send(std::string(kGet) + "GET /plain HTTP/1.1\r\nHost: h\r\n\r\n");
+  StreamWriter writer = take_writer();
+  EXPECT_TRUE(writer.write("data: 1\n\n"));
+
+  std::move(writer).break_off();
+
+  EXPECT_THAT(client.read_to_end(), testing::EndsWith("\r\n\r\n9\r\ndata: 1\n\n\r\n"));
+  client.close();
+  EXPECT_TRUE(eventually([&] { return server->connections() == 0; }));
+}
+
 TEST_F(Streams, AnswerRequestsThatWerePipelinedBehindThem) {
   TestServer server(handler());
   RawClient client = server.connect();

@@ -20,10 +20,10 @@ before(async () => {
 }, limit);
 after(() => server?.stop());
 
-function makeClient(credentials) {
+function makeClient(credentials, to = server) {
   return createFalClient({
     credentials,
-    requestMiddleware: makeToQuern(server.fal),
+    requestMiddleware: makeToQuern(to.fal),
   });
 }
 
@@ -86,6 +86,36 @@ test('a subscription by event stream sees every step, with its logs', limit, asy
   assert.ok(updates.some((update) => update.status === 'IN_PROGRESS' && update.progress === 0.5));
   assert.equal(updates.at(-1).status, 'COMPLETED');
   assert.deepEqual(runnerMessages(updates.at(-1).logs), ['first step', 'second step']);
+});
+
+test('a restart breaks an event stream off, and its task is followed on by its id', limit, async () => {
+  const own = await startServer();
+  try {
+    let requestId = '';
+    let restarting;
+    const call = makeClient(secret, own).subscribe('fal-ai/stepwise', {
+      input: { gate: 'restart' },
+      mode: 'streaming',
+      onEnqueue: (id) => (requestId = id),
+      onQueueUpdate: (update) => {
+        if (update.progress === 0.5) restarting ??= own.restart();
+      },
+    });
+
+    const error = await failureOf(call);
+    await restarting;
+    const restarted = makeClient(secret, own);
+    await own.openGate('restart');
+    const last = await restarted.queue.subscribeToStatus('fal-ai/stepwise', { requestId, ...poll });
+    const { data } = await restarted.queue.result('fal-ai/stepwise', { requestId });
+
+    assert.deepEqual([error.status, error.message], [500, 'terminated']);
+    assert.equal(error.requestId, requestId);
+    assert.equal(last.status, 'COMPLETED');
+    assert.equal(data.text, 'through the gate');
+  } finally {
+    await own.stop();
+  }
 });
 
 test('submit, status, streamStatus and result work one by one', limit, async () => {

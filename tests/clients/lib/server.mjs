@@ -32,28 +32,37 @@ export async function startServer({ serverKeys = '', tls = false, more = '', fil
   if (tls) await makeCertificate(folder);
   for (const [name, text] of Object.entries(files)) await writeFile(path.join(folder, name), text);
   await writeFile(path.join(folder, 'quern.toml'), config(serverKeys, tls) + more);
-  const child = spawn(
-    process.env.QUERN_BINARY ?? defaultBinary,
-    ['serve', '--config', path.join(folder, 'quern.toml')],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
-  );
-  const log = createWriteStream(path.join(folder, 'server.log'));
-  child.stderr.pipe(log);
-  const server = new Server(folder, child);
-  try {
-    server.url = await listeningAddress(child);
-  } catch (error) {
-    const end = await server.stop().catch((ending) => ending);
-    throw new Error(`quern did not start: ${error.message}`, { cause: end });
-  }
+  const server = new Server(folder);
+  await server.start();
   return server;
 }
 
 class Server {
-  constructor(folder, child) {
+  constructor(folder) {
     this.folder = folder;
-    this.child = child;
+    this.child = undefined;
     this.url = '';
+  }
+
+  async start() {
+    this.child = spawn(
+      process.env.QUERN_BINARY ?? defaultBinary,
+      ['serve', '--config', path.join(this.folder, 'quern.toml')],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    this.child.stderr.pipe(createWriteStream(this.#log, { flags: 'a' }));
+    try {
+      this.url = await listeningAddress(this.child);
+    } catch (error) {
+      const end = await this.stop().catch((ending) => ending);
+      throw new Error(`quern did not start: ${error.message}`, { cause: end });
+    }
+  }
+
+  /** Stops it in order and starts it again with the data it had, at another address. */
+  async restart() {
+    await this.#end();
+    await this.start();
   }
 
   /** The mount of fal's dialect. */
@@ -78,6 +87,14 @@ class Server {
 
   /** Ends the server and removes its folder. Throws if it did not end well: a crash, a leak. */
   async stop() {
+    try {
+      await this.#end();
+    } finally {
+      await rm(this.folder, { recursive: true, force: true });
+    }
+  }
+
+  async #end() {
     if (this.#isRunning()) {
       const ended = once(this.child, 'exit');
       this.child.kill('SIGTERM');
@@ -85,12 +102,15 @@ class Server {
       await ended;
       clearTimeout(timer);
     }
-    const log = await readFile(path.join(this.folder, 'server.log'), 'utf8').catch(() => '');
-    await rm(this.folder, { recursive: true, force: true });
+    const log = await readFile(this.#log, 'utf8').catch(() => '');
     if (this.child.exitCode !== 0) {
       const { exitCode, signalCode } = this.child;
       throw new Error(`quern ended with ${exitCode ?? signalCode}\n${log.slice(-4000)}`);
     }
+  }
+
+  get #log() {
+    return path.join(this.folder, 'server.log');
   }
 
   #isRunning() {
