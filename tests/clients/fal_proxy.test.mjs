@@ -10,6 +10,7 @@ import { createFalClient, ValidationError } from '@fal-ai/client';
 import { handleRequest, resolveProxyConfig } from '@fal-ai/server-proxy';
 import { createProxy } from '@fal-ai/server-proxy/remix';
 
+import { readRecipe } from './lib/recipe.mjs';
 import { secret, startServer } from './lib/server.mjs';
 import { makeToQuern } from './lib/to_quern.mjs';
 
@@ -91,13 +92,21 @@ function itCancels(client) {
   });
 }
 
+// What the lines that docs/CLIENTS.md gives hand to fal.config().
+async function readProxyConfig() {
+  const code = await readRecipe('@fal-ai/client through a proxy', server.url);
+  let config;
+  const fal = { config: (given) => (config = given) };
+  new Function('fal', 'process', code)(fal, { env: { QUERN_KEY: secret } });
+  return config;
+}
+
 describe('proxyUrl at /fal/proxy', () => {
-  // These are the lines that docs/CLIENTS.md gives; in a browser a plain string will do.
-  const client = () =>
-    createFalClient({
-      credentials: secret,
-      proxyUrl: { url: `${server.fal}/proxy`, when: 'always' },
-    });
+  let config;
+  before(async () => {
+    config = await readProxyConfig();
+  });
+  const client = () => createFalClient(config);
   itServes(client);
   itStreams(client);
   itCancels(client);
@@ -106,7 +115,23 @@ describe('proxyUrl at /fal/proxy', () => {
     await assert.rejects(client().run(flux, { input: { prompt: 'at once' } }), {
       name: 'ApiError',
       status: 400,
+      body: { detail: 'only https://queue.fal.run/ and https://rest.fal.ai/storage/ are served here' },
     });
+  });
+
+  // Before 1.10 no form of proxyUrl counts in Node, and in 1.10 the plain string does not.
+  test('where the client leaves the proxy out, nothing is sent', limit, async (t) => {
+    const sent = [];
+    t.mock.method(globalThis, 'fetch', async (url) => {
+      sent.push(String(url));
+      return Response.json({});
+    });
+    const ignoring = createFalClient({ ...config, proxyUrl: config.proxyUrl.url });
+
+    const call = ignoring.queue.submit(flux, { input: { prompt: 'a' } });
+
+    await assert.rejects(call, /Quern does not serve https:\/\/queue\.fal\.run\//);
+    assert.deepEqual(sent, []);
   });
 });
 
