@@ -220,6 +220,15 @@ class FalMount(Conversations, unittest.TestCase):
 
         self.assertEqual(result["images"][0]["content_type"], "image/png")
 
+    def test_a_call_that_is_not_for_the_queue_is_refused_at_once(self):
+        """What `run` asks for, where FAL_RUN_HOST is as docs/CLIENTS.md says."""
+        run = f"https://{HOST}/not-served/{self.picture}"
+
+        with self.assertRaises(ClientError) as raised:
+            check(self.client.client.post(run, json={"prompt": "a"}))
+
+        self.assertEqual((raised.exception.status, raised.exception.detail), (404, "Not Found"))
+
 
 class QueueMount(Conversations, unittest.TestCase):
     host = f"{HOST}/v1/queue"
