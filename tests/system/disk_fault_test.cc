@@ -432,6 +432,35 @@ TEST_F(DiskFaultTest, SaysWhatToDoAboutADamagedRedoLogAndChangesNothing) {
   EXPECT_EQ(records_pending(store()), pending) << "nothing before it went into the tables";
 }
 
+TEST_F(DiskFaultTest, SaysWhatToDoAboutARedoLogThatWasCutShortAndChangesNothing) {
+  serve(config());
+  std::vector<TaskHandle> acknowledged;
+  {
+    Client caller = client();
+    pause(caller);
+    acknowledged = submit(caller, 20, 5'000);
+    all_tasks(caller);  // a list shows the tables, so that they have all of it
+    server_->kill();
+  }
+  const std::string whole = bytes_of(store().redo_a());
+  fs::resize_file(store().redo_a(), redo_content_bytes(store().redo_a()) / 2);
+  const std::string damaged = bytes_of(store().redo_a());
+
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_FALSE(server_->start());
+    EXPECT_EQ(server_->reap(), 1);
+    EXPECT_TRUE(bytes_of(store().redo_a()) == damaged);
+  }
+
+  const std::string said = server_->log();
+  EXPECT_NE(said.find("the redo log lacks records: it ends at "), std::string::npos) << said;
+  std::ofstream(store().redo_a(), std::ios::binary | std::ios::trunc) << whole;
+  serve(config());
+  Client after = client();
+  resume(after);
+  expect_all_end(after, acknowledged);
+}
+
 // The tables have all of it after a stop in order.
 TEST_F(DiskFaultTest, StartsWithoutTheRedoLogOfAServerThatStoppedInOrder) {
   serve(config());

@@ -23,6 +23,8 @@ constexpr std::uint64_t kGrowStepMin = 256 * 1024;
 constexpr std::uint64_t kGrowStepMax = 4 * 1024 * 1024;
 constexpr std::size_t kBufferKeptMax = 1024 * 1024;  // between two appends
 
+constexpr std::array<const char*, 2> kFileNames{"redo-a", "redo-b"};
+
 std::unexpected<Error> cannot_write(int error) {
   return std::unexpected(redo_error(error, "the store cannot be written"));
 }
@@ -73,6 +75,35 @@ Result<void> check_all_there(const RedoChain& older, const RedoChain& newer, std
                                             std::to_string(chain->first));
     }
     last = chain->last();
+  }
+  return {};
+}
+
+// A record is synced before the tables get it, so whatever a crash leaves of the log goes as far as they
+// do, but for one record: one whose sync failed is still read after a kill, and put into the tables; if
+// the power fails then, before a sync of the log works again, the log alone may lack it.
+Result<void> check_not_behind(const RedoChain& newer, std::uint64_t after) {
+  if (newer.first == 0 || newer.last() + 1 >= after) return {};
+  return fail(ErrorCode::data_loss,
+              fmt::format("the redo log lacks records: it ends at {}, and the tables have {}",
+                          newer.last(), after));
+}
+
+// Both names are on the disk before the first record is, so no crash takes one of them away. The file
+// that is gone held what is needed only if the other one is full, or was never used: redo-a is made, and
+// used, first.
+Result<void> check_none_gone(const std::array<RedoFile, 2>& files,
+                             const std::array<RedoChain, 2>& chains, std::uint64_t after,
+                             std::uint64_t file_bytes) {
+  for (const std::size_t file : {0U, 1U}) {
+    const RedoChain& other = chains[1 - file];
+    if (files[file].fd >= 0 || files[1 - file].fd < 0) continue;
+    const bool was_needed = other.first == 0 ? file == 0 && after > 0 : other.next.at >= file_bytes;
+    if (!was_needed) continue;
+    return fail(ErrorCode::data_loss,
+                fmt::format("the redo log lacks records: {} is missing, and may have held those "
+                            "after {}",
+                            kFileNames[file], std::max(other.last(), after)));
   }
   return {};
 }
@@ -139,7 +170,9 @@ struct RedoLog::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  int open(RedoFile& file, const std::filesystem::path& path);
+  int open(std::size_t file, int flags);
+  Result<void> make_missing();
+  [[nodiscard]] std::unexpected<Error> cannot_open(std::size_t file, int error) const;
   Result<void> replay(std::uint64_t after, const Record& record);
   Result<void> settle_all();
   Result<std::uint64_t> append(std::string_view content);
@@ -172,12 +205,28 @@ RedoLog::Impl::~Impl() {
   }
 }
 
-int RedoLog::Impl::open(RedoFile& file, const std::filesystem::path& path) {
-  file.fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+/// Answers an errno, 0 is success.
+int RedoLog::Impl::open(std::size_t file, int flags) {
+  RedoFile& opened = files[file];
+  opened.fd = ::open((folder / kFileNames[file]).c_str(), flags | O_RDWR | O_CLOEXEC, 0600);
   struct stat status{};
-  if (file.fd < 0 || ::fstat(file.fd, &status) != 0) return errno;
-  file.size = static_cast<std::uint64_t>(status.st_size);
+  if (opened.fd < 0 || ::fstat(opened.fd, &status) != 0) return errno;
+  opened.size = static_cast<std::uint64_t>(status.st_size);
   return 0;
+}
+
+// In their order: see check_none_gone().
+Result<void> RedoLog::Impl::make_missing() {
+  for (const std::size_t file : {0U, 1U}) {
+    if (files[file].fd >= 0) continue;
+    if (const int error = open(file, O_CREAT); error != 0) return cannot_open(file, error);
+  }
+  return {};
+}
+
+std::unexpected<Error> RedoLog::Impl::cannot_open(std::size_t file, int error) const {
+  const std::filesystem::path path = folder / kFileNames[file];
+  return std::unexpected(redo_error(error, "cannot open the redo log " + path.string()));
 }
 
 // A crash leaves one of these:
@@ -200,6 +249,9 @@ Result<void> RedoLog::Impl::replay(std::uint64_t after, const Record& record) {
   const std::size_t newer = chains[1].last() > chains[0].last() ? 1 : 0;
 
   if (Result<void> all = check_all_there(chains[1 - newer], chains[newer], after); !all) return all;
+  if (Result<void> ends = check_not_behind(chains[newer], after); !ends) return ends;
+  if (Result<void> both = check_none_gone(files, chains, after, file_bytes); !both) return both;
+  if (Result<void> made = make_missing(); !made) return made;
   for (const std::size_t file : {1 - newer, newer}) {
     if (Result<void> given = give_records(readers[file], chains[file], after, record); !given) {
       return given;
@@ -211,8 +263,12 @@ Result<void> RedoLog::Impl::replay(std::uint64_t after, const Record& record) {
 
   released = after;
   is_replayed = true;
-  if (chains[newer].first == 0 || chains[newer].last() < after) {
+  if (chains[newer].first == 0) {
     begin(newer, after + 1);
+    return {};
+  }
+  if (chains[newer].last() < after) {
+    begin(1 - newer, after + 1);  // a record that is torn leaves what the log ended with
     return {};
   }
   in_use = newer;
@@ -292,11 +348,8 @@ RedoLog::~RedoLog() = default;
 Result<std::unique_ptr<RedoLog>> RedoLog::open(const RedoLogOptions& options) {
   auto impl = std::make_unique<Impl>(options);
   for (const std::size_t file : {0U, 1U}) {
-    const std::filesystem::path path = options.folder / (file == 0 ? "redo-a" : "redo-b");
-    const int error = impl->open(impl->files[file], path);
-    if (error != 0) {
-      return std::unexpected(redo_error(error, "cannot open the redo log " + path.string()));
-    }
+    const int error = impl->open(file, 0);
+    if (error != 0 && error != ENOENT) return impl->cannot_open(file, error);
   }
   return std::unique_ptr<RedoLog>(new RedoLog(std::move(impl)));
 }

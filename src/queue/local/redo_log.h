@@ -38,8 +38,7 @@ struct RedoLogOptions {
 
 class RedoLog {
  public:
-  /// Makes the files, readable by their owner only, if they are not there. Errors: unavailable
-  /// (cannot be opened or made).
+  /// Errors: unavailable (a file that is there cannot be opened).
   static Result<std::unique_ptr<RedoLog>> open(const RedoLogOptions& options);
   ~RedoLog();
   RedoLog(const RedoLog&) = delete;
@@ -49,10 +48,14 @@ class RedoLog {
   /// Once, before the first append: calls `record` for each whole record after number `after`, in
   /// their order, until the first that is missing or torn: that is the log's end, and appending goes
   /// on from there (with number `after` + 1 where there is none). All up to `after` is released: no
-  /// append may come before that much is durable. What the files have is synced before the first
-  /// append, which fails while that does. Errors: unavailable (cannot be read), data_loss (the first
-  /// record after `after` is missing or damaged though later ones are there, or ones in between are),
-  /// what `record` answers.
+  /// append may come before that much is durable. Makes the files, readable by their owner only, if
+  /// neither is there. What they have is synced before the first append, which fails while that does.
+  ///
+  /// Errors: unavailable (cannot be read or made), what `record` answers, and data_loss for what no
+  /// crash leaves: the first record after `after` is missing or damaged though later ones are there, or
+  /// ones in between are; the log has records, but ends before `after`; one of the files is missing
+  /// that may have held what is needed. Then nothing is changed. Both files missing, or without any
+  /// record, are a new log.
   Result<void> replay(std::uint64_t after, const Record& record);
 
   /// Appends a record, syncs it, and answers its number. One that fails is not there: no later

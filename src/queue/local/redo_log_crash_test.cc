@@ -122,7 +122,7 @@ TEST_F(RedoLogTest, RefusesToGoOnWithoutRecordsThatAreNeeded) {
   log_.reset();
   const std::string first_file = file_bytes(a());
 
-  std::filesystem::remove(a());
+  write_file(a(), "");
   expect_lacks(0, "the first after 0 is 4");
   expect_lacks(2, "the first after 2 is 4");
   open(3);
@@ -237,20 +237,99 @@ TEST_F(RedoLogTest, GoesOnBehindTheTablesWhenItsFilesAreGone) {
   EXPECT_THAT(replayed_, ElementsAre(Pair(18, "eighteen")));
 }
 
-TEST_F(RedoLogTest, GoesOnBehindTheTablesWhenItsFilesAreOld) {
+TEST_F(RedoLogTest, RefusesToGoOnWhereItEndsBeforeTheTables) {
   open();
   for (int i = 0; i < 5; ++i) append_some();
+  log_.reset();
+  const std::string older = file_bytes(a());
+  const std::string newer = file_bytes(b());
 
-  open(17);
+  expect_lacks(7, "it ends at 5, and the tables have 7");
+  for (const std::string& cut : {std::string(), newer.substr(0, 50)}) {
+    write_file(b(), cut);
+    expect_lacks(5, "it ends at 3, and the tables have 5");
+    EXPECT_EQ(file_bytes(a()), older);
+    EXPECT_EQ(file_bytes(b()), cut);
+  }
+  write_file(b(), newer);
+  open(5);
+  EXPECT_EQ(append_some(), 6U);
+}
+
+// One that a start read, and put into the tables, though its sync had failed; then the power failed.
+TEST_F(RedoLogTest, GoesOnWhereItLacksTheLastThatTheTablesHave) {
+  open();
+  for (int i = 0; i < 6; ++i) append_some();
+  log().release(3);
+  append("seven");
+  const std::string whole = file_bytes(a());
+  write_file(a(), std::string(kRedoHeaderBytes, '\0') + whole.substr(kRedoHeaderBytes));
+
+  open(7);
   EXPECT_THAT(replayed_, IsEmpty());
+  EXPECT_EQ(append("eight"), 8U);
+  const std::string in_a = file_bytes(a());
+  const std::string in_b = file_bytes(b());
+  const bool is_in_a = in_a.find("eight") != std::string::npos;
+  for (std::size_t kept = 0; kept < kRedoHeaderBytes + 5; ++kept) {
+    // Torn as well.
+    const std::string& with_it = is_in_a ? in_a : in_b;
+    write_file(is_in_a ? a() : b(), with_it.substr(0, kept));
+    open(7);
+    EXPECT_THAT(replayed_, IsEmpty()) << kept;
+  }
+  write_file(a(), in_a);
+  write_file(b(), in_b);
+  open(7);
+  EXPECT_THAT(replayed_, ElementsAre(Pair(8, "eight")));
   EXPECT_FALSE(log().is_full());
-  EXPECT_EQ(append_some(), 18U);
-  open(17);
-  EXPECT_THAT(replayed_, SizeIs(1));
+}
+
+TEST_F(RedoLogTest, RefusesToGoOnWithoutAFileThatMayHaveHeldLaterRecords) {
+  open();
   for (int i = 0; i < 5; ++i) append_some();
-  EXPECT_TRUE(log().is_full());
-  open(17);
-  EXPECT_THAT(replayed_, SizeIs(6));
+  log_.reset();
+  const std::string older = file_bytes(a());
+  std::filesystem::remove(b());
+
+  for (int starts = 0; starts < 2; ++starts) {
+    expect_lacks(1, "redo-b is missing, and may have held those after 3");
+    expect_lacks(3, "redo-b is missing, and may have held those after 3");
+    EXPECT_EQ(file_bytes(a()), older);
+    EXPECT_FALSE(std::filesystem::exists(b()));
+  }
+}
+
+TEST_F(RedoLogTest, RefusesToGoOnWithoutTheFileThatIsUsedFirst) {
+  open();
+  append("one");
+  log_.reset();
+  std::filesystem::remove(a());
+
+  for (int starts = 0; starts < 2; ++starts) {
+    expect_lacks(1, "redo-a is missing, and may have held those after 1");
+    EXPECT_FALSE(std::filesystem::exists(a()));
+  }
+}
+
+TEST_F(RedoLogTest, GoesOnWithoutAFileThatHeldNothingNeeded) {
+  open();
+  append("one");
+  log_.reset();
+  std::filesystem::remove(b());  // never used
+  open(1);
+  EXPECT_EQ(append("two"), 2U);
+  log_.reset();
+
+  std::filesystem::remove(a());
+  std::filesystem::remove(b());
+  write_file(a(), "");  // a start made it, and was killed
+  open(2);
+  for (int i = 0; i < 4; ++i) append_some();
+  log_.reset();
+  std::filesystem::remove(a());  // its records are the older ones, and the other has room
+  open(5);
+  EXPECT_THAT(replayed_, ElementsAre(Pair(6, _)));
 }
 
 /// What the log has to give back, beside the log.
