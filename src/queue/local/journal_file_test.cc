@@ -179,6 +179,45 @@ TEST_F(JournalTest, RefusesAFileThatIsNoStore) {
   EXPECT_EQ(opened.error().code, ErrorCode::data_loss);
 }
 
+TEST_F(JournalTest, RefusesTablesThatDoNotSayWhatTheyHaveOfTheLog) {
+  write(InsertTask{make_row(1), "{}"}, ReserveLeaseTokens{500});
+  journal_.reset();
+  execute("DELETE FROM store");
+
+  const Result<std::unique_ptr<Journal>> opened = Journal::open({.folder = folder_->path()});
+
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, ErrorCode::data_loss);
+  EXPECT_THAT(opened.error().message, testing::HasSubstr("the row of the table `store` is missing"));
+
+  // What docs/OPERATING.md says to do then.
+  execute(
+      "INSERT INTO store (id, lease_tokens, log_seed) VALUES (0, 1000000000000, random())");
+  std::filesystem::remove(folder_->path() / "redo-a");
+  std::filesystem::remove(folder_->path() / "redo-b");
+  open();
+  EXPECT_EQ(recovered_live().size(), 1U);
+  EXPECT_EQ(journal().reserved_lease_tokens(), 1'000'000'000'000U);
+  write(InsertTask{make_row(2), "{}"});
+  settle();
+  reopen_after_crash();
+  EXPECT_EQ(recovered_live().size(), 2U);
+}
+
+TEST_F(JournalTest, WritesNoTablesThatCannotSayWhatTheyHaveOfTheLog) {
+  write(InsertTask{make_row(1), "{}"});
+  settle();
+  execute("DELETE FROM store");
+  write(InsertTask{make_row(2), "{}"});
+
+  const Result<void> settled = journal().settle();
+
+  ASSERT_FALSE(settled);
+  EXPECT_EQ(settled.error().code, ErrorCode::data_loss);
+  EXPECT_EQ(query_integer("SELECT max(seq) FROM task"), 1);
+  EXPECT_FALSE(journal().commit()) << "nothing more is accepted";
+}
+
 class LostDatabaseTest : public JournalTest {
  protected:
   /// Of a crash: the first task is in SQLite's log, the second in the redo log alone.

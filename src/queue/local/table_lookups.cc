@@ -138,11 +138,17 @@ Result<std::unique_ptr<TableLookups>> TableLookups::open(const std::filesystem::
 // ---- recovery
 
 Result<LogPosition> TableLookups::log_position() {
-  const Result<std::int64_t> seed = impl_->connection.query_integer("SELECT log_seed FROM store");
-  if (!seed) return std::unexpected(seed.error());
-  const Result<std::int64_t> applied = impl_->connection.query_integer("SELECT applied FROM store");
-  if (!applied) return std::unexpected(applied.error());
-  return LogPosition{static_cast<std::uint64_t>(*seed), static_cast<std::uint64_t>(*applied)};
+  Result<Statement> query = impl_->connection.prepare("SELECT log_seed, applied FROM store");
+  if (!query) return fail(std::move(query));
+  const int code = query->step();
+  if (code == kSqliteDone) {
+    return fail(ErrorCode::data_loss,
+                "the row of the table `store` is missing, which says what the tables have of the "
+                "redo log");
+  }
+  if (code != kSqliteRow) return std::unexpected(read_error(code));
+  return LogPosition{static_cast<std::uint64_t>(query->integer(0)),
+                     static_cast<std::uint64_t>(query->integer(1))};
 }
 
 Result<std::vector<std::string>> TableLookups::key_names() {

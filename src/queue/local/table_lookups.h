@@ -33,6 +33,7 @@ class TableLookups {
   TableLookups& operator=(const TableLookups&) = delete;
 
   // -- recovery
+  /// Errors: data_loss (the tables do not say it any more).
   Result<LogPosition> log_position();
   /// Names by their index, without gaps.
   Result<std::vector<std::string>> key_names();

@@ -288,6 +288,9 @@ Result<void> Tables::apply(const Pending& pending, std::uint64_t number) {
     impl.run(impl.sql(Sql::reserve_tokens).bind(1, *pending.lease_tokens()));
   }
   impl.run(impl.sql(Sql::set_applied).bind(1, number));
+  // Without their one row the next start would not know what of the redo log they have.
+  const bool is_noted = sqlite3_changes(impl.connection.handle()) == 1;
+  if (impl.failure == 0 && !is_noted) impl.failure = SQLITE_CORRUPT;
   impl.run(impl.sql(Sql::commit));
   const int failure = impl.failure;
   impl.end_transaction();
