@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <system_error>
 
@@ -72,9 +73,10 @@ Result<bool> holds_something(const std::filesystem::path& log) {
 
 // A first start that ends at any moment leaves no such folder: the file has SQLite's header before
 // there is a log of SQLite's, and all of the tables before the redo log has its first record.
-Result<void> check_nothing_lost(const std::filesystem::path& folder) {
+Result<void> check_nothing_lost(const std::filesystem::path& folder,
+                                std::initializer_list<const char*> logs) {
   std::string found;
-  for (const char* const name : {"redo-a", "redo-b", "queue.sqlite-wal"}) {
+  for (const char* const name : logs) {
     const Result<bool> holds = holds_something(folder / name);
     if (!holds) return std::unexpected(holds.error());
     if (*holds) found += (found.empty() ? "" : ", ") + std::string(name);
@@ -94,7 +96,8 @@ Result<void> make_database(const std::filesystem::path& folder) {
   const std::uintmax_t size = std::filesystem::file_size(path, error);
   const bool is_missing = error == std::errc::no_such_file_or_directory;
   if (is_missing || (!error && size < kDatabaseHeaderBytes)) {
-    if (Result<void> kept = check_nothing_lost(folder); !kept) return kept;
+    Result<void> kept = check_nothing_lost(folder, {"redo-a", "redo-b", "queue.sqlite-wal"});
+    if (!kept) return kept;
   }
   // Inputs and results are private, whatever the process's mask says; SQLite gives its other files the
   // same permissions.
@@ -102,6 +105,11 @@ Result<void> make_database(const std::filesystem::path& folder) {
   if (file < 0) return cannot("open the store", path, errno);
   ::close(file);
   return {};
+}
+
+// SQLite's log is not asked: a first start that was cut short may have left some of the tables there.
+Result<void> check_no_tables_lost(const std::filesystem::path& folder) {
+  return check_nothing_lost(folder, {"redo-a", "redo-b"});
 }
 
 int sync_folder(const std::filesystem::path& path) {

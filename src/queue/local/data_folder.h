@@ -20,6 +20,10 @@ inline std::filesystem::path database_in(const std::filesystem::path& folder) {
 /// data_loss (a log holds something, but it is missing or empty).
 Result<void> make_database(const std::filesystem::path& folder);
 
+/// Before tables are made in that file, which has none: the redo log's first record comes after them.
+/// Errors: as make_database().
+Result<void> check_no_tables_lost(const std::filesystem::path& folder);
+
 /// A new entry of a folder survives power loss only when the folder itself is synced. Answers an errno;
 /// 0: it is.
 int sync_folder(const std::filesystem::path& path);

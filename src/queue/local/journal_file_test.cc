@@ -265,6 +265,28 @@ TEST_F(LostDatabaseTest, IsToldByAnyLogThatHoldsSomething) {
   expect_refused();
 }
 
+TEST_F(LostDatabaseTest, IsToldThoughAnEmptyOneTookItsPlace) {
+  const auto put_empty_one = [this](const char* mode) {
+    for (const char* const name : {"queue.sqlite", "queue.sqlite-wal", "queue.sqlite-shm"}) {
+      std::filesystem::remove(lost() / name);
+    }
+    Connection made =
+        Connection::open(database_in(lost()), Connection::Mode::read_write).value();
+    ASSERT_TRUE(made.execute(mode));
+    ASSERT_TRUE(made.execute("CREATE TABLE other (a); DROP TABLE other"));
+  };
+  for (const char* const mode : {"PRAGMA journal_mode=delete", "PRAGMA journal_mode=wal"}) {
+    put_empty_one(mode);
+    ASSERT_GT(std::filesystem::file_size(database_in(lost())), 100U);
+    std::ofstream(lost() / "queue.sqlite-wal", std::ios::app).flush();  // which SQLite may make
+    expect_refused();
+  }
+
+  std::filesystem::remove(lost() / "redo-a");
+  std::filesystem::remove(lost() / "redo-b");
+  EXPECT_TRUE(Journal::open({.folder = lost()})) << "nothing but the tables was lost";
+}
+
 TEST_F(LostDatabaseTest, IsNoneWhereAFirstStartWasCutShort) {
   for (const char* const name : {"redo-a", "redo-b", "queue.sqlite-wal", "queue.sqlite"}) {
     std::ofstream(lost() / name, std::ios::trunc).flush();

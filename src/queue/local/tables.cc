@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "queue/local/data_folder.h"
 #include "queue/local/row_codec.h"
 #include "queue/local/schema.h"
 #include "queue/local/sqlite.h"
@@ -148,21 +149,19 @@ Statement& bind_ended(Statement& sql, const EndTask& end) {
 
 /// Creates the tables of an empty file, or brings those of an older version up to date; refuses a
 /// file of a newer one.
-Result<void> prepare_schema(Connection& connection) {
-  const Result<std::int64_t> version = connection.query_integer("PRAGMA user_version");
-  if (!version) return std::unexpected(version.error());
-  if (*version == kSchemaVersion) return {};
-  if (*version < 0 || *version > kSchemaVersion) {
-    return fail(ErrorCode::conflict, "the store has version " + std::to_string(*version) +
+Result<void> prepare_schema(Connection& connection, std::int64_t version) {
+  if (version == kSchemaVersion) return {};
+  if (version < 0 || version > kSchemaVersion) {
+    return fail(ErrorCode::conflict, "the store has version " + std::to_string(version) +
                                          ", this program knows up to " +
                                          std::to_string(kSchemaVersion) +
                                          "; use the newer program, or another data folder");
   }
   std::string script = "BEGIN;";
-  if (*version == 0) {
+  if (version == 0) {
     script += kSchema;
   } else {
-    for (std::int64_t from = *version; from < kSchemaVersion; ++from) {
+    for (std::int64_t from = version; from < kSchemaVersion; ++from) {
       script += kSchemaSteps[static_cast<std::size_t>(from - 1)];
     }
   }
@@ -176,10 +175,15 @@ constexpr const char* kPragmas =
     "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;"
     "PRAGMA cache_size=-8192; PRAGMA journal_size_limit=67108864";
 
-Result<void> set_up(Connection& connection) {
+Result<void> set_up(Connection& connection, const std::filesystem::path& folder) {
   connection.set_log_moves_at_close(false);
+  const Result<std::int64_t> version = connection.query_integer("PRAGMA user_version");
+  if (!version) return std::unexpected(version.error());
+  if (*version == 0) {
+    if (Result<void> kept = check_no_tables_lost(folder); !kept) return kept;
+  }
   if (Result<void> done = connection.execute(kPragmas); !done) return done;
-  return prepare_schema(connection);
+  return prepare_schema(connection, *version);
 }
 
 /// SQLite calls this after each commit. Its presence turns the checkpoints inside of commits off.
@@ -251,7 +255,7 @@ Result<std::unique_ptr<Tables>> Tables::open(const std::filesystem::path& file) 
   if (!connection) return fail(std::move(connection));
   auto impl = std::make_unique<Impl>();
   impl->connection = *std::move(connection);
-  if (Result<void> done = set_up(impl->connection); !done) return fail(std::move(done));
+  if (Result<void> done = set_up(impl->connection, file.parent_path()); !done) return fail(std::move(done));
   Result<void> prepared = impl->connection.prepare(kSql, impl->statements);
   if (!prepared) return fail(std::move(prepared));
   sqlite3_wal_hook(impl->connection.handle(), note_log_pages, &impl->log_pages);

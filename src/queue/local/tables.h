@@ -20,7 +20,7 @@ class Tables {
  public:
   /// Makes the tables, or brings those of an older version up to date; else changes nothing, and until the first
   /// settle() its end does not either: whoever refuses a damaged store leaves it as it was. Errors: unavailable (cannot
-  /// be opened), data_loss (damaged), conflict (made by a newer version).
+  /// be opened), data_loss (damaged, or empty beside a redo log that is not), conflict (made by a newer version).
   static Result<std::unique_ptr<Tables>> open(const std::filesystem::path& file);
   ~Tables();
   Tables(const Tables&) = delete;
