@@ -387,19 +387,48 @@ TEST_F(DiskFaultTest, SaysWhatToDoAboutADamagedStoreAndChangesNothing) {
   EXPECT_TRUE(bytes_of(store().database()) == damaged);
 }
 
+void execute(const fs::path& database, const std::string& sql) {
+  sqlite3* connection = nullptr;
+  ASSERT_EQ(::sqlite3_open(database.c_str(), &connection), SQLITE_OK);
+  EXPECT_EQ(::sqlite3_exec(connection, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+  ::sqlite3_close(connection);
+}
+
 TEST_F(DiskFaultTest, CannotRunOnAStoreOfANewerVersion) {
   serve(config());
   ASSERT_EQ(server_->terminate(), 0);
-  sqlite3* connection = nullptr;
-  ASSERT_EQ(::sqlite3_open(store().database().c_str(), &connection), SQLITE_OK);
-  EXPECT_EQ(::sqlite3_exec(connection, "PRAGMA user_version=1000", nullptr, nullptr, nullptr),
-            SQLITE_OK);
-  ::sqlite3_close(connection);
+  execute(store().database(), "PRAGMA user_version=1000");
 
   EXPECT_FALSE(server_->start());
 
   EXPECT_EQ(server_->reap(), 1) << "its configuration is not broken";
   EXPECT_NE(server_->log().find("the store has version 1000"), std::string::npos) << server_->log();
+}
+
+TEST_F(DiskFaultTest, SaysWhatToDoAboutATaskThatIsDamagedAndChangesNothing) {
+  serve(config());
+  {
+    Client caller = client();
+    pause(caller);
+    submit(caller, 3);
+  }
+  ASSERT_EQ(server_->terminate(), 0);
+
+  for (const std::string damage : {"UPDATE task SET state = 3", "UPDATE task SET key = -1",
+                                   "UPDATE task SET model = 4000000000"}) {
+    execute(store().database(), damage + " WHERE seq = (SELECT max(seq) FROM task)");
+    const std::string damaged = bytes_of(store().database());
+
+    EXPECT_FALSE(server_->start()) << damage;
+
+    EXPECT_EQ(server_->reap(), 1) << damage;
+    EXPECT_TRUE(bytes_of(store().database()) == damaged);
+    execute(store().database(), "UPDATE task SET state = 0, key = 0, model = 0");
+  }
+  const std::string said = server_->log();
+  EXPECT_NE(said.find("the store in " + store().folder.string() + " is damaged"), std::string::npos)
+      << said;
+  EXPECT_NE(said.find("the stored task "), std::string::npos) << said;
 }
 
 TEST_F(DiskFaultTest, SaysWhatToDoAboutADamagedRedoLogAndChangesNothing) {

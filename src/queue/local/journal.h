@@ -46,7 +46,7 @@ class Journal {
   Journal& operator=(const Journal&) = delete;
 
   // -- recovery: before the first commit
-  /// Names by their index, without gaps.
+  /// Names by their index, without gaps. Errors: data_loss (a number that is no name's).
   Result<std::vector<std::string>> key_names();
   Result<std::vector<StoredModel>> model_names();
   /// The highest sequence that was ever stored and is still known; 0 for none.
@@ -54,7 +54,8 @@ class Journal {
   /// No lease token above this one was ever given out.
   Result<std::uint64_t> reserved_lease_tokens();
   using LiveRow = std::function<void(const TaskRow& row, std::optional<WallTime> started)>;
-  /// Every queued and running task, in the order of submission.
+  /// Every queued and running task, in the order of submission. Errors: data_loss (a row that no queue
+  /// has written).
   Result<void> for_each_live(const LiveRow& row);
   /// What a crash left in the redo log goes into the tables from now on. A commit or settle() ends the recovery, too.
   void end_recovery();

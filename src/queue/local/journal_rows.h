@@ -93,6 +93,10 @@ struct StoredModel {
 /// sees what is under that number.
 inline std::string missing_name(std::size_t number) { return "?" + std::to_string(number); }
 
+/// So many names in a row may be lost. A number further beyond those that are known is no name's: it is
+/// damaged.
+inline constexpr std::int64_t kLostNamesMax = 65'536;
+
 /// Puts a name where its number says, unless it is there. Names come in the order of their numbers.
 template <typename Name>
 void put_name(std::vector<Name>& names, std::size_t number, Name name) {

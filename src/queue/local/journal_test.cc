@@ -446,5 +446,42 @@ TEST_F(JournalExpiryTest, KeepsTheFilesAloneOfWhatItReads) {
   expect_the_file();
 }
 
+// ---- rows that no journal has written
+
+TEST_F(JournalTest, RefusesALiveTaskThatIsDamaged) {
+  write(InsertKey{KeyIndex{0}, "ada"}, InsertModel{ModelIndex{0}, "echo"},
+        InsertTask{make_row(1), "{}"}, InsertTask{make_row(2), "{}"});
+  settle();
+  const auto read = [this] { return journal().for_each_live([](const TaskRow&, auto) {}); };
+  for (const std::string damaged :
+       {"state = 2", "state = 200", "state = -1", "key = -1", "key = 4294967296", "key = 70000",
+        "model = -1", "model = 4294967295", "model = 9223372036854775807"}) {
+    execute(("UPDATE task SET " + damaged + " WHERE seq = 2").c_str());
+    const Result<void> done = read();
+    ASSERT_FALSE(done) << damaged;
+    EXPECT_EQ(done.error().code, ErrorCode::data_loss);
+    EXPECT_EQ(done.error().message, "the stored task " + make_id(2).to_string() + " is damaged");
+    execute("UPDATE task SET state = 0, key = 0, model = 0");
+    EXPECT_TRUE(read());
+  }
+  // Of those the store may have lost the names.
+  execute("UPDATE task SET key = 65536, model = 30000 WHERE seq = 2");
+  EXPECT_TRUE(read());
+}
+
+TEST_F(JournalTest, RefusesANameWhoseNumberIsDamaged) {
+  write(InsertKey{KeyIndex{0}, "ada"}, InsertModel{ModelIndex{0}, "echo"});
+  settle();
+  for (const std::string number : {"-1", "4000000000", "65536"}) {
+    execute(("UPDATE key_name SET id = " + number).c_str());
+    execute(("UPDATE model_name SET id = " + number).c_str());
+    ASSERT_FALSE(journal().key_names()) << number;
+    EXPECT_EQ(journal().key_names().error().code, ErrorCode::data_loss);
+    ASSERT_FALSE(journal().model_names()) << number;
+    EXPECT_EQ(journal().model_names().error().message,
+              "the number of a stored name is damaged: " + number);
+  }
+}
+
 }  // namespace
 }  // namespace quern

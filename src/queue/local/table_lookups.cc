@@ -59,16 +59,39 @@ Result<std::optional<WallTime>> read_first_time(Statement& query) {
   return wall_time(query.integer(0));
 }
 
+/// `known`: how many have names.
+bool is_number_of_name(std::int64_t number, std::size_t known) {
+  return number >= 0 && number < static_cast<std::int64_t>(known) + kLostNamesMax;
+}
+
 /// Of rows that begin with the name's number.
 template <typename Name, typename Read>
 Result<std::vector<Name>> read_names(Statement& query, Read read) {
-  auto rows = read_all<std::pair<std::size_t, Name>>(query, [&](Statement& row) {
-    return std::pair(static_cast<std::size_t>(row.integer(0)), read(row));
-  });
+  auto rows = read_all<std::pair<std::int64_t, Name>>(
+      query, [&](Statement& row) { return std::pair(row.integer(0), read(row)); });
   if (!rows) return fail(std::move(rows));
   std::vector<Name> names;
-  for (auto& [number, name] : *rows) put_name(names, number, std::move(name));
+  for (auto& [number, name] : *rows) {
+    if (!is_number_of_name(number, names.size())) {
+      return fail(ErrorCode::data_loss,
+                  "the number of a stored name is damaged: " + std::to_string(number));
+    }
+    put_name(names, static_cast<std::size_t>(number), std::move(name));
+  }
   return names;
+}
+
+/// The row, unless it is one that no queue has written: the core relies on these. `keys` and `models`
+/// are how many have names.
+Result<TaskRow> read_sound_live(const Statement& row, std::size_t keys, std::size_t models) {
+  const std::int64_t state = row.integer(4);
+  const bool is_sound = (state == static_cast<std::int64_t>(TaskState::queued) ||
+                         state == static_cast<std::int64_t>(TaskState::running)) &&
+                        is_number_of_name(row.integer(2), keys) &&
+                        is_number_of_name(row.integer(3), models);
+  TaskRow task = read_live(row);
+  if (is_sound) return task;
+  return fail(ErrorCode::data_loss, "the stored task " + task.id.to_string() + " is damaged");
 }
 
 /// Goes along the live tasks and reads the inputs that are in their rows.
@@ -181,6 +204,10 @@ Result<std::uint64_t> TableLookups::reserved_lease_tokens() {
 }
 
 Result<void> TableLookups::for_each_live(const LiveRow& row) {
+  const Result<std::vector<std::string>> keys = key_names();
+  if (!keys) return std::unexpected(keys.error());
+  const Result<std::vector<StoredModel>> models = model_names();
+  if (!models) return std::unexpected(models.error());
   Result<Statement> query =
       impl_->connection.prepare("SELECT " QUERN_LIVE_COLUMNS " FROM task ORDER BY seq");
   if (!query) return fail(std::move(query));
@@ -188,7 +215,9 @@ Result<void> TableLookups::for_each_live(const LiveRow& row) {
     const int code = query->step();
     if (code == kSqliteDone) return {};
     if (code != kSqliteRow) return std::unexpected(read_error(code));
-    row(read_live(*query), time_of(*query, 12));
+    const Result<TaskRow> task = read_sound_live(*query, keys->size(), models->size());
+    if (!task) return std::unexpected(task.error());
+    row(*task, time_of(*query, 12));
   }
 }
 
