@@ -1,7 +1,7 @@
 #include "server/endpoint_file.h"
 
+#include <array>
 #include <fstream>
-#include <iterator>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -16,11 +16,15 @@ std::string read(const std::filesystem::path& file) {
   std::error_code failed;
   if (!std::filesystem::exists(file, failed)) return {};
   std::ifstream stream(file, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream.is_open() || stream.bad()) {
-    log_warn("the aliases that models had cannot be read", {{"file", file.string()}});
+  std::string text;
+  std::array<char, 4096> piece{};
+  // Of a file that opens and cannot be read, read() tells by the stream's state; iterators would throw.
+  while (stream.read(piece.data(), piece.size()), stream.gcount() > 0) {
+    text.append(piece.data(), static_cast<std::size_t>(stream.gcount()));
   }
-  return text;
+  if (stream.is_open() && !stream.bad()) return text;
+  log_warn("the aliases that models had cannot be read", {{"file", file.string()}});
+  return {};
 }
 
 }  // namespace

@@ -51,5 +51,16 @@ TEST_F(EndpointFileTest, GoesOnWithoutRoomAndKeepsTheFileThatThereIs) {
   EXPECT_TRUE(knows_after_a_restart("acme/new") && knows_after_a_restart("acme/newest"));
 }
 
+TEST_F(EndpointFileTest, GoesOnWithAFileThatCannotBeRead) {
+  std::filesystem::create_directory(file_);  // opens, and fails when it is read
+
+  EndpointFile endpoints(file_);
+
+  EXPECT_TRUE(endpoints.take_in(*catalog_of({"acme/new"}))->has("m", "acme/new"));
+  std::filesystem::remove(file_);
+  EXPECT_TRUE(endpoints.take_in(*catalog_of({"acme/newer"}))->has("m", "acme/new"));
+  EXPECT_TRUE(knows_after_a_restart("acme/newer"));
+}
+
 }  // namespace
 }  // namespace quern
