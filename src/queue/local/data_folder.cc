@@ -28,13 +28,19 @@ std::unexpected<Error> cannot(const std::string& what, const std::filesystem::pa
 Result<void> make_folder(const std::filesystem::path& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) return {};
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  std::filesystem::path there = absolute;
+  while (there.has_relative_path() && !std::filesystem::exists(there, error)) {
+    there = there.parent_path();
+  }
   if (!std::filesystem::create_directories(path, error) && error) {
     return cannot("make the data folder", path, error.value());
   }
   std::filesystem::permissions(path, std::filesystem::perms::owner_all, error);
-  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
-  // Best effort: whoever may make entries there may not be allowed to read it.
-  static_cast<void>(sync_folder(absolute.parent_path()));
+  for (std::filesystem::path made = absolute; made != there; made = made.parent_path()) {
+    // Best effort: whoever may make entries there may not be allowed to read it.
+    static_cast<void>(sync_folder(made.parent_path()));
+  }
   return {};
 }
 
