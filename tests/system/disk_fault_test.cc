@@ -431,6 +431,48 @@ TEST_F(DiskFaultTest, SaysWhatToDoAboutATaskThatIsDamagedAndChangesNothing) {
   EXPECT_NE(said.find("the stored task "), std::string::npos) << said;
 }
 
+std::uintmax_t first_page_of(const fs::path& database, const std::string& table) {
+  std::uintmax_t page = 0;
+  sqlite3* connection = nullptr;
+  EXPECT_EQ(::sqlite3_open(database.c_str(), &connection), SQLITE_OK);
+  const auto take = [](void* into, int, char** values, char**) {
+    *static_cast<std::uintmax_t*>(into) = std::stoull(values[0]);
+    return 0;
+  };
+  const std::string sql = "SELECT rootpage FROM sqlite_schema WHERE name = '" + table + "'";
+  EXPECT_EQ(::sqlite3_exec(connection, sql.c_str(), take, &page, nullptr), SQLITE_OK);
+  ::sqlite3_close(connection);
+  EXPECT_GT(page, 1U);
+  return page;
+}
+
+TEST_F(DiskFaultTest, ServesTheResultsOfTasksWhoseLogsAreDamaged) {
+  constexpr std::uintmax_t kPageBytes = 4096;
+  serve(config());
+  std::vector<TaskHandle> ended;
+  {
+    Client caller = client();
+    ended = submit(caller, 3);
+    expect_all_end(caller, ended);
+  }
+  ASSERT_EQ(server_->terminate(), 0);
+  const std::uintmax_t page = first_page_of(store().database(), "log");
+  overwrite(store().database(), (page - 1) * kPageBytes, kPageBytes);
+  serve(config());
+
+  Client caller = client();
+  for (const TaskHandle& task : ended) {
+    const auto result = caller.result(task);
+    EXPECT_TRUE(result) << result.error().message;
+    const auto logs = caller.call("GET", "/admin/tasks/" + task.request_id);
+    ASSERT_FALSE(logs) << "the logs are not said to be none";
+    EXPECT_EQ(logs.error().http_status, 500);
+    EXPECT_TRUE(caller.result(task)) << "nor is what has been read of it forgotten";
+  }
+  EXPECT_NE(server_->log().find("(SQLite code 11)"), std::string::npos) << server_->log();
+  expect_all_end(caller, submit(caller, 3));
+}
+
 TEST_F(DiskFaultTest, SaysWhatToDoAboutADamagedRedoLogAndChangesNothing) {
   serve(config());
   {

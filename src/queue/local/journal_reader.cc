@@ -168,7 +168,7 @@ Result<std::optional<EndedRecord>> JournalReader::find_ended(const TaskId& id) {
   if (Result<void> done = impl_->connection.execute("COMMIT"); !done) return fail(std::move(done));
   if (!task) return fail(std::move(task));
   if (!*task) return std::nullopt;
-  if (!history) return fail(std::move(history));
+  if (!history) return EndedRecord{**std::move(task), {}, history.error()};
   if ((*task)->last_attempt) {
     history->attempts.push_back(*std::exchange((*task)->last_attempt, std::nullopt));
   }

@@ -27,6 +27,7 @@ struct TaskHistory {
 struct EndedRecord {
   EndedTask task;
   TaskHistory history;
+  std::optional<Error> history_failure{};  // it cannot be read, although the rest is there
 };
 
 /// One row of a list; the live ones as they are stored.

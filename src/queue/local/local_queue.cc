@@ -267,9 +267,12 @@ void LocalQueue::Impl::read_stored(JournalReader& reader, TaskQuery query, Reply
   Result<std::optional<EndedRecord>> record = reader.find_ended(query.ref.id);
   if (!record) return reply(fail(std::move(record)));
   if (*record) {
+    std::optional<Error> failure = (*record)->history_failure;
     const std::shared_ptr<const EndedView> view = ended_view(**std::move(record));
     results.put_read(view, epoch);
     if (!is_visible(view->head, query.ref)) return reply(no_such_task());
+    const bool wants_history = query.logs || query.attempts;
+    if (failure && wants_history) return reply(std::unexpected(*std::move(failure)));
     return reply(view->answer(query));
   }
   const Result<bool> is_live = reader.is_live(query.ref.id);
@@ -295,7 +298,7 @@ std::shared_ptr<const EndedView> LocalQueue::Impl::ended_view(EndedRecord record
     const std::scoped_lock lock(state.mutex);
     view = view_of(record.task.row, std::move(record.task.result), state);
   }
-  view.has_history = true;
+  view.has_history = !record.history_failure;
   MergedLogs logs = logs_of(record.history, std::nullopt);
   view.logs = std::move(logs.entries);
   view.logs_dropped = logs.dropped;
