@@ -188,11 +188,11 @@ TEST_F(JournalTest, RefusesTablesThatDoNotSayWhatTheyHaveOfTheLog) {
 
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().code, ErrorCode::data_loss);
-  EXPECT_THAT(opened.error().message, testing::HasSubstr("the row of the table `store` is missing"));
+  EXPECT_THAT(opened.error().message,
+              testing::HasSubstr("the row of the table `store` is missing"));
 
   // What docs/OPERATING.md says to do then.
-  execute(
-      "INSERT INTO store (id, lease_tokens, log_seed) VALUES (0, 1000000000000, random())");
+  execute("INSERT INTO store (id, lease_tokens, log_seed) VALUES (0, 1000000000000, random())");
   std::filesystem::remove(folder_->path() / "redo-a");
   std::filesystem::remove(folder_->path() / "redo-b");
   open();
@@ -270,8 +270,7 @@ TEST_F(LostDatabaseTest, IsToldThoughAnEmptyOneTookItsPlace) {
     for (const char* const name : {"queue.sqlite", "queue.sqlite-wal", "queue.sqlite-shm"}) {
       std::filesystem::remove(lost() / name);
     }
-    Connection made =
-        Connection::open(database_in(lost()), Connection::Mode::read_write).value();
+    Connection made = Connection::open(database_in(lost()), Connection::Mode::read_write).value();
     ASSERT_TRUE(made.execute(mode));
     ASSERT_TRUE(made.execute("CREATE TABLE other (a); DROP TABLE other"));
   };

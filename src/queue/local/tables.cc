@@ -255,7 +255,8 @@ Result<std::unique_ptr<Tables>> Tables::open(const std::filesystem::path& file) 
   if (!connection) return fail(std::move(connection));
   auto impl = std::make_unique<Impl>();
   impl->connection = *std::move(connection);
-  if (Result<void> done = set_up(impl->connection, file.parent_path()); !done) return fail(std::move(done));
+  if (Result<void> done = set_up(impl->connection, file.parent_path()); !done)
+    return fail(std::move(done));
   Result<void> prepared = impl->connection.prepare(kSql, impl->statements);
   if (!prepared) return fail(std::move(prepared));
   sqlite3_wal_hook(impl->connection.handle(), note_log_pages, &impl->log_pages);
