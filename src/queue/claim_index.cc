@@ -10,6 +10,10 @@ namespace {
 
 constexpr std::size_t kNormal = side_of(Priority::normal);
 constexpr std::size_t kLow = side_of(Priority::low);
+/// Batches in which a key gives way before it takes its place wherever it is claimed. In the first
+/// one the place comes free. Who is told of it then may have a claim under way, which the second one
+/// answers; so the third has a claim of everyone who can have one.
+constexpr std::uint32_t kGiveWayMax = 3;
 
 constexpr Membership with_working(Membership m) {
   return m == Membership::none || m == Membership::working ? Membership::working : Membership::both;
@@ -214,7 +218,7 @@ void ClaimIndex::step_out(TaskIndex task) {
 
 void ClaimIndex::show_head(LaneIndex index) {
   Lane& lane = lanes_[index];
-  const TaskIndex head = lane.key->at_limit ? kNoIndex : lane.first;
+  const TaskIndex head = lane.key->at_limit || lane.gives_way ? kNoIndex : lane.first;
   if (head == lane.head) return;
   PoolIndex& heads = lane.model->heads[side_of(lane.priority)];
   if (lane.head != kNoIndex) heads_.erase(heads, index);
@@ -301,6 +305,58 @@ TaskIndex ClaimIndex::first_queued(const ModelQueue& model, Priority priority) c
 TaskIndex ClaimIndex::first_queued(const ModelQueue& model) const {
   const TaskIndex normal = first_queued(model, Priority::normal);
   return normal != kNoIndex ? normal : first_queued(model, Priority::low);
+}
+
+// ---- keys that have fewer places than tasks that could start -----------------------------------
+
+bool ClaimIndex::give_way(TaskIndex task) {
+  Lane& lane = lane_of(task);
+  Key& key = *lane.key;
+  if (has_place(lane)) return false;
+  if (!key.is_giving_way) {
+    if (key.times_gave_way == kGiveWayMax) return false;
+    ++key.times_gave_way;
+    key.is_giving_way = true;
+  }
+  lane.gives_way = true;
+  giving_way_.push_back(tasks_[task].data.lane);
+  show_head(tasks_[task].data.lane);
+  list_claimable(*lane.model);
+  return true;
+}
+
+void ClaimIndex::end_giving_way() {
+  for (const LaneIndex index : giving_way_) {
+    lanes_[index].gives_way = false;
+    lanes_[index].key->is_giving_way = false;
+    show_head(index);
+  }
+  giving_way_.clear();
+}
+
+/// Not all of the places that the lane's key has left are for lanes that come before it.
+bool ClaimIndex::has_place(const Lane& lane) const {
+  const Key& key = *lane.key;
+  if (key.policy.running_max == 0) return true;
+  std::uint64_t places = key.policy.running_max - key.running;
+  for (LaneIndex i = key.first_lane; i != kNoIndex && places > 0; i = lanes_[i].next) {
+    if (is_served_before(lanes_[i], lane)) --places;
+  }
+  return places > 0;
+}
+
+/// By age, and normal before low but for every tenth time, as within a model. Of one model, its own
+/// order decides; and for a model that cannot start its task nobody waits.
+bool ClaimIndex::is_served_before(const Lane& other, const Lane& lane) const {
+  if (other.model == lane.model || other.first == kNoIndex || !has_room(*other.model)) return false;
+  if (other.priority != lane.priority) return other.priority == first_served(lane.key->claims);
+  return tasks_[other.first].id < tasks_[lane.first].id;
+}
+
+/// As far as the queue knows: the slots are the dispatcher's.
+bool ClaimIndex::has_room(const ModelQueue& model) const {
+  return model.served && !model.paused &&
+         model.running[kNormal] + model.running[kLow] < model.policy.slots;
 }
 
 // ---- claimable models --------------------------------------------------------------------------

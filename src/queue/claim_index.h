@@ -6,6 +6,9 @@
 // each priority. So a key at its limit of running tasks hides one head a lane, however many tasks
 // wait behind it, and a claim never scans. Everything here is the working state of the open batch,
 // but for the committed half of the positions.
+//
+// A key below its limit may have tasks first in line at several models. Its last places go to the
+// oldest of these tasks, whichever model claims first: the others give way to it for a few batches.
 
 #include <array>
 #include <memory>
@@ -62,6 +65,9 @@ struct Key {
   std::uint64_t queued = 0;
   std::uint64_t running = 0;
   bool at_limit = false;
+  bool is_giving_way = false;        // in the open batch
+  std::uint32_t times_gave_way = 0;  // batches since its last claim
+  std::uint64_t claims = 0;          // those that were rolled back, too
   LaneIndex first_lane = kNoIndex;
 };
 
@@ -74,6 +80,7 @@ struct Lane {
   std::uint32_t tasks = 0;  // records that name this lane
   bool is_open = false;
   bool is_idle = false;           // in the model's heap of idle lanes
+  bool gives_way = false;         // shows no head until the open batch ends
   LaneIndex previous = kNoIndex;  // of the key
   LaneIndex next = kNoIndex;
   PoolIndex chain = kNoIndex;
@@ -138,6 +145,13 @@ class ClaimIndex {
   [[nodiscard]] TaskIndex first_queued(const ModelQueue& model) const;
   [[nodiscard]] TaskIndex first_queued(const ModelQueue& model, Priority priority) const;
 
+  // -- keys that have fewer places than tasks that could start
+  /// The task is what first_claimable() has answered. True if the places that its key has left are
+  /// for older tasks of other models: then something else comes first until the batch ends, and the
+  /// model is listed as claimable.
+  [[nodiscard]] bool give_way(TaskIndex task);
+  void end_giving_way();
+
   // -- claimable models
   void list_claimable(ModelQueue& model);
   [[nodiscard]] std::span<const ModelIndex> claimable() const { return claimable_; }
@@ -180,6 +194,9 @@ class ClaimIndex {
   void step_out(TaskIndex task);
   void show_head(LaneIndex index);
   void update_limit(Key& key);
+  [[nodiscard]] bool has_room(const ModelQueue& model) const;
+  [[nodiscard]] bool is_served_before(const Lane& other, const Lane& lane) const;
+  [[nodiscard]] bool has_place(const Lane& lane) const;
 
   TaskTable& tasks_;
   PositionTree positions_;
@@ -190,6 +207,7 @@ class ClaimIndex {
   Treap<LaneOrder> lane_order_{LaneOrder{*this}};
   Treap<Heads> heads_{Heads{*this}};
   std::vector<ModelIndex> claimable_;
+  std::vector<LaneIndex> giving_way_;
 };
 
 }  // namespace quern

@@ -88,6 +88,7 @@ struct Claimed {
   KeyIndex key{};
   std::uint32_t attempt = 1;
   WallTime submitted;
+  bool key_is_limited = false;  // as in Claim
 };
 
 /// How an attempt ended, as far as the state machine cares.
@@ -133,7 +134,9 @@ class QueueCore {
   /// invalid_argument (the model is no longer served).
   Result<std::uint64_t> submit(const NewTask& task, Now now);
   /// Appends at most `count_max` claims. Lease tokens ascend; restore() keeps them above every
-  /// stored one.
+  /// stored one. The last places of a key with a running_max are for its oldest tasks: one that is
+  /// younger than others that could start at another model is left for a later batch, at most three
+  /// times in a row.
   void claim(ModelIndex model, std::uint32_t count_max, std::chrono::milliseconds lease_ttl,
              Now now, std::vector<Claimed>& out);
   /// Answers whether a cancel was asked for. Not a change: like looking it goes by the committed

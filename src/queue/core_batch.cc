@@ -87,6 +87,7 @@ void QueueCore::Impl::record_change(TaskIndex task, const Cause& cause) {
 }
 
 void QueueCore::Impl::commit() {
+  index.end_giving_way();
   for (const LaneIndex lane : open_lanes) index[lane].is_open = false;
   for (const BeforeImage& before : befores) settle(before);
   for (ModelQueue* model : open_models) {
@@ -122,6 +123,7 @@ void QueueCore::Impl::settle(const BeforeImage& before) {
 }
 
 void QueueCore::Impl::rollback() {
+  index.end_giving_way();
   for (const LaneIndex lane : open_lanes) {
     index[lane].is_open = false;
     index[lane].last_finish = index[lane].saved_last_finish;

@@ -18,8 +18,8 @@ using std::chrono::milliseconds;
 constexpr double kRunSmoothing = 0.1;          // weight of the latest observed run in the mean
 constexpr milliseconds kRetryAfterMin{1'000};  // for a full queue
 constexpr milliseconds kRetryAfterMax{60'000};
-constexpr std::uint32_t kLatePerClaimMax =
-    1'000;  // tasks past their start deadline that one claim ends
+/// Tasks that one claim ends because they are past their start deadline, or that give way.
+constexpr std::uint32_t kPassedOverMax = 1'000;
 
 std::unexpected<Error> lease_lost() {
   return fail(ErrorCode::lease_lost, "The lease is no longer the task's current one");
@@ -109,27 +109,36 @@ Result<void> QueueCore::Impl::requeue(const TaskRow& row) {
 void QueueCore::Impl::claim(ModelQueue& model, std::uint32_t count_max, milliseconds lease_ttl,
                             Now now, std::vector<Claimed>& out) {
   if (model.paused) return;
-  std::uint32_t late = 0;
+  std::uint32_t passed_over = 0;
   for (std::uint32_t taken = 0; taken < count_max;) {
     const TaskIndex task = index.first_claimable(model);
     if (task == kNoIndex) return;
-    const bool is_late = tasks[task].data.due_kind == DueKind::start_deadline &&
-                         timers.due(task).value_or(SteadyTime::max()) <= now.steady;
-    if (!is_late) {
-      out.push_back(start(task, lease_ttl, now));
-      ++taken;
-    } else if (++late <= kLatePerClaimMax) {
-      on_timer(task, now, 0);
-    } else {
+    if (passed_over == kPassedOverMax) {
       index.list_claimable(model);  // so that someone comes back for the rest
       return;
     }
+    if (is_late(task, now)) {
+      on_timer(task, now, 0);
+      ++passed_over;
+    } else if (index.give_way(task)) {
+      ++passed_over;
+    } else {
+      out.push_back(start(task, lease_ttl, now));
+      ++taken;
+    }
   }
+}
+
+bool QueueCore::Impl::is_late(TaskIndex task, Now now) const {
+  return tasks[task].data.due_kind == DueKind::start_deadline &&
+         timers.due(task).value_or(SteadyTime::max()) <= now.steady;
 }
 
 Claimed QueueCore::Impl::start(TaskIndex task, milliseconds lease_ttl, Now now) {
   const TaskRecord& record = tasks[task];
   Lane& lane = open(record.data.lane);
+  ++lane.key->claims;
+  lane.key->times_gave_way = 0;
   const double finish = finish_tag(record.rank, lane.key->policy.weight);
   lane.last_finish = std::max(lane.last_finish, finish);
   ModelState& model = open(*lane.model);
@@ -152,7 +161,8 @@ Claimed QueueCore::Impl::start(TaskIndex task, milliseconds lease_ttl, Now now) 
   return {.lease = {.task = record.id, .token = last_token},
           .key = lane.key->index,
           .attempt = next.attempts_started,
-          .submitted = record.submitted};
+          .submitted = record.submitted,
+          .key_is_limited = lane.key->policy.running_max > 0};
 }
 
 // ---- under a lease -----------------------------------------------------------------------------

@@ -44,6 +44,7 @@ struct QueueCore::Impl {
   Result<void> requeue(const TaskRow& row);
   void claim(ModelQueue& model, std::uint32_t count_max, std::chrono::milliseconds lease_ttl,
              Now now, std::vector<Claimed>& out);
+  [[nodiscard]] bool is_late(TaskIndex task, Now now) const;
   Claimed start(TaskIndex task, std::chrono::milliseconds lease_ttl, Now now);
   Result<bool> heartbeat(const Lease& lease, std::optional<double> progress, Now now);
   Result<TaskState> finish(const Lease& lease, const AttemptReport& report, Now now,

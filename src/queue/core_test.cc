@@ -207,6 +207,77 @@ TEST_F(QueueCoreTest, CountsAKeysRunningTasksOverAllModels) {
   EXPECT_EQ(claimed_ids(1), std::vector{waits});
 }
 
+TEST_F(QueueCoreTest, GivesTheLastPlaceOfAKeyToItsOldestTaskWhicheverModelClaimsFirst) {
+  core_->set_key(kKey, {.running_max = 1});
+  const Lease lease = start_one();
+  const TaskId oldest = committed({.model = kOther});
+  for (int i = 0; i < 5; ++i) committed();
+  const TaskId beside = committed({.key = kSecond});
+
+  ASSERT_TRUE(finish(lease, kSucceeded));
+  EXPECT_EQ(claimed_ids(2), std::vector{beside}) << "others of the model go on";
+  EXPECT_EQ(std::ranges::count(core_->claimable(), kModel), 1) << "it is told to come back";
+  EXPECT_EQ(std::ranges::count(core_->claimable(), kOther), 1);
+  core_->commit();
+
+  EXPECT_TRUE(claim().empty());
+  EXPECT_EQ(claimed_ids(1, kOther), std::vector{oldest});
+}
+
+TEST_F(QueueCoreTest, LetsNoKeyWaitLongForAModelThatDoesNotTakeItsPlace) {
+  core_->set_key(kKey, {.running_max = 1});
+  const Lease lease = start_one();
+  committed({.model = kOther});
+  const TaskId waits = committed();
+  ASSERT_TRUE(finish(lease, kSucceeded));
+
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(claim(9).empty());
+    EXPECT_EQ(std::ranges::count(core_->claimable(), kModel), 1);
+    core_->commit();
+  }
+
+  EXPECT_EQ(claimed_ids(9), std::vector{waits});
+}
+
+TEST_F(QueueCoreTest, KeepsNoPlaceOfAKeyForAModelThatCannotStartItsTask) {
+  core_->set_key(kKey, {.running_max = 1});
+  for (const bool is_paused : {true, false}) {
+    const Lease lease = start_one();
+    core_->set_paused(kOther, is_paused);
+    if (!is_paused) start_one({.key = kSecond, .model = kOther});  // in its only slot
+    committed({.model = kOther});
+    const TaskId waits = committed();
+
+    ASSERT_TRUE(finish(lease, kSucceeded));
+
+    const std::vector<Claimed> got = claim();
+    ASSERT_EQ(got.size(), 1U);
+    EXPECT_EQ(got[0].lease.task, waits);
+    ASSERT_TRUE(finish(got[0].lease, kSucceeded));
+    core_->commit();
+  }
+}
+
+TEST_F(QueueCoreTest, ServesTheLowTasksOfALimitedKeyBehindItsNormalOnesOfAnotherModel) {
+  core_->set_key(kKey, {.running_max = 1});
+  for (int i = 0; i < 30; ++i) committed({.model = kOther, .priority = Priority::low});
+  for (int i = 0; i < 30; ++i) committed();
+
+  std::vector<int> low_at;
+  for (int turn = 0; turn < 20; ++turn) {
+    std::vector<Claimed> got = claim(1, kOther);
+    if (!got.empty()) low_at.push_back(turn);
+    if (got.empty()) got = claim();
+    ASSERT_EQ(got.size(), 1U);
+    core_->commit();
+    ASSERT_TRUE(finish(got[0].lease, kSucceeded));
+    core_->commit();
+  }
+
+  EXPECT_EQ(low_at, (std::vector{9, 19}));
+}
+
 TEST_F(QueueCoreTest, HandsNothingOutOfAPausedModel) {
   core_->set_paused(kModel, true);
   const TaskId id = committed();

@@ -95,6 +95,9 @@ struct Claim {
   std::uint32_t attempt = 1;  // 1 for the first
   WallTime submitted;
   std::string input;  // a JSON object, as sent
+  /// The key has a running_max: to a claim for this attempt's slot that comes before its finish, the
+  /// key is at its limit, and loses its turn.
+  bool key_is_limited = false;
 };
 
 /// What a runner has to say while it runs. An empty beat only renews the lease.

@@ -109,6 +109,7 @@ class Dispatcher::Impl {
   void start(const LanePtr& lane, const Service& service, std::vector<Claim> claims);
   WorkPtr enlist(const LanePtr& lane, const Service& service, Claim& claim);
   void work(const WorkPtr& work);
+  void on_work_ended(Work& work);
   void free_slot(Work& work);
   void finish(const WorkPtr& work, Outcome outcome);
   void send_finish(const WorkPtr& work, std::shared_ptr<const Outcome> outcome, milliseconds wait);
@@ -350,7 +351,7 @@ WorkPtr Dispatcher::Impl::enlist(const LanePtr& lane, const Service& service, Cl
   const auto work = std::make_shared<Work>(std::move(claim), lane, service, now);
   work->beat_at = now.steady + options_.lease_ttl / 3;
   work->attempt.set_hooks({.on_news = [this, raw = work.get()] { on_news(*raw); },
-                           .on_work_ended = [this, raw = work.get()] { free_slot(*raw); }});
+                           .on_work_ended = [this, raw = work.get()] { on_work_ended(*raw); }});
   works_.emplace(work->attempt.lease().token, work);
   ++busy_;
   ++lane->unfinished;
@@ -367,13 +368,19 @@ void Dispatcher::Impl::work(const WorkPtr& work) {
   // The beat thread may be about to hand over the last lines: after the finish they would be refused.
   work->attempt.send_last_news([&](Beat beat) { send_beat(work, std::move(beat)); });
   finish(work, std::move(ran.outcome));
-  work->attempt.work_ended();
+  free_slot(*work);
   // The queue's thread, just woken for the finish and the next claim, may have been given this very core.
   std::this_thread::yield();
   runner_.clean_up(ran);
   const std::scoped_lock lock(mutex_);
   if (!ran.is_machine_short) work->lane->hold = {};
   if (--busy_ == 0) settled_.notify_all();
+}
+
+// A claim for the slot that came before the finish would find this task still running, and its key, at its limit,
+// would lose its turn to another.
+void Dispatcher::Impl::on_work_ended(Work& work) {
+  if (!work.attempt.claim().key_is_limited) free_slot(work);
 }
 
 void Dispatcher::Impl::free_slot(Work& work) {

@@ -24,7 +24,7 @@ namespace quern {
 /// some; asks nothing while idle. An attempt has a thread from a pool until it is finished; what an
 /// instant executor was claimed for runs in batches, on two threads however many models there are.
 /// A slot is free again as soon as the work has ended, so that finish and the next claim may share
-/// a commit. One more thread sends heartbeats and news, and watches timeouts.
+/// a commit; that of a key with a limit of running tasks when the finish is on its way. One more thread sends heartbeats and news, and watches timeouts.
 ///
 /// It is to be the queue's observer, by `queue.observe(&dispatcher)` or behind another that passes
 /// the calls on. The queue and the store outlive it; both answer until it is gone.

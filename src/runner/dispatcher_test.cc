@@ -105,6 +105,33 @@ TEST_F(DispatcherTest, ClaimsTheNextTaskWhileTheLastOneIsStillBeingStored) {
   EXPECT_TRUE(queue_->wait_for_end(first));
 }
 
+TEST_F(DispatcherTest, ClaimsForTheSlotOfALimitedKeyBehindItsFinish) {
+  Gate ended;
+  Gate stored;
+  queue_ = std::make_unique<FakeQueue>();
+  queue_->limit_key();
+  executor_ = std::make_shared<FakeExecutor>(
+      [&](const quern::Run&, ProgressSink& sink, const std::stop_token&) {
+        sink.work_ended();
+        ended.open();
+        stored.wait();
+        return FakeExecutor::success();
+      });
+  run({{"fake", executor_}}, {make_model("m")});
+  const TaskId first = queue_->add("m");
+  ended.wait();
+  const TaskId second = queue_->add("m");
+  queue_->flush();  // the dispatcher is told of it,
+  queue_->flush();  // and its claim would be answered
+  EXPECT_FALSE(queue_->record(second).lease);
+
+  stored.open();
+
+  ASSERT_TRUE(queue_->wait_for(second, [](const auto& record) { return record.attempts == 1; }));
+  EXPECT_EQ(queue_->record(first).outcomes.size(), 1U);
+  EXPECT_TRUE(queue_->wait_for_end(second));
+}
+
 TEST_F(DispatcherTest, RepeatsAClaimThatFailed) {
   start({make_model("m")}, succeed);
   queue_->fail_claims(3);

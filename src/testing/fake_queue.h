@@ -95,6 +95,11 @@ class FakeQueue final : public Queue {
     const std::scoped_lock lock(mutex_);
     finishes_to_fail_ = count;
   }
+  /// What is claimed from now on is of a key with a limit of running tasks.
+  void limit_key() {
+    const std::scoped_lock lock(mutex_);
+    key_is_limited_ = true;
+  }
   /// Called by whoever sends a heartbeat, before it is heard. Set before anything runs.
   void before_heartbeat(std::function<void()> call) { before_heartbeat_ = std::move(call); }
   /// Until a finish is asked for; false if none is within `time`.
@@ -203,7 +208,8 @@ class FakeQueue final : public Queue {
                         .model = request.model,
                         .attempt = ++record.attempts,
                         .submitted = {},
-                        .input = record.input});
+                        .input = record.input,
+                        .key_is_limited = key_is_limited_});
     }
     changed_.notify_all();
     return claims;
@@ -262,6 +268,7 @@ class FakeQueue final : public Queue {
   int claims_to_fail_ = 0;
   int finishes_ = 0;
   int finishes_to_fail_ = 0;
+  bool key_is_limited_ = false;
   bool ending_ = false;
   std::atomic<QueueObserver*> observer_ = nullptr;
   std::function<void()> before_heartbeat_;

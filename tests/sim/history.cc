@@ -27,7 +27,7 @@ bool same(const Change& a, const Change& b) {
 
 bool same(const Claimed& a, const Claimed& b) {
   return a.lease == b.lease && a.key == b.key && a.attempt == b.attempt &&
-         a.submitted == b.submitted;
+         a.submitted == b.submitted && a.key_is_limited == b.key_is_limited;
 }
 
 }  // namespace
@@ -460,6 +460,11 @@ void History::check_wake_ups() {
   for (const auto& [index, model] : naive_.models) {
     if (model.paused || was_claimable_[index] || naive_.choice(index) == nullptr) continue;
     check(std::ranges::count(core_->claimable(), index) == 1, "runners are woken for new work");
+  }
+  for (const auto& [line, key] : naive_.giving_way()) {
+    check(std::ranges::count(core_->claimable(), line.first) == 1,
+          "who has given way is told to come back");
+    ++tally_.gave_way;
   }
 }
 

@@ -21,6 +21,7 @@ struct Tally {
   std::uint64_t submitted = 0;
   std::uint64_t refused = 0;
   std::uint64_t claimed = 0;
+  std::uint64_t gave_way = 0;
   std::uint64_t succeeded = 0;
   std::uint64_t failed = 0;
   std::uint64_t canceled = 0;

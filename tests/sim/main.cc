@@ -35,11 +35,13 @@ bool run_history(std::uint64_t seed, Tally& tally) {
 
 void print(const Tally& tally, std::uint64_t seed, std::uint64_t histories, double seconds) {
   const std::pair<const char*, std::uint64_t> counts[] = {
-      {"steps", tally.steps},       {"submitted", tally.submitted}, {"refused", tally.refused},
-      {"claimed", tally.claimed},   {"succeeded", tally.succeeded}, {"failed", tally.failed},
-      {"canceled", tally.canceled}, {"requeued", tally.retried},    {"stale", tally.stale},
-      {"lost", tally.lost},         {"commits", tally.commits},     {"rollbacks", tally.rollbacks},
-      {"crashes", tally.crashes}};
+      {"steps", tally.steps},         {"submitted", tally.submitted},
+      {"refused", tally.refused},     {"claimed", tally.claimed},
+      {"gave way", tally.gave_way},   {"succeeded", tally.succeeded},
+      {"failed", tally.failed},       {"canceled", tally.canceled},
+      {"requeued", tally.retried},    {"stale", tally.stale},
+      {"lost", tally.lost},           {"commits", tally.commits},
+      {"rollbacks", tally.rollbacks}, {"crashes", tally.crashes}};
   std::printf("seeds %llu to %llu in %.1f s:", static_cast<unsigned long long>(seed),
               static_cast<unsigned long long>(seed + histories - 1), seconds);
   for (const auto& [name, count] : counts) {

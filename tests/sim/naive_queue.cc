@@ -187,6 +187,7 @@ NaiveTask* NaiveQueue::choice(ModelIndex model) {
   NaiveTask* best = nullptr;
   for (auto& [id, task] : working_.tasks) {
     if (task.row.model != model || task.row.state != TaskState::queued || task.waiting) continue;
+    if (giving_way_.contains({line_of(task.row), task.row.key})) continue;
     const std::uint32_t running_max = keys[task.row.key].running_max;
     if (running_max > 0 && running_of(task.row.key) >= running_max) continue;
     const bool is_better = best == nullptr || (task.row.priority == best->row.priority
@@ -195,6 +196,44 @@ NaiveTask* NaiveQueue::choice(ModelIndex model) {
     if (is_better) best = &task;
   }
   return best;
+}
+
+const NaiveTask* NaiveQueue::first_of(Line line, KeyIndex key) const {
+  const NaiveTask* first = nullptr;
+  for (auto& [id, task] : working_.tasks) {
+    if (line_of(task.row) != line || task.row.key != key) continue;
+    if (task.row.state != TaskState::queued || task.waiting) continue;
+    if (first == nullptr || is_before(task, *first)) first = &task;
+  }
+  return first;
+}
+
+/// The places that its key has left are for tasks of other models that could start: the oldest first,
+/// but normal priority before low, and every tenth time the other way round. Nobody gives way for
+/// more than three batches without a claim of the key.
+bool NaiveQueue::gives_way(const NaiveTask& task) {
+  const KeyIndex key = task.row.key;
+  if (keys[key].running_max == 0) return false;
+  const bool low_first = claims_of_[key] % 10 == 9;
+  std::uint64_t before = 0;
+  for (const auto& [index, model] : models) {
+    if (index == task.row.model || !model.served || model.paused) continue;
+    if (count(working_, index, TaskState::running) >= model.policy.slots) continue;
+    for (const Priority priority : {Priority::normal, Priority::low}) {
+      const NaiveTask* other = first_of({index, priority}, key);
+      if (other == nullptr) continue;
+      before += priority == task.row.priority ? other->row.id < task.row.id
+                                              : (priority == Priority::low) == low_first;
+    }
+  }
+  if (running_of(key) + before < keys[key].running_max) return false;
+
+  const bool is_first_of_batch =
+      std::ranges::none_of(giving_way_, [&](const Lane& lane) { return lane.second == key; });
+  if (is_first_of_batch && times_gave_way_[key] == 3) return false;
+  times_gave_way_[key] += is_first_of_batch ? 1 : 0;
+  giving_way_.insert({line_of(task.row), key});
+  return true;
 }
 
 std::vector<Claimed> NaiveQueue::claim(ModelIndex model, std::uint32_t count_max,
@@ -208,6 +247,9 @@ std::vector<Claimed> NaiveQueue::claim(ModelIndex model, std::uint32_t count_max
       on_timer(*task, now);
       continue;
     }
+    if (gives_way(*task)) continue;
+    ++claims_of_[task->row.key];
+    times_gave_way_[task->row.key] = 0;
     charge(task->row);
     ++working_.claims[model];
     task->row.state = TaskState::running;
@@ -230,7 +272,8 @@ std::vector<Claimed> NaiveQueue::claim(ModelIndex model, std::uint32_t count_max
     out.push_back({.lease = {.task = task->row.id, .token = last_token_},
                    .key = task->row.key,
                    .attempt = task->row.attempts_started,
-                   .submitted = task->row.submitted});
+                   .submitted = task->row.submitted,
+                   .key_is_limited = keys[task->row.key].running_max > 0});
   }
   return out;
 }
@@ -424,12 +467,14 @@ void NaiveQueue::commit() {
   committed_ = working_;
   changes_.clear();
   lost_.clear();
+  giving_way_.clear();
 }
 
 void NaiveQueue::rollback() {
   working_ = committed_;
   changes_.clear();
   lost_.clear();
+  giving_way_.clear();
 }
 
 // ---- looking -----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <utility>
 #include <vector>
@@ -73,6 +74,10 @@ class NaiveQueue {
   void rollback();
   [[nodiscard]] const std::vector<Change>& changes() const { return changes_; }
   [[nodiscard]] const std::vector<Lease>& lost() const { return lost_; }
+  /// Whose first task has given way to an older one of another model, so that it shows none for the
+  /// rest of the batch.
+  using Lane = std::pair<Line, KeyIndex>;
+  [[nodiscard]] const std::set<Lane>& giving_way() const { return giving_way_; }
 
   // -- looking
   [[nodiscard]] const NaiveState& committed() const { return committed_; }
@@ -90,6 +95,8 @@ class NaiveQueue {
 
   bool is_full(ModelIndex model, KeyIndex key);
   std::uint64_t running_of(KeyIndex key) const;
+  bool gives_way(const NaiveTask& task);
+  const NaiveTask* first_of(Line line, KeyIndex key) const;
   double next_rank(Line line, KeyIndex key);
   void charge(const TaskRow& row);
   void guess_virtual_time(Line line);
@@ -106,6 +113,10 @@ class NaiveQueue {
   NaiveState working_;
   std::vector<Change> changes_;
   std::vector<Lease> lost_;
+  std::set<Lane> giving_way_;
+  // Not the batch's: a rollback leaves them.
+  std::map<KeyIndex, std::uint64_t> claims_of_;
+  std::map<KeyIndex, int> times_gave_way_;
   std::span<const Change> core_changes_;
   std::uint64_t last_token_ = 0;
   bool resumed_ = false;

@@ -22,6 +22,12 @@ class FairnessTest : public SystemTest {
                          ">>turns\n");
   }
 
+  /// One that may run one task at a time; its name is its secret.
+  static std::string limited_key(const std::string& name, const std::string& more) {
+    return "[[key]]\nid = \"" + name + "\"\nsecret = \"" + name +
+           "\"\nrate = \"100000/s\"\nrunning_max = 1\n" + more + "\n";
+  }
+
   std::vector<std::string> turns() const {
     std::ifstream file(folder_.path() / "turns" / "turns");
     std::vector<std::string> lines;
@@ -87,6 +93,55 @@ TEST_F(FairnessTest, ServesANewcomerAfterOneTurnHoweverLongTheLineIs) {
     EXPECT_LE(turn_of(order, who), before + 1);
     ASSERT_LT(order.size(), 2'000U) << "the line was empty: nothing was shown";
   }
+}
+
+// Of a key that may run one task at a time.
+TEST_F(FairnessTest, ServesALimitedKeyByItsWeight) {
+  constexpr std::size_t kTurns = 40;
+  serve(config(taking_turns() + limited_key("heavy", "weight = 4")));
+  Client admin = client();
+  Client heavy = client("heavy");
+  set_paused(admin, true);
+  for (std::size_t i = 0; i < kTurns; ++i) {
+    submit(heavy, "heavy");
+    submit(admin, "light");
+  }
+  set_paused(admin, false);
+  ASSERT_TRUE(eventually([&] { return turns().size() >= kTurns; }));
+
+  std::vector<std::string> order = turns();
+  order.resize(kTurns);
+  EXPECT_GE(std::ranges::count(order, "heavy"), static_cast<std::ptrdiff_t>(kTurns) * 7 / 10)
+      << "four of five, but for claims that came alone";
+}
+
+TEST_F(FairnessTest, ServesALimitedKeysOldestTaskThoughOthersOfItsModelsKeepComing) {
+  std::string models;
+  for (const char* id : {"oldest", "second", "third"}) {
+    models += process_model(id, std::string("cat >/dev/null\necho ") + id + " >>../turns/turns\n");
+  }
+  serve(config(taking_turns() + models + limited_key("limited", "")));
+  Client admin = client();
+  Client limited = client("limited");
+  const auto set_all = [&](const std::string& verb) {
+    for (const char* id : {"third", "second", "oldest"}) {
+      ASSERT_TRUE(admin.call("POST", std::string("/admin/models/") + id + "/" + verb));
+    }
+  };
+  set_all("pause");
+  const auto task = limited.submit("oldest", "{}");
+  ASSERT_TRUE(task);
+  for (int i = 0; i < 30; ++i) {
+    ASSERT_TRUE(limited.submit("second", "{}"));
+    ASSERT_TRUE(limited.submit("third", "{}"));
+  }
+
+  set_all("resume");
+  const auto before = static_cast<std::ptrdiff_t>(turns().size());
+  ASSERT_TRUE(limited.wait(*task));
+
+  // One that runs, and one that has just been claimed.
+  EXPECT_LE(turn_of(turns(), "oldest"), before + 2);
 }
 
 TEST_F(FairnessTest, AModelWithoutAFreeSlotBlocksNoOther) {

@@ -497,7 +497,8 @@ Claim Committer::make_claim(const Claimed& claimed, std::string model, std::stri
           .model = std::move(model),
           .attempt = claimed.attempt,
           .submitted = claimed.submitted,
-          .input = std::move(input)};
+          .input = std::move(input),
+          .key_is_limited = claimed.key_is_limited};
 }
 
 /// The attempt has begun, so it ends like any other that fails; the next one may be able to read.
