@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <future>
 #include <sstream>
+#include <thread>
 
 #include "tests/system/faulty_server.h"
 #include "tests/system/runner_census.h"
@@ -287,6 +289,33 @@ TEST_F(MachineFaultTest, EndsTheMeasuringOfAFileThatTakesForEver) {
   const auto canceled = caller.wait(*stopped);
   ASSERT_FALSE(canceled);
   EXPECT_EQ(canceled.error().error_type, "CANCELED");
+}
+
+TEST_F(MachineFaultTest, KeepsItsAttemptsWhileItStandsStillForLongerThanALease) {
+  std::string text = config(process_model("wait", kWaitForGo, "attempts = 1\nconcurrency = 8"));
+  text.insert(text.find("url ="), "lease_ttl = \"1s\"\n");
+  serve(text);
+  Client caller = client();
+  std::vector<TaskHandle> tasks;
+  for (int i = 0; i < 8; ++i) {
+    const auto task = caller.submit("wait", "{}");
+    ASSERT_TRUE(task);
+    tasks.push_back(*task);
+  }
+  for (const TaskHandle& task : tasks) wait_until_running(caller, task);
+
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(::kill(server_->pid(), SIGSTOP), 0);
+    std::this_thread::sleep_for(seconds{2});  // as whoever pauses a machine
+    ASSERT_EQ(::kill(server_->pid(), SIGCONT), 0);
+    EXPECT_TRUE(caller.status(tasks[0]));
+  }
+  let_go();
+
+  for (const TaskHandle& task : tasks) {
+    const auto result = caller.wait(task);
+    EXPECT_TRUE(result) << result.error().message;
+  }
 }
 
 TEST_F(MachineFaultTest, SitsOutAClockThatJumpsByHours) {

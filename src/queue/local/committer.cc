@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -66,7 +67,7 @@ void Committer::run(std::span<Command> commands) {
   std::vector<Command> own;
   own.swap(own_);
   rest_ = commands;
-  taken_ = clock_.now().steady;
+  taken_before_ = std::exchange(taken_, clock_.now().steady);
   bool has_batch = !own.empty();
   if (has_batch) run_batch(own);
   while (!commands.empty()) {
@@ -95,7 +96,8 @@ std::optional<SteadyTime> Committer::next_due() const {
   }
   if (!configured_) return due;
   if (!own_.empty() || !unserved_.empty() || !resumed_) at(SteadyTime{});
-  at(state_.core.next_due());
+  if (const auto timer = state_.core.next_due())
+    at(std::max(*timer, timers_from_.value_or(*timer)));
   at(retention_.due());
   at(logs_due_);
   return due;
@@ -221,7 +223,9 @@ void Committer::apply_due(Batch& batch) {
     return std::holds_alternative<HeartbeatCommand>(one) ||
            std::holds_alternative<FinishCommand>(one);
   });
-  if (due && *due <= now.steady && !holders_wait) {
+  if (!due || *due > now.steady) {
+    timers_from_.reset();
+  } else if (!holders_wait && !leaves_timers(*due)) {
     state_.core.tick(now, random_.next_u64(), kTicksMax);
   }
   for (const ModelIndex model : unserved_) {
@@ -229,6 +233,18 @@ void Committer::apply_due(Batch& batch) {
       batch.emptied.push_back(model);
     }
   }
+}
+
+// Once after a standstill, and not as long as they last: where every look is late, time goes on all the same.
+bool Committer::leaves_timers(SteadyTime due) {
+  if (timers_from_) {
+    if (taken_ < *timers_from_) return true;
+    timers_from_.reset();
+    return false;
+  }
+  if (std::max(due, taken_before_) + kStandstillMin >= taken_) return false;
+  timers_from_ = taken_ + kStandstillGrace;
+  return true;
 }
 
 // ---- applying the commands, under the lock

@@ -36,6 +36,10 @@ namespace quern {
 inline constexpr std::chrono::seconds kProbeInterval{1};
 /// Logs of a task that does nothing else reach the disk after this.
 inline constexpr std::chrono::seconds kLogFlushInterval{1};
+/// Who looks at the clock later than this has stood still, stopped or starved,
+inline constexpr std::chrono::milliseconds kStandstillMin{500};
+/// and leaves leases and other timers alone for so long, in which heartbeats can come.
+inline constexpr std::chrono::milliseconds kStandstillGrace{250};
 inline constexpr std::size_t kBatchCommandsMax = 1'024;
 inline constexpr std::size_t kBatchBytesMax = 16 * 1024 * 1024;
 
@@ -107,6 +111,9 @@ class Committer {
   void look_up_replay(const IdempotencyKey& key, Batch& batch);
   void apply(std::span<Command> commands, Batch& batch);
   void apply_due(Batch& batch);
+  /// Nobody looked at the time when `due` came, nor long after: whoever keeps leases alive may have
+  /// stood still as well, and comes first.
+  [[nodiscard]] bool leaves_timers(SteadyTime due);
   /// Takes in logs, and tells watches of progress: heartbeats change nothing that is stored.
   void note_beats(std::span<Command> commands, Batch& batch);
   void append_logs(const TaskId& id, Beat beat);
@@ -206,8 +213,10 @@ class Committer {
   SteadyTime next_probe_{};
   bool is_look_failing_ = false;  // for what is to be forgotten
   bool configured_ = false;
-  std::span<Command> rest_;   // of run(): what comes after the present batch
-  SteadyTime taken_{};        // of run(): when it began, with all that had come
+  std::span<Command> rest_;                // of run(): what comes after the present batch
+  SteadyTime taken_{};                     // of run(): when it began, with all that had come
+  SteadyTime taken_before_{};              // the same of the run before
+  std::optional<SteadyTime> timers_from_;  // after a standstill: no timers before this
   std::vector<Command> own_;  // commands that the committer gives itself for its next run
 };
 

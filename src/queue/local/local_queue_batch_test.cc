@@ -153,7 +153,33 @@ TEST_F(BatchTest, LosesALeaseByItselfThatCameDueWhileARunWentOn) {
     queue().submit(submission(), [](Result<Submitted>) {});
   });
 
+  harness_.advance(seconds{1});
   EXPECT_TRUE(eventually([&] { return queue().stats().running == 0; }));
+}
+
+TEST_F(BatchTest, LosesNoLeaseWhoseHeartbeatCouldNotBeSentBecauseTheProcessStoodStill) {
+  const Claim claimed = start_one(seconds{3});
+
+  harness_.clock().advance(seconds{10});
+  harness_.local().wake();
+  harness_.settle();  // the queue goes on before whoever sends heartbeats
+  const auto kept =
+      ask<BeatAnswer>([&](auto reply) { queue().heartbeat(claimed.lease, {}, std::move(reply)); });
+  harness_.advance(seconds{1});
+
+  EXPECT_TRUE(kept);
+  EXPECT_TRUE(finish(queue(), claimed.lease));
+}
+
+TEST_F(BatchTest, LosesALeaseAfterAStandstillThatNobodyRenews) {
+  start_one(seconds{3});
+
+  for (int i = 0; i < 2; ++i) {  // each look is late
+    harness_.clock().advance(seconds{10});
+    harness_.settle();
+  }
+
+  EXPECT_EQ(queue().stats().running, 0U);
 }
 
 TEST_F(BatchTest, EndsTheTasksOfAModelThatIsGoneThoughACommitFailed) {
@@ -393,6 +419,7 @@ TEST_F(BatchTest, DoesWhatIsDueBesideCommandsThatRunAlone) {
   // Each is asked for by the reply of the one before, so there is no moment without one.
   std::function<void()> purge = [&] {
     queue().purge({.id = TaskId{1, 1}}, [&](Result<bool>) {
+      harness_.clock().advance(kStandstillGrace);
       if (--left > 0) return purge();
       queued.set_value(queue().stats().queued);
     });
