@@ -166,6 +166,8 @@ class Committer {
   void find_expired(Batch& batch);
   /// Says it when a look begins to fail, and when one works again.
   void tell_of_look(const std::optional<Error>& error);
+  /// Says it when the wall clock has jumped ahead, and when it is followed again.
+  void tell_of_jump(Now now);
   void note_changes(Batch& batch);
   void note_watched(Batch& batch);
   void note_expired(const Batch& batch);
@@ -212,6 +214,7 @@ class Committer {
   std::optional<SteadyTime> logs_due_;
   SteadyTime next_probe_{};
   bool is_look_failing_ = false;  // for what is to be forgotten
+  bool is_clock_ahead_ = false;
   bool configured_ = false;
   std::span<Command> rest_;                // of run(): what comes after the present batch
   SteadyTime taken_{};                     // of run(): when it began, with all that had come

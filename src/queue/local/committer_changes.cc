@@ -159,6 +159,10 @@ StoredResult Committer::result_of(const Change& change, FinishCommand* finish, c
   return result;
 }
 
+namespace {
+constexpr std::chrono::hours kJumpMin{1};  // of the wall clock, that is worth a line in the log
+}  // namespace
+
 void Committer::find_expired(Batch& batch) {
   if (!retention_.is_due(batch.now)) return;
   const WallTime ended_before = retention_.ended_before(batch.now);
@@ -177,6 +181,20 @@ void Committer::find_expired(Batch& batch) {
   if (!oldest) error = oldest.error();
   if (!oldest_ended) error = oldest_ended.error();
   tell_of_look(error);
+  tell_of_jump(batch.now);
+}
+
+void Committer::tell_of_jump(Now now) {
+  const auto ahead = std::chrono::duration_cast<std::chrono::hours>(retention_.ahead(now));
+  if (std::exchange(is_clock_ahead_, ahead >= kJumpMin) == (ahead >= kJumpMin)) return;
+  if (is_clock_ahead_) {
+    log_warn(
+        "the wall clock jumped ahead: ended tasks are kept longer, until it has been so for a day; "
+        "if it is right, a restart forgets them in time",
+        {{"hours", std::to_string(ahead.count())}});
+  } else {
+    log_info("tasks are forgotten by the wall clock again");
+  }
 }
 
 void Committer::tell_of_look(const std::optional<Error>& error) {

@@ -433,6 +433,26 @@ TEST_F(BatchTest, DoesWhatIsDueBesideCommandsThatRunAlone) {
   EXPECT_EQ(queued.get_future().get(), 1U) << "the one that waits for no longer than it likes";
 }
 
+TEST_F(BatchTest, SaysWhenTheWallClockJumpsAheadAndWhenItIsFollowedAgain) {
+  const auto log_of = [&](hours time) {
+    testing::internal::CaptureStderr();
+    for (; time > hours{0}; time -= hours{1}) harness_.advance(hours{1});
+    return testing::internal::GetCapturedStderr();
+  };
+  const TaskId id = submit(queue())->id;
+  ASSERT_TRUE(finish(queue(), claim(queue()).at(0).lease));
+
+  harness_.clock().jump_wall(hours{24 * 365 * 56});
+  const std::string doubted = log_of(hours{20});
+  EXPECT_TRUE(find(queue(), id));
+  const std::string believed = log_of(hours{5});
+
+  EXPECT_EQ(std::ranges::count(doubted, '\n'), 1) << doubted;
+  EXPECT_NE(doubted.find("the wall clock jumped ahead"), std::string::npos) << doubted;
+  EXPECT_NE(believed.find("by the wall clock again"), std::string::npos) << believed;
+  EXPECT_FALSE(find(queue(), id));
+}
+
 TEST_F(BatchTest, SaysWhenItCannotLookForWhatIsToBeForgottenAndWhenItCanAgain) {
   ASSERT_TRUE(finish(queue(), start_one().lease));
   ASSERT_TRUE(list(queue()));  // has it in the tables

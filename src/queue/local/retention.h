@@ -31,6 +31,8 @@ class Retention {
 
   /// Tasks that ended before this are to be forgotten.
   WallTime ended_before(Now now) { return paced_.at(now) - results_; }
+  /// How far the wall clock has jumped ahead of the one that ages are counted by.
+  std::chrono::microseconds ahead(Now now) { return now.wall - paced_.at(now); }
   /// Idempotency records made before this are to be forgotten, and count no longer.
   WallTime made_before(Now now, std::chrono::hours ttl) { return paced_.at(now) - ttl; }
 
