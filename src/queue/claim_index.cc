@@ -1,6 +1,7 @@
 #include "queue/claim_index.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/assert.h"
 #include "task/fair_rank.h"
@@ -57,11 +58,15 @@ const ModelQueue* ClaimIndex::find_model(ModelIndex index) const {
 }
 
 LaneIndex ClaimIndex::lane(ModelQueue& model, Priority priority, Key& key) {
-  const LaneIndex found =
-      lanes_by_name_.find(Lane::hash_of(model.index, priority, key.index), [&](const Lane& lane) {
+  const LaneIndex found = find_lane(model, priority, key);
+  return found != kNoIndex ? found : add_lane(model, priority, key);
+}
+
+LaneIndex ClaimIndex::find_lane(const ModelQueue& model, Priority priority, const Key& key) const {
+  return lanes_by_name_.find(
+      Lane::hash_of(model.index, priority, key.index), [&](const Lane& lane) {
         return lane.model == &model && lane.priority == priority && lane.key == &key;
       });
-  return found != kNoIndex ? found : add_lane(model, priority, key);
 }
 
 LaneIndex ClaimIndex::add_lane(ModelQueue& model, Priority priority, Key& key) {
@@ -172,6 +177,7 @@ void ClaimIndex::put_in(TaskIndex task) {
     if (!record.data.waiting) line_up(task);
   } else if (record.data.state == TaskState::running) {
     ++lane.model->running[side_of(record.priority)];
+    ++lane.running;
     ++lane.key->running;
     update_limit(*lane.key);
   }
@@ -187,6 +193,7 @@ void ClaimIndex::take_out(TaskIndex task) {
     if (!record.data.waiting) step_out(task);
   } else if (record.data.state == TaskState::running) {
     --lane.model->running[side_of(record.priority)];
+    --lane.running;
     --lane.key->running;
     update_limit(*lane.key);
   }
@@ -286,6 +293,41 @@ std::uint64_t ClaimIndex::working_position(TaskIndex task) const {
   const std::size_t side = side_of(record.priority);
   const std::uint64_t before = positions_.working_before(model.positions[side], record);
   return side == kNormal ? before : before + positions_.working_size(model.positions[kNormal]);
+}
+
+bool ClaimIndex::may_be_held_back(const Key& key) {
+  const std::uint32_t limit = key.policy.running_max;
+  return limit > 0 && key.queued + key.running > limit;
+}
+
+bool ClaimIndex::shares_places(const Lane& lane) const {
+  for (LaneIndex i = lane.key->first_lane; i != kNoIndex; i = lanes_[i].next) {
+    const Lane& other = lanes_[i];
+    if (other.model == lane.model) continue;
+    const bool may_start = other.first != kNoIndex && other.model->served && !other.model->paused;
+    if (may_start || other.running > 0) return true;
+  }
+  return false;
+}
+
+// The ranks of a lane ascend by a share each, but for gaps and changed weights.
+double ClaimIndex::tasks_before(const Lane& lane, double rank) const {
+  if (lane.first == kNoIndex) return 0;
+  const double ahead = rank - tasks_[lane.first].rank;
+  return std::max(ahead / rank_share(lane.key->policy.weight), 0.0);
+}
+
+std::uint64_t ClaimIndex::position_in_key(TaskIndex task) const {
+  const Lane& lane = lane_of(task);
+  double before = tasks_before(lane, tasks_[task].rank);
+  if (lane.priority == Priority::low) {
+    const LaneIndex normal = find_lane(*lane.model, Priority::normal, *lane.key);
+    if (normal != kNoIndex && lanes_[normal].last != kNoIndex) {
+      before += tasks_before(lanes_[normal], tasks_[lanes_[normal].last].rank) + 1;
+    }
+  }
+  return static_cast<std::uint64_t>(
+      std::llround(std::min(before, static_cast<double>(lane.key->queued))));
 }
 
 std::uint64_t ClaimIndex::committed_queued(const ModelQueue& model) const {

@@ -10,6 +10,7 @@
 // A key below its limit may have tasks first in line at several models. Its last places go to the
 // oldest of these tasks, whichever model claims first: the others give way to it for a few batches.
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <optional>
@@ -74,10 +75,11 @@ struct Key {
 struct Lane {
   ModelQueue* model = nullptr;
   Key* key = nullptr;
-  Priority priority = Priority::normal;
   double last_finish = 0;  // the highest finish tag of its tasks that were claimed
   double saved_last_finish = 0;
   std::uint32_t tasks = 0;  // records that name this lane
+  std::uint32_t running = 0;
+  Priority priority = Priority::normal;
   bool is_open = false;
   bool is_idle = false;           // in the model's heap of idle lanes
   bool gives_way = false;         // shows no head until the open batch ends
@@ -94,6 +96,15 @@ struct Lane {
   static std::uint64_t hash_of(ModelIndex model, Priority priority, KeyIndex key);
   [[nodiscard]] std::uint64_t hash() const { return hash_of(model->index, priority, key->index); }
 };
+
+inline std::uint64_t slots_of(const ModelQueue& model) {
+  return std::max<std::uint64_t>(model.policy.slots, 1);
+}
+/// How many tasks of the key may run at the model at once.
+inline std::uint64_t places_of(const Key& key, const ModelQueue& model) {
+  const std::uint64_t limit = key.policy.running_max;
+  return limit > 0 ? std::min(limit, slots_of(model)) : slots_of(model);
+}
 
 constexpr std::size_t side_of(Priority priority) { return std::to_underlying(priority); }
 
@@ -139,6 +150,13 @@ class ClaimIndex {
   /// Queued tasks of the task's model that would be claimed before it.
   [[nodiscard]] std::uint64_t committed_position(TaskIndex task) const;
   [[nodiscard]] std::uint64_t working_position(TaskIndex task) const;
+  /// The key's limit of running tasks may keep some of them waiting.
+  [[nodiscard]] static bool may_be_held_back(const Key& key);
+  /// Tasks of the lane's key run at other models, or may start there: how many of its places are left
+  /// for this one, nobody knows.
+  [[nodiscard]] bool shares_places(const Lane& lane) const;
+  /// About how many of its key's tasks start at the task's model before it, in the open batch.
+  [[nodiscard]] std::uint64_t position_in_key(TaskIndex task) const;
   [[nodiscard]] std::uint64_t committed_queued(const ModelQueue& model) const;
   [[nodiscard]] std::uint64_t working_queued(const ModelQueue& model) const;
   /// Any queued task of the model, or kNoIndex: the first one, normal before low.
@@ -187,6 +205,8 @@ class ClaimIndex {
   };
 
   [[nodiscard]] bool is_before(TaskIndex a, TaskIndex b) const;
+  [[nodiscard]] LaneIndex find_lane(const ModelQueue& model, Priority priority,
+                                    const Key& key) const;
   LaneIndex add_lane(ModelQueue& model, Priority priority, Key& key);
   void remove_lane(LaneIndex index);
   void retire(LaneIndex index);
@@ -194,6 +214,7 @@ class ClaimIndex {
   void step_out(TaskIndex task);
   void show_head(LaneIndex index);
   void update_limit(Key& key);
+  [[nodiscard]] double tasks_before(const Lane& lane, double rank) const;
   [[nodiscard]] bool has_room(const ModelQueue& model) const;
   [[nodiscard]] bool is_served_before(const Lane& other, const Lane& lane) const;
   [[nodiscard]] bool has_place(const Lane& lane) const;

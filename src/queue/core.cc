@@ -5,6 +5,16 @@
 #include "queue/core_impl.h"
 
 namespace quern {
+namespace {
+
+/// How many runs go by, one after the other, before the task at `position` has one of the places.
+double runs_before(std::uint64_t position, std::uint64_t places, std::uint64_t taken) {
+  const std::uint64_t free = places - std::min(places, taken);
+  const std::uint64_t must_end = position + 1 - std::min(position + 1, free);
+  return static_cast<double>(must_end) / static_cast<double>(places);
+}
+
+}  // namespace
 
 QueueCore::QueueCore() : impl_(std::make_unique<Impl>()) {}
 QueueCore::~QueueCore() = default;
@@ -92,7 +102,7 @@ std::optional<LiveTask> QueueCore::find(const TaskId& id) const {
     live.position = impl_->index.committed_position(task);
     const ModelQueue& model = *impl_->index.lane_of(task).model;
     // Nobody knows when a pause ends; and what waits for its retry starts later than its place says.
-    if (!model.paused && !data->waiting) live.eta = impl_->eta(model, live.position);
+    if (!model.paused && !data->waiting) live.eta = impl_->eta(task, live.position);
   } else {
     live.progress = impl_->runs[data->run].progress;
   }
@@ -152,14 +162,20 @@ const TaskData* QueueCore::Impl::committed(TaskIndex task) const {
 }
 
 // The task starts when position + 1 slots have come free, beyond those that are free now; a slot
-// comes free every run_seconds / slots.
-std::optional<double> QueueCore::Impl::eta(const ModelQueue& model, std::uint64_t position) const {
+// comes free every run_seconds / slots. Where its key's limit may hold it back, so many of the key's
+// own tasks must have ended as well. What its key does is known of the open batch only: near enough.
+std::optional<double> QueueCore::Impl::eta(TaskIndex task, std::uint64_t position) const {
+  const Lane& lane = index.lane_of(task);
+  const ModelQueue& model = *lane.model;
   const ModelState& state = model.is_open ? model.saved : model.state;
   if (!state.run_seconds) return std::nullopt;
-  const std::uint64_t slots = std::max<std::uint64_t>(model.policy.slots, 1);
-  const std::uint64_t free = slots - std::min(slots, model.running_committed);
-  const std::uint64_t must_end = position + 1 - std::min(position + 1, free);
-  return *state.run_seconds * static_cast<double>(must_end) / static_cast<double>(slots);
+  const std::uint64_t slots = slots_of(model);
+  const double by_model = runs_before(position, slots, model.running_committed);
+  if (!ClaimIndex::may_be_held_back(*lane.key)) return *state.run_seconds * by_model;
+  if (index.shares_places(lane)) return std::nullopt;
+  const double by_key =
+      runs_before(index.position_in_key(task), places_of(*lane.key, model), lane.key->running);
+  return *state.run_seconds * std::max(by_model, by_key);
 }
 
 }  // namespace quern

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <map>
+#include <utility>
+#include <vector>
 
 #include "queue/core_fixture.h"
 
@@ -553,6 +555,53 @@ TEST_F(QueueCoreTest, KnowsNoEtaWhileAModelIsPausedOrATaskWaitsForItsRetry) {
   tick();
   core_->commit();
   EXPECT_TRUE(core_->find(failing.task)->eta);
+}
+
+TEST_F(QueueCoreTest, TellsWhenATaskOfAKeyWillStartThatMayRunLess) {
+  constexpr std::uint32_t kRunningMax = 2;
+  core_->set_model(kModel, {.slots = 8});
+  core_->set_key(kKey, {.running_max = kRunningMax, .weight = 4});
+  std::vector<Lease> runs;
+  const auto run_for_ten_seconds = [&] {
+    for (const Lease& lease : std::exchange(runs, {})) ASSERT_TRUE(finish(lease, kSucceeded));
+    for (const Claimed& claimed : claim(8)) runs.push_back(claimed.lease);
+    core_->commit();
+    clock_.advance(seconds{10});
+  };
+  submit();
+  run_for_ten_seconds();
+  std::vector<TaskId> ids;
+  for (int i = 0; i < 40; ++i)
+    ids.push_back(submit({.priority = i < 20 ? Priority::normal : Priority::low}));
+  run_for_ten_seconds();  // the first two of them
+
+  for (std::size_t i = kRunningMax; i < ids.size(); ++i) {
+    const LiveTask live = core_->find(ids[i]).value();
+    const double rounds = static_cast<double>((i - kRunningMax) / kRunningMax + 1);
+    ASSERT_TRUE(live.eta) << i;
+    EXPECT_GE(*live.eta, rounds * 10 / 2) << i;
+    EXPECT_LE(*live.eta, rounds * 10) << i;
+    EXPECT_EQ(live.position, i - kRunningMax);
+  }
+}
+
+TEST_F(QueueCoreTest, KnowsNoEtaWhereAnotherModelUsesThePlacesOfTheKey) {
+  core_->set_key(kKey, {.running_max = 1});
+  ASSERT_TRUE(finish(start_one(), kSucceeded));
+  core_->commit();
+  const Lease elsewhere = start_one({.model = kOther});
+  const TaskId waits = committed();
+  const TaskId free = committed({.key = kSecond});
+
+  EXPECT_EQ(core_->find(waits)->eta, std::nullopt);
+  EXPECT_TRUE(core_->find(free)->eta);
+
+  core_->set_key(kKey, {.running_max = 2});
+  EXPECT_TRUE(core_->find(waits)->eta) << "there is a place for each of its tasks";
+  core_->set_key(kKey, {.running_max = 1});
+  ASSERT_TRUE(finish(elsewhere, kSucceeded));
+  core_->commit();
+  EXPECT_TRUE(core_->find(waits)->eta);
 }
 
 TEST_F(QueueCoreTest, TellsWhenATaskWillStartWithinAFactorOfTwo) {

@@ -45,18 +45,18 @@ Result<void> QueueCore::Impl::admit(const ModelQueue& model, const Key& key) con
   if (!model.served) return unserved();
   const std::uint64_t waiting = index.working_queued(model);
   if (waiting >= model.policy.queued_max)
-    return refuse(model, waiting - model.policy.queued_max + 1);
+    return refuse(model, slots_of(model), waiting - model.policy.queued_max + 1);
   if (key.queued >= key.policy.queued_max)
-    return refuse(model, key.queued - key.policy.queued_max + 1);
+    return refuse(model, places_of(key, model), key.queued - key.policy.queued_max + 1);
   return {};
 }
 
-/// Full: tells the caller to come back when about `too_many` tasks have started.
-std::unexpected<Error> QueueCore::Impl::refuse(const ModelQueue& model,
+/// Full: tells the caller to come back when about `too_many` tasks have started, which run on so many
+/// places at once.
+std::unexpected<Error> QueueCore::Impl::refuse(const ModelQueue& model, std::uint64_t places,
                                                std::uint64_t too_many) const {
-  const double slots = std::max<std::uint32_t>(model.policy.slots, 1);
-  const double seconds =
-      model.state.run_seconds.value_or(0) * static_cast<double>(too_many) / slots;
+  const double seconds = model.state.run_seconds.value_or(0) * static_cast<double>(too_many) /
+                         static_cast<double>(places);
   const double capped = std::min(seconds * 1'000, static_cast<double>(kRetryAfterMax.count()));
   const milliseconds retry_after{static_cast<std::int64_t>(capped)};
   return fail(ErrorCode::rate_limited, "Queue is full", std::max(retry_after, kRetryAfterMin));
@@ -68,7 +68,7 @@ Result<std::uint64_t> QueueCore::Impl::submit(const NewTask& task, Now now) {
   if (Result<void> admitted = admit(model, key); !admitted) return fail(std::move(admitted));
   const std::uint64_t waiting = index.working_queued(model);
   if (task.model_queued_max && waiting > *task.model_queued_max) {
-    return refuse(model, waiting - *task.model_queued_max);
+    return refuse(model, slots_of(model), waiting - *task.model_queued_max);
   }
 
   TaskRecord record{

@@ -39,7 +39,8 @@ struct QueueCore::Impl {
 
   // -- core_commands.cc
   Result<void> admit(const ModelQueue& model, const Key& key) const;
-  std::unexpected<Error> refuse(const ModelQueue& model, std::uint64_t too_many) const;
+  std::unexpected<Error> refuse(const ModelQueue& model, std::uint64_t places,
+                                std::uint64_t too_many) const;
   Result<std::uint64_t> submit(const NewTask& task, Now now);
   Result<void> requeue(const TaskRow& row);
   void claim(ModelQueue& model, std::uint32_t count_max, std::chrono::milliseconds lease_ttl,
@@ -89,7 +90,7 @@ struct QueueCore::Impl {
   [[nodiscard]] TaskRow row_of(TaskIndex task, const TaskData& data) const;
   /// The task as readers may see it; nullptr if it is not yet committed.
   [[nodiscard]] const TaskData* committed(TaskIndex task) const;
-  [[nodiscard]] std::optional<double> eta(const ModelQueue& model, std::uint64_t position) const;
+  [[nodiscard]] std::optional<double> eta(TaskIndex task, std::uint64_t position) const;
 
   TaskTable tasks;
   Pool<TaskRun> runs;

@@ -433,5 +433,16 @@ TEST_F(QueueCoreTest, SaysHowLongAFullQueueNeeds) {
   EXPECT_EQ(try_submit().error().retry_after, seconds{10});
 }
 
+TEST_F(QueueCoreTest, SaysHowLongAFullKeyNeedsThatMayRunLess) {
+  core_->set_model(kModel, {.slots = 8});
+  core_->set_key(kKey, {.queued_max = 1, .running_max = 1});
+  const Lease lease = start_one();
+  clock_.advance(seconds{20});
+  ASSERT_TRUE(finish(lease, kSucceeded));
+  committed();
+
+  EXPECT_EQ(try_submit().error().retry_after, seconds{20});
+}
+
 }  // namespace
 }  // namespace quern

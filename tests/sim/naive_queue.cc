@@ -497,6 +497,22 @@ std::uint64_t NaiveQueue::count(const NaiveState& state, std::optional<ModelInde
   return found;
 }
 
+bool NaiveQueue::shares_places(const NaiveTask& task) const {
+  std::uint64_t of_key = 0;
+  bool is_elsewhere = false;
+  for (auto& [id, other] : working_.tasks) {
+    if (other.row.key != task.row.key) continue;
+    ++of_key;
+    const NaiveModel& model = models.at(other.row.model);
+    const bool may_start = !other.waiting && model.served && !model.paused;
+    if (other.row.model != task.row.model && (other.row.state == TaskState::running || may_start)) {
+      is_elsewhere = true;
+    }
+  }
+  const std::uint32_t limit = keys.at(task.row.key).running_max;
+  return limit > 0 && of_key > limit && is_elsewhere;
+}
+
 std::optional<WallTime> NaiveQueue::oldest_queued(ModelIndex model) const {
   const NaiveTask* oldest = nullptr;
   for (auto& [id, task] : committed_.tasks) {

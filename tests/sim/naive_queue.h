@@ -87,6 +87,8 @@ class NaiveQueue {
                                            TaskState in);
   [[nodiscard]] std::optional<WallTime> oldest_queued(ModelIndex model) const;
   [[nodiscard]] std::optional<SteadyTime> next_due() const;
+  /// Its key has more tasks than may run, and some of them at other models, where they run or may start.
+  [[nodiscard]] bool shares_places(const NaiveTask& task) const;
   /// What a claim of the model would take from the working state; nullptr if nothing.
   NaiveTask* choice(ModelIndex model);
 
