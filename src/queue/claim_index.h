@@ -32,7 +32,8 @@ using PerPriority = std::array<T, 2>;
 struct ModelState {
   PerPriority<FairClock> clocks;
   std::uint64_t claims = 0;
-  std::optional<double> run_seconds;  // exponentially weighted mean of what was observed
+  std::uint64_t runs = 0;             // that were observed
+  std::optional<double> run_seconds;  // exponentially weighted mean of them
 };
 
 /// A lane without tasks that must be remembered until the virtual time has come to its finish tag.

@@ -604,6 +604,48 @@ TEST_F(QueueCoreTest, KnowsNoEtaWhereAnotherModelUsesThePlacesOfTheKey) {
   EXPECT_TRUE(core_->find(waits)->eta);
 }
 
+TEST_F(QueueCoreTest, ForgetsColdRunsOnceThereAreOthers) {
+  constexpr std::uint32_t kSlots = 3;
+  core_->set_model(kModel, {.slots = kSlots});
+  std::vector<Lease> cold;
+  for (std::uint32_t i = 0; i < kSlots; ++i) cold.push_back(start_one());
+  clock_.advance(seconds{60});
+  for (const Lease& lease : cold) ASSERT_TRUE(finish(lease, kSucceeded));
+  core_->commit();
+
+  const Lease warm = start_one();
+  clock_.advance(seconds{1});
+  ASSERT_TRUE(finish(warm, kSucceeded));
+  for (std::uint32_t i = 0; i < kSlots; ++i) start_one();
+
+  EXPECT_DOUBLE_EQ(core_->find(committed())->eta.value(), 1.0 / kSlots);
+}
+
+TEST_F(QueueCoreTest, LetsOneOddRunOfManyAtMostDoubleAnEta) {
+  const auto run = [&](seconds time) {
+    const Lease lease = start_one();
+    clock_.advance(time);
+    ASSERT_TRUE(core_->heartbeat(lease, {}, clock_.now()));
+    ASSERT_TRUE(finish(lease, kSucceeded));
+    core_->commit();
+  };
+  const auto eta = [&] {
+    const TaskId waits = committed();
+    const double answer = core_->find(waits)->eta.value();
+    EXPECT_TRUE(core_->cancel(waits, clock_.now()));
+    core_->commit();
+    return answer;
+  };
+  for (int i = 0; i < 20; ++i) run(seconds{2});
+  start_one();  // has the only slot
+  ASSERT_DOUBLE_EQ(eta(), 2);
+
+  run(seconds{3'600});
+  EXPECT_LE(eta(), 4);
+  for (int i = 0; i < 30; ++i) run(seconds{60});
+  EXPECT_GT(eta(), 50) << "what is no longer odd is believed";
+}
+
 TEST_F(QueueCoreTest, TellsWhenATaskWillStartWithinAFactorOfTwo) {
   constexpr std::size_t kSlots = 3;
   core_->set_model(kModel, {.slots = kSlots});

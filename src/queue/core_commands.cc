@@ -16,6 +16,8 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 constexpr double kRunSmoothing = 0.1;          // weight of the latest observed run in the mean
+constexpr double kOddRun = 10;                 // as many times the mean
+constexpr double kOddRunSecondsMin = 0.1;      // of the mean: what is below a second is never odd
 constexpr milliseconds kRetryAfterMin{1'000};  // for a full queue
 constexpr milliseconds kRetryAfterMax{60'000};
 /// Tasks that one claim ends because they are past their start deadline, or that give way.
@@ -258,12 +260,22 @@ void QueueCore::Impl::end(TaskIndex task, const End& how, Cause cause, Now now) 
   change.row.start_timed_out = how.start_timed_out;
 }
 
-/// A run that was cut short tells nothing of how long they take.
+/// A run that was cut short tells nothing of how long they take. The first ones, one a slot, may be
+/// cold: they count only until there are others. Of many, an odd one makes the mean twice as long at
+/// most.
 void QueueCore::Impl::observe_run(TaskIndex task, AttemptFate fate, Now now) {
   if (fate != AttemptFate::succeeded && fate != AttemptFate::failed) return;
   const std::chrono::duration<double> ran = now.steady - runs[tasks[task].data.run].started;
-  std::optional<double>& mean = open(*index.lane_of(task).model).run_seconds;
-  mean = mean ? *mean + kRunSmoothing * (ran.count() - *mean) : ran.count();
+  ModelQueue& model = *index.lane_of(task).model;
+  ModelState& state = open(model);
+  const std::uint64_t first = slots_of(model);
+  ++state.runs;
+  const std::uint64_t like_it = state.runs > first ? state.runs - first : state.runs;
+  const double weight = std::max(kRunSmoothing, 1 / static_cast<double>(like_it));
+  const double mean = state.run_seconds.value_or(0);
+  const double longest = kOddRun * std::max(mean, kOddRunSecondsMin);
+  const double seconds = weight > kRunSmoothing ? ran.count() : std::min(ran.count(), longest);
+  state.run_seconds = mean + weight * (seconds - mean);
 }
 
 // ---- cancel and other ends ---------------------------------------------------------------------
