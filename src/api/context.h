@@ -26,8 +26,8 @@ struct Context {
   const BaseUrls base_urls;
   const Cors cors;
   const UploadLinks upload_links;
+  UploadSizes upload_sizes;
   UploadAssembler assembler;
-  PartSizes part_sizes;
   SnapshotBox snapshots;
   RouteMetrics metrics;
   std::atomic<bool> draining{false};

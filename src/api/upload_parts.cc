@@ -90,41 +90,62 @@ Result<void> append_part(Upload& whole, const ArtifactStore& store, const std::s
 
 }  // namespace
 
-std::uint64_t PartSizes::room_for(const std::string& nonce, std::uint32_t part) const {
-  const std::scoped_lock lock(mutex_);
-  const auto upload = uploads_.find(nonce);
-  if (upload == uploads_.end()) return part_max_;
-  const auto own = upload->second.bytes.find(part);
-  const std::uint64_t others =
-      upload->second.sum - (own == upload->second.bytes.end() ? 0 : own->second);
-  return std::min(part_max_, sum_max_ - others);
+UploadSizes::Growing::~Growing() {
+  if (!sizes_) return;
+  const std::scoped_lock lock(sizes_->mutex);
+  sizes_->sum -= bytes_;
 }
 
-bool PartSizes::add(const std::string& nonce, std::uint32_t part, std::uint64_t bytes,
-                    SteadyTime now) {
-  const std::scoped_lock lock(mutex_);
-  for (; !begun_.empty() && now - begun_.front().first > kept_; begun_.pop_front())
-    uploads_.erase(begun_.front().second);
-  const auto [upload, is_new] = uploads_.try_emplace(nonce);
-  if (is_new) begun_.emplace_back(now, nonce);
-  Parts& parts = upload->second;
-  std::uint64_t& own = parts.bytes[part];
-  parts.sum -= std::exchange(own, 0);
-  if (bytes > sum_max_ - parts.sum) {
-    parts.bytes.erase(part);
-    return false;
-  }
-  parts.sum += own = bytes;
+std::uint64_t UploadSizes::Sizes::room_beside(std::uint64_t own) const {
+  return std::min(whole_max - own, 2 * whole_max - sum);
+}
+
+std::uint64_t UploadSizes::Growing::room() const {
+  const std::scoped_lock lock(sizes_->mutex);
+  return sizes_->room_beside(bytes_);
+}
+
+bool UploadSizes::Growing::grow(std::uint64_t bytes) {
+  const std::scoped_lock lock(sizes_->mutex);
+  if (bytes > sizes_->room_beside(bytes_)) return false;
+  sizes_->sum += bytes;
+  bytes_ += bytes;
   return true;
 }
 
-void PartSizes::forget(const std::string& nonce, std::span<const std::uint32_t> parts) {
+// Of two that are stored at once nobody knows which has stayed, so the larger counts.
+void UploadSizes::Growing::keep() {
+  const std::shared_ptr<Sizes> sizes = std::exchange(sizes_, nullptr);
+  const std::scoped_lock lock(sizes->mutex);
+  std::uint64_t& stored = sizes->stored[part_];
+  sizes->sum -= std::min(stored, bytes_);
+  stored = std::max(stored, bytes_);
+}
+
+UploadSizes::Growing UploadSizes::begin(const std::string& nonce, std::uint32_t part,
+                                        SteadyTime now) {
   const std::scoped_lock lock(mutex_);
-  const auto upload = uploads_.find(nonce);
-  if (upload == uploads_.end()) return;
+  for (; !begun_.empty() && now - begun_.front().first > kept_; begun_.pop_front())
+    uploads_.erase(begun_.front().second);
+  std::shared_ptr<Sizes>& sizes = uploads_[nonce];
+  if (!sizes) {
+    sizes = std::make_shared<Sizes>(whole_max_);
+    begun_.emplace_back(now, nonce);
+  }
+  return {sizes, part};
+}
+
+void UploadSizes::forget(const std::string& nonce, std::span<const std::uint32_t> parts) {
+  const std::shared_ptr<Sizes> sizes = [&] {
+    const std::scoped_lock lock(mutex_);
+    const auto found = uploads_.find(nonce);
+    return found == uploads_.end() ? nullptr : found->second;
+  }();
+  if (!sizes) return;
+  const std::scoped_lock lock(sizes->mutex);
   for (const std::uint32_t part : parts) {
-    const auto gone = upload->second.bytes.extract(part);
-    if (gone) upload->second.sum -= gone.mapped();
+    const auto gone = sizes->stored.extract(part);
+    if (gone) sizes->sum -= gone.mapped();
   }
 }
 
@@ -133,6 +154,7 @@ Result<Output> UploadAssembler::assemble(const UploadInParts& upload, std::uint6
   auto found = find_files(store_, links_, upload);
   if (!found) return std::unexpected(found.error());
   if (is_assembled(*found, upload)) {
+    sizes_.forget(upload.nonce, upload.parts);
     store_.remove(found->parts);
     return *std::move(found->whole);
   }
@@ -145,7 +167,9 @@ Result<Output> UploadAssembler::assemble(const UploadInParts& upload, std::uint6
     if (!appended) return std::unexpected(appended.error());
   }
   auto whole = (*growing)->finish();
-  if (whole) store_.remove(used);
+  if (!whole) return whole;
+  sizes_.forget(upload.nonce, upload.parts);
+  store_.remove(used);
   return whole;
 }
 

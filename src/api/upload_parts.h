@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <string>
@@ -30,42 +31,69 @@ struct UploadInParts {
   std::vector<std::uint32_t> parts;  // ascending, from 1
 };
 
-/// How large the parts are that are there of each upload: together no larger than two wholes may be, since a
-/// caller may begin again with parts of another size. In memory only, so a restart forgets it. Threads: any.
-class PartSizes {
- public:
-  /// An upload is forgotten so long after its first part.
-  PartSizes(std::uint64_t whole_bytes_max, std::chrono::milliseconds kept)
-      : part_max_(whole_bytes_max), sum_max_(2 * whole_bytes_max), kept_(kept) {}
+/// How large the files of each upload are: its parts, and what is put as a whole, which has the number 0. Those that are
+/// there and those that still grow are together no larger than two wholes may be, since a caller may begin again with
+/// parts of another size. In memory only, so a restart forgets it. Threads: any.
+class UploadSizes {
+  struct Sizes;
 
-  /// The bytes that a part may have beside the other ones.
-  [[nodiscard]] std::uint64_t room_for(const std::string& nonce, std::uint32_t part) const;
-  /// The part has come, in place of an earlier one of its number. False: others came meanwhile, so that it is
-  /// too large, and has to go.
-  bool add(const std::string& nonce, std::uint32_t part, std::uint64_t bytes, SteadyTime now);
-  /// Those were removed.
+ public:
+  /// The room that a file takes while it grows, given back at the end of this object unless it was kept.
+  class Growing {
+   public:
+    Growing(std::shared_ptr<Sizes> sizes, std::uint32_t part)
+        : sizes_(std::move(sizes)), part_(part) {}
+    Growing(Growing&&) noexcept = default;
+    Growing& operator=(Growing&&) = delete;
+    ~Growing();
+
+    /// The bytes that it may grow by for now.
+    [[nodiscard]] std::uint64_t room() const;
+    /// Before the bytes are written. False: there is no room for them, and none was taken.
+    [[nodiscard]] bool grow(std::uint64_t bytes);
+    /// The file is stored, in place of an earlier one of its number. Once, and the last call.
+    void keep();
+
+   private:
+    std::shared_ptr<Sizes> sizes_;  // null once the room is no longer this object's
+    std::uint32_t part_;
+    std::uint64_t bytes_ = 0;
+  };
+
+  /// An upload is forgotten so long after its first file began.
+  UploadSizes(std::uint64_t whole_bytes_max, std::chrono::milliseconds kept)
+      : whole_max_(whole_bytes_max), kept_(kept) {}
+
+  Growing begin(const std::string& nonce, std::uint32_t part, SteadyTime now);
+  /// Those are about to be removed: whoever puts one now puts a new one.
   void forget(const std::string& nonce, std::span<const std::uint32_t> parts);
 
  private:
-  struct Parts {
-    std::map<std::uint32_t, std::uint64_t> bytes;  // by number
-    std::uint64_t sum = 0;
+  struct Sizes {
+    explicit Sizes(std::uint64_t bytes_max) : whole_max(bytes_max) {}
+
+    /// For a file that has grown by `own` bytes so far. Under the lock.
+    [[nodiscard]] std::uint64_t room_beside(std::uint64_t own) const;
+
+    const std::uint64_t whole_max;
+    std::mutex mutex;                               // guards what follows
+    std::map<std::uint32_t, std::uint64_t> stored;  // by number
+    std::uint64_t sum = 0;                          // of those and of what grows
   };
 
-  const std::uint64_t part_max_;
-  const std::uint64_t sum_max_;
+  const std::uint64_t whole_max_;
   const std::chrono::milliseconds kept_;
-  mutable std::mutex mutex_;  // guards what follows
-  std::unordered_map<std::string, Parts> uploads_;
-  std::deque<std::pair<SteadyTime, std::string>>
-      begun_;  // those of uploads_, and some that are gone
+  std::mutex mutex_;  // guards what follows
+  std::unordered_map<std::string, std::shared_ptr<Sizes>> uploads_;
+  std::deque<std::pair<SteadyTime, std::string>> begun_;  // those of uploads_
 };
 
 /// Threads: any. Of one upload one call after the other; a few others may wait with it.
 class UploadAssembler {
  public:
-  /// Both outlive it.
-  UploadAssembler(ArtifactStore& store, const UploadLinks& links) : store_(store), links_(links) {}
+  /// All outlive it.
+  UploadAssembler(ArtifactStore& store, const UploadLinks& links, UploadSizes& sizes)
+      : store_(store), links_(links), sizes_(sizes) {}
 
   /// Makes one file of the parts, which are removed; for one that was made before, finds it, and removes what a crash
   /// left of its parts. At most `bytes_max` bytes. invalid_argument: a part was not uploaded, the message says which;
@@ -76,6 +104,7 @@ class UploadAssembler {
  private:
   ArtifactStore& store_;
   const UploadLinks& links_;
+  UploadSizes& sizes_;
   std::array<std::mutex, 64> turns_;  // each guards the parts and the wholes of some nonces
 };
 

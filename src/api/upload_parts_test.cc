@@ -33,7 +33,8 @@ class UploadPartsTest : public ArtifactStoreTest {
   }
 
   const UploadLinks links_{"secret", random_};
-  UploadAssembler assembler_{*store_, links_};
+  UploadSizes sizes_{kWholeBytesMax, std::chrono::hours(1)};
+  UploadAssembler assembler_{*store_, links_, sizes_};
 };
 
 TEST_F(UploadPartsTest, MakesOneFileOfThemInTheirOrderAndFindsItAgain) {
@@ -110,6 +111,20 @@ TEST_F(UploadPartsTest, GivesTheSameWholeToAllWhoAskAtOnce) {
   }
 }
 
+TEST_F(UploadPartsTest, MakesRoomForOtherPartsOnceItHasMadeAWhole) {
+  put_part(1, "abc");
+  auto growing = sizes_.begin("nonce", 1, {});
+  ASSERT_TRUE(growing.grow(3));
+  growing.keep();
+  auto other = sizes_.begin("nonce", 2, {});
+  ASSERT_TRUE(other.grow(10));
+  EXPECT_EQ(sizes_.begin("nonce", 3, {}).room(), 7U);
+
+  ASSERT_TRUE(whole_of({1}));
+
+  EXPECT_EQ(sizes_.begin("nonce", 3, {}).room(), 10U);
+}
+
 TEST_F(UploadPartsTest, RefusesAWholeThatIsTooLargeAndKeepsItsParts) {
   put_part(1, "begin, ");
   put_part(2, "over");
@@ -139,47 +154,93 @@ TEST_F(UploadPartsTest, NoPartCountsAsMissingWhileThereAreNoDescriptors) {
   EXPECT_GT(refused, 1);
 }
 
-TEST(PartSizes, LeaveNoMoreRoomThanTwoWholesMayHave) {
-  PartSizes sizes(10, std::chrono::hours(1));
-  const SteadyTime now{};
-  EXPECT_EQ(sizes.room_for("a", 1), 10U);
-  EXPECT_TRUE(sizes.add("a", 1, 10, now));
-  EXPECT_TRUE(sizes.add("a", 2, 6, now));
-  EXPECT_EQ(sizes.room_for("a", 1), 10U) << "it may come again";
-  EXPECT_EQ(sizes.room_for("a", 3), 4U);
-  EXPECT_EQ(sizes.room_for("b", 1), 10U);
+class UploadSizesTest : public testing::Test {
+ protected:
+  UploadSizes::Growing begin(std::uint32_t part, const std::string& nonce = "a") {
+    return sizes_.begin(nonce, part, now_);
+  }
+  void store(std::uint32_t part, std::uint64_t bytes, const std::string& nonce = "a") {
+    auto growing = begin(part, nonce);
+    ASSERT_TRUE(growing.grow(bytes));
+    growing.keep();
+  }
+  std::uint64_t room(const std::string& nonce = "a") { return begin(100, nonce).room(); }
 
-  EXPECT_TRUE(sizes.add("a", 2, 10, now));
-  EXPECT_FALSE(sizes.add("a", 3, 1, now)) << "there was room when it began";
-  EXPECT_EQ(sizes.room_for("a", 3), 0U);
+  UploadSizes sizes_{10, std::chrono::hours(1)};
+  SteadyTime now_{};
+};
+
+TEST_F(UploadSizesTest, LeaveNoMoreRoomThanTwoWholesMayHave) {
+  EXPECT_EQ(room(), 10U);
+  store(1, 10);
+  store(2, 6);
+  EXPECT_EQ(room(), 4U);
+  EXPECT_EQ(room("b"), 10U);
+
+  EXPECT_FALSE(begin(3).grow(5));
+  EXPECT_FALSE(begin(2).grow(5)) << "one that comes again grows beside the one that is there";
+  store(2, 4);
+  EXPECT_EQ(room(), 4U) << "and replaces it";
 }
 
-TEST(PartSizes, ForgetThePartsThatWereRemovedAndNoOthers) {
-  PartSizes sizes(10, std::chrono::hours(1));
-  const SteadyTime now{};
-  for (const std::uint32_t part : {1U, 2U}) EXPECT_TRUE(sizes.add("a", part, 10, now));
+TEST_F(UploadSizesTest, CountWhatGrowsUntilItEnds) {
+  auto kept = begin(1);
+  EXPECT_TRUE(kept.grow(8));
+  {
+    auto broken_off = begin(1);
+    EXPECT_TRUE(broken_off.grow(4));
+    EXPECT_TRUE(broken_off.grow(4));
+    EXPECT_EQ(room(), 4U);
+    auto third = begin(2);
+    EXPECT_TRUE(third.grow(3));
+    EXPECT_FALSE(third.grow(2));
+    EXPECT_EQ(room(), 1U) << "a refusal takes no room";
+  }
+  EXPECT_EQ(room(), 10U);
+  kept.keep();
+  EXPECT_EQ(begin(1).room(), 10U);
+  store(2, 10);
+  EXPECT_EQ(room(), 2U);
+}
+
+TEST_F(UploadSizesTest, AllowNoFileThatIsLargerThanAWhole) {
+  auto growing = begin(1);
+  EXPECT_TRUE(growing.grow(10));
+  EXPECT_FALSE(growing.grow(1));
+}
+
+TEST_F(UploadSizesTest, CountTheLargerOfTwoPartsThatComeAtOnce) {
+  auto large = begin(1);
+  auto small = begin(1);
+  EXPECT_TRUE(large.grow(9));
+  EXPECT_TRUE(small.grow(1));
+  large.keep();
+  small.keep();
+  store(2, 8);
+  EXPECT_EQ(room(), 3U);
+}
+
+TEST_F(UploadSizesTest, ForgetThePartsThatAreRemovedAndNoOthers) {
+  for (const std::uint32_t part : {1U, 2U}) store(part, 10);
   const std::array<std::uint32_t, 2> removed{2, 7};
 
-  sizes.forget("a", removed);
+  sizes_.forget("a", removed);
 
-  EXPECT_EQ(sizes.room_for("a", 3), 10U);
-  EXPECT_TRUE(sizes.add("a", 3, 10, now));
-  EXPECT_EQ(sizes.room_for("a", 4), 0U) << "the first one is still there";
+  EXPECT_EQ(room(), 10U);
+  store(3, 10);
+  EXPECT_EQ(room(), 0U) << "the first one is still there";
 }
 
-TEST(PartSizes, ForgetUploadsWhoseTimeIsOver) {
-  PartSizes sizes(10, std::chrono::hours(1));
-  const SteadyTime begun{};
-  for (const std::uint32_t part : {1U, 2U}) {
-    EXPECT_TRUE(sizes.add("a", part, 10, begun));
-    EXPECT_TRUE(sizes.add("b", part, 10, begun + std::chrono::minutes(59)));
-  }
-  EXPECT_EQ(sizes.room_for("a", 3), 0U);
+TEST_F(UploadSizesTest, ForgetUploadsWhoseTimeIsOver) {
+  for (const std::uint32_t part : {1U, 2U}) store(part, 10);
+  now_ += std::chrono::minutes(59);
+  for (const std::uint32_t part : {1U, 2U}) store(part, 10, "b");
+  EXPECT_EQ(room(), 0U);
 
-  EXPECT_TRUE(sizes.add("c", 1, 10, begun + std::chrono::minutes(61)));
+  now_ += std::chrono::minutes(2);
 
-  EXPECT_EQ(sizes.room_for("a", 3), 10U);
-  EXPECT_EQ(sizes.room_for("b", 3), 0U);
+  EXPECT_EQ(room(), 10U);
+  EXPECT_EQ(room("b"), 0U);
 }
 
 }  // namespace

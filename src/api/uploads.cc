@@ -23,13 +23,15 @@ constexpr std::string_view kFileField = "file";
 constexpr std::string_view kNameless = "file";
 constexpr std::uint64_t kSmallBodyMax = 1 << 20U;  // of the JSON calls here
 constexpr std::uint64_t kPartsMax = 10'000;
+constexpr std::uint32_t kWhole = 0;  // no part
 
 // One file on its way into the store. Threads: one at a time, which may block.
 struct Incoming {
   ArtifactStore& artifacts;
   std::uint64_t bytes_max;
   std::string name;
-  std::optional<std::string> key;  // nullopt: a fresh one
+  std::optional<std::string> key;               // nullopt: a fresh one
+  std::optional<UploadSizes::Growing> growing;  // of what is put at a link; ends after the file
   std::unique_ptr<Upload> upload;
   std::optional<MultipartReader> multipart;
 
@@ -41,6 +43,8 @@ struct Incoming {
     return {};
   }
   Result<void> write(std::string_view bytes) {
+    if (growing && !growing->grow(bytes.size()))
+      return fail(ErrorCode::too_large, "the upload has no room for more");
     if (auto started = start(); !started) return started;
     return upload->write(bytes);
   }
@@ -51,7 +55,9 @@ struct Incoming {
     if (multipart && !multipart->has_file())
       return fail(ErrorCode::invalid_argument, "Field required");
     if (auto started = start(); !started) return std::unexpected(started.error());
-    return upload->finish();
+    auto stored = upload->finish();
+    if (stored && growing) growing->keep();
+    return stored;
   }
 };
 
@@ -122,8 +128,8 @@ void receive(CallPtr call, std::shared_ptr<Incoming> incoming, Finished finished
 }
 
 std::shared_ptr<Incoming> make_incoming(const Call& call) {
-  return std::make_shared<Incoming>(
-      Incoming{call.context.deps.artifacts, call.context.options.upload_bytes_max, {}, {}, {}, {}});
+  return std::make_shared<Incoming>(Incoming{
+      call.context.deps.artifacts, call.context.options.upload_bytes_max, {}, {}, {}, {}, {}});
 }
 
 void expect_multipart(const std::shared_ptr<Incoming>& incoming, std::string_view boundary) {
@@ -180,6 +186,18 @@ std::optional<std::string> open_link(const Call& call) {
   return std::string(*nonce);
 }
 
+// What is put at a link: a part, or the whole.
+std::shared_ptr<Incoming> make_incoming_at(const Call& call, const std::string& nonce,
+                                           std::uint32_t part) {
+  Context& context = call.context;
+  auto incoming = make_incoming(call);
+  incoming->key = context.upload_links.file_key(nonce, part);
+  incoming->growing.emplace(
+      context.upload_sizes.begin(nonce, part, context.deps.clock.now().steady));
+  incoming->bytes_max = incoming->growing->room();
+  return incoming;
+}
+
 std::optional<std::uint32_t> part_number(std::uint64_t number) {
   if (number < 1 || number > kPartsMax) return std::nullopt;
   return static_cast<std::uint32_t>(number);
@@ -222,7 +240,6 @@ void complete(CallPtr call) {
     const Result<Output> whole =
         context.assembler.assemble(upload, context.options.upload_bytes_max);
     if (!whole) return answer_upload_error(std::move(held), whole.error());
-    context.part_sizes.forget(upload.nonce, upload.parts);
     answer_stored(std::move(held), *whole);
   });
 }
@@ -253,9 +270,8 @@ void initiate_parts(CallPtr call) { initiate_upload(std::move(call)); }
 void put_upload(CallPtr call) {
   const auto nonce = open_link(*call);
   if (!nonce) return answer_fault(std::move(call), kNotFound);
-  auto incoming = make_incoming(*call);
+  auto incoming = make_incoming_at(*call, *nonce, kWhole);
   incoming->name = call->param(1);
-  incoming->key = call->context.upload_links.file_key(*nonce);
   receive(std::move(call), std::move(incoming),
           [](CallPtr held, const Output&) { answer_json(std::move(held), 200, "{}"); });
 }
@@ -264,19 +280,11 @@ void put_upload_part(CallPtr call) {
   const auto nonce = open_link(*call);
   const auto part = part_number(parse_count(call->param(2)).value_or(0));
   if (!nonce || !part) return answer_fault(std::move(call), kNotFound);
-  auto incoming = make_incoming(*call);
-  incoming->bytes_max = call->context.part_sizes.room_for(*nonce, *part);
+  auto incoming = make_incoming_at(*call, *nonce, *part);
   incoming->name = kUploadPartName;
-  incoming->key = call->context.upload_links.file_key(*nonce, *part);
-  receive(std::move(call), std::move(incoming), [nonce = *nonce](CallPtr held, const Output& file) {
-    Context& context = held->context;
-    const std::uint32_t number = *part_number(*parse_count(held->param(2)));
-    if (!context.part_sizes.add(nonce, number, file.file_bytes, context.deps.clock.now().steady)) {
-      context.deps.artifacts.remove({&file, 1});
-      return answer_fault(std::move(held), kTooLarge);
-    }
-    const std::string etag = part_etag(number, file.file_bytes);
-    const json::object body{{"partNumber", number}, {"etag", etag}};
+  receive(std::move(call), std::move(incoming), [part = *part](CallPtr held, const Output& file) {
+    const std::string etag = part_etag(part, file.file_bytes);
+    const json::object body{{"partNumber", part}, {"etag", etag}};
     http::Response response = make_json(*held, 200, to_json(body));
     response.add_header("ETag", etag);
     answer(std::move(held), std::move(response));
