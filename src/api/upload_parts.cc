@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <functional>
 #include <optional>
 #include <utility>
 
+#include "api/call.h"
 #include "artifact/file_descriptor.h"
 #include "base/safe_file_name.h"
 
@@ -37,52 +37,74 @@ Output part_file(const UploadLinks& links, const UploadInParts& upload, std::uin
   return file;
 }
 
+std::unexpected<Error> not_uploaded(std::uint32_t part) {
+  return fail(ErrorCode::invalid_argument, fmt::format("Part {} was not uploaded", part));
+}
+
 // What is there of an upload.
 struct Found {
   std::vector<Output> parts;
+  std::uint64_t part_bytes = 0;
+  std::optional<std::uint32_t> missing;  // the first part that is not there
   WallTime newest_part;
   std::optional<Output> whole;
   WallTime whole_modified;
 };
 
-Result<Found> find_files(const ArtifactStore& store, const UploadLinks& links,
-                         const UploadInParts& upload) {
-  Found found;
-  for (const std::uint32_t part : upload.parts) {
-    Output file = part_file(links, upload, part);
-    const auto opened = store.open_file(file.file_key, file.file_name);
-    if (!opened && is_missing(opened.error())) continue;
-    if (!opened) return std::unexpected(opened.error());
-    const FileDescriptor closed_at_the_end(opened->fd);
-    found.newest_part = std::max(found.newest_part, opened->modified);
-    found.parts.push_back(std::move(file));
-  }
+Result<void> find_whole(const ArtifactStore& store, const UploadLinks& links,
+                        const UploadInParts& upload, Found& found) {
   Output whole;
   whole.file_key = links.file_key(upload.nonce);
   whole.file_name = safe_file_name(upload.name);
   auto opened = store.open_file(whole.file_key, whole.file_name);
-  if (!opened && is_missing(opened.error())) return found;
+  if (!opened && is_missing(opened.error())) return {};
   if (!opened) return std::unexpected(opened.error());
   const FileDescriptor closed_at_the_end(opened->fd);
   whole.content_type = std::move(opened->content_type);
   whole.file_bytes = opened->bytes;
   found.whole = std::move(whole);
   found.whole_modified = opened->modified;
+  return {};
+}
+
+// Only where there is a whole do the parts behind a missing one matter.
+Result<void> find_parts(const ArtifactStore& store, const UploadLinks& links,
+                        const UploadInParts& upload, Found& found) {
+  for (const std::uint32_t part : upload.parts) {
+    Output file = part_file(links, upload, part);
+    const auto opened = store.open_file(file.file_key, file.file_name);
+    if (!opened && is_missing(opened.error())) {
+      if (!found.missing) found.missing = part;
+      if (!found.whole) return {};
+      continue;
+    }
+    if (!opened) return std::unexpected(opened.error());
+    const FileDescriptor closed_at_the_end(opened->fd);
+    found.newest_part = std::max(found.newest_part, opened->modified);
+    found.part_bytes += opened->bytes;
+    found.parts.push_back(std::move(file));
+  }
+  return {};
+}
+
+Result<Found> find_files(const ArtifactStore& store, const UploadLinks& links,
+                         const UploadInParts& upload) {
+  Found found;
+  if (auto done = find_whole(store, links, upload, found); !done) return fail(std::move(done));
+  if (auto done = find_parts(store, links, upload, found); !done) return fail(std::move(done));
   return found;
 }
 
 // Its parts went into it already, and a caller whose answer was lost asks again. A crash may have left some of them.
-bool is_assembled(const Found& found, const UploadInParts& upload) {
-  return found.whole && found.parts.size() < upload.parts.size() &&
+bool is_assembled(const Found& found) {
+  return found.whole && found.missing &&
          (found.parts.empty() || found.whole_modified >= found.newest_part);
 }
 
 Result<void> append_part(Upload& whole, const ArtifactStore& store, const std::string& key,
                          std::uint32_t part) {
   const auto file = store.open_file(key, kUploadPartName);
-  if (!file && is_missing(file.error())) {
-    return fail(ErrorCode::invalid_argument, fmt::format("Part {} was not uploaded", part));
-  }
+  if (!file && is_missing(file.error())) return not_uploaded(part);
   if (!file) return std::unexpected(file.error());
   const FileDescriptor opened(file->fd);
   return append_file(whole, opened.get());
@@ -149,27 +171,64 @@ void UploadSizes::forget(const std::string& nonce, std::span<const std::uint32_t
   }
 }
 
-Result<Output> UploadAssembler::assemble(const UploadInParts& upload, std::uint64_t bytes_max) {
-  const std::scoped_lock turn(turns_[std::hash<std::string>()(upload.nonce) % turns_.size()]);
+void UploadAssembler::assemble(UploadInParts upload, std::uint64_t bytes_max, Done done) {
+  const std::string nonce = upload.nonce;
+  std::optional<Turn> turn(Turn{std::move(upload), bytes_max, std::move(done)});
+  if (!begin(*turn)) return;
+  for (; turn; turn = next(nonce))
+    guard([&] { turn->done(make_whole(turn->upload, turn->bytes_max)); });
+}
+
+bool UploadAssembler::begin(Turn& turn) {
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto [upload, is_first] = waiting_.try_emplace(turn.upload.nonce);
+    if (is_first) return true;
+    if (upload->second.size() < kWaitingMax) {
+      upload->second.push_back(std::move(turn));
+      return false;
+    }
+  }
+  turn.done(fail(ErrorCode::rate_limited, "too many ask for this upload at once"));
+  return false;
+}
+
+std::optional<UploadAssembler::Turn> UploadAssembler::next(const std::string& nonce) {
+  const std::scoped_lock lock(mutex_);
+  const auto upload = waiting_.find(nonce);
+  std::deque<Turn>& waiting = upload->second;
+  if (waiting.empty()) {
+    waiting_.erase(upload);
+    return std::nullopt;
+  }
+  Turn turn = std::move(waiting.front());
+  waiting.pop_front();
+  return turn;
+}
+
+Result<Output> UploadAssembler::make_whole(const UploadInParts& upload, std::uint64_t bytes_max) {
   auto found = find_files(store_, links_, upload);
   if (!found) return std::unexpected(found.error());
-  if (is_assembled(*found, upload)) {
+  if (is_assembled(*found)) {
     sizes_.forget(upload.nonce, upload.parts);
     store_.remove(found->parts);
     return *std::move(found->whole);
   }
+  // Before a byte is copied: this takes no key, so nobody may have gigabytes written by a small request.
+  if (found->missing) return not_uploaded(*found->missing);
+  if (found->part_bytes > bytes_max)
+    return fail(ErrorCode::too_large, fmt::format("file larger than {} bytes", bytes_max));
   auto growing = store_.start_upload(upload.name, bytes_max, links_.file_key(upload.nonce));
   if (!growing) return std::unexpected(growing.error());
-  std::vector<Output> used;
-  for (const std::uint32_t part : upload.parts) {
-    const Output& file = used.emplace_back(part_file(links_, upload, part));
-    const Result<void> appended = append_part(**growing, store_, file.file_key, part);
+  for (std::size_t i = 0; i < upload.parts.size(); ++i) {
+    const Result<void> appended =
+        append_part(**growing, store_, found->parts[i].file_key, upload.parts[i]);
     if (!appended) return std::unexpected(appended.error());
   }
   auto whole = (*growing)->finish();
   if (!whole) return whole;
   sizes_.forget(upload.nonce, upload.parts);
-  store_.remove(used);
+  store_.remove(found->parts);
   return whole;
 }
 

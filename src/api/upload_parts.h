@@ -1,13 +1,14 @@
 #pragma once
 // Large files that come in parts: each part is a file of its own, until one is made of all.
 
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -88,24 +89,40 @@ class UploadSizes {
   std::deque<std::pair<SteadyTime, std::string>> begun_;  // those of uploads_
 };
 
-/// Threads: any. Of one upload one call after the other; a few others may wait with it.
+/// Threads: any. Of one upload one call is at work at a time; who calls meanwhile does not wait for it.
 class UploadAssembler {
  public:
+  static constexpr std::size_t kWaitingMax = 16;
+  using Done = std::move_only_function<void(Result<Output>)>;
+
   /// All outlive it.
   UploadAssembler(ArtifactStore& store, const UploadLinks& links, UploadSizes& sizes)
       : store_(store), links_(links), sizes_(sizes) {}
 
   /// Makes one file of the parts, which are removed; for one that was made before, finds it, and removes what a crash
-  /// left of its parts. At most `bytes_max` bytes. invalid_argument: a part was not uploaded, the message says which;
-  /// too_large; unavailable: this machine lacks room or descriptors, and all parts are still there. May block. Durable
-  /// on return.
-  Result<Output> assemble(const UploadInParts& upload, std::uint64_t bytes_max);
+  /// left of its parts. At most `bytes_max` bytes. `done` is called before this returns, or, where another call for this
+  /// upload is at work, by that one's thread when its turn comes. invalid_argument: a part was not uploaded, the message
+  /// says which; too_large; unavailable: this machine lacks room or descriptors, and all parts are still there;
+  /// rate_limited: kWaitingMax others wait for this upload. May block. Durable when it is done.
+  void assemble(UploadInParts upload, std::uint64_t bytes_max, Done done);
 
  private:
+  struct Turn {
+    UploadInParts upload;
+    std::uint64_t bytes_max;
+    Done done;
+  };
+
+  /// False: `turn` waits, or was refused.
+  bool begin(Turn& turn);
+  std::optional<Turn> next(const std::string& nonce);
+  Result<Output> make_whole(const UploadInParts& upload, std::uint64_t bytes_max);
+
   ArtifactStore& store_;
   const UploadLinks& links_;
   UploadSizes& sizes_;
-  std::array<std::mutex, 64> turns_;  // each guards the parts and the wholes of some nonces
+  std::mutex mutex_;                                           // guards waiting_
+  std::unordered_map<std::string, std::deque<Turn>> waiting_;  // of the uploads that are at work
 };
 
 }  // namespace quern::api

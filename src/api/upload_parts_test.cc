@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <latch>
+#include <optional>
+#include <stdexcept>
 #include <thread>
 
 #include "artifact/artifact_store_fixture.h"
@@ -19,14 +21,28 @@ class UploadPartsTest : public ArtifactStoreTest {
   void put_part(std::uint32_t part, const std::string& bytes) {
     upload(std::string(kUploadPartName), bytes, links_.file_key("nonce", part));
   }
+  void ask_for_whole(std::vector<std::uint32_t> parts, UploadAssembler::Done done) {
+    assembler_.assemble({"nonce", "whole.txt", std::move(parts)}, kWholeBytesMax, std::move(done));
+  }
   Result<Output> whole_of(std::vector<std::uint32_t> parts) {
-    return assembler_.assemble({"nonce", "whole.txt", std::move(parts)}, kWholeBytesMax);
+    std::optional<Result<Output>> whole;
+    ask_for_whole(std::move(parts), [&](Result<Output> made) { whole = std::move(made); });
+    return std::move(whole).value();
   }
   /// As if it had been written so much earlier, or later if negative.
   void age(std::string_view key, std::string_view name, std::chrono::seconds by) const {
     const auto path = store_->find_path(key, name);
     ASSERT_TRUE(path);
     fs::last_write_time(*path, fs::last_write_time(*path) - by);
+  }
+  /// Whether a file was begun in the folder that date_back() dated.
+  [[nodiscard]] bool has_begun_a_file(fs::file_time_type dated_back) const {
+    return fs::last_write_time(temp_.path() / "data/temp") != dated_back;
+  }
+  [[nodiscard]] fs::file_time_type date_back() const {
+    const fs::path folder = temp_.path() / "data/temp";
+    fs::last_write_time(folder, fs::last_write_time(folder) - std::chrono::hours(1));
+    return fs::last_write_time(folder);
   }
   bool has_part(std::uint32_t part) const {
     return store_->find_path(links_.file_key("nonce", part), kUploadPartName).has_value();
@@ -102,8 +118,9 @@ TEST_F(UploadPartsTest, GivesTheSameWholeToAllWhoAskAtOnce) {
       for (std::string& mine : said) {
         callers.emplace_back([&] {
           all_there.arrive_and_wait();
-          const auto whole = whole_of({1, 2, 3, 4, 5});
-          mine = whole ? content(*whole) : whole.error().message;
+          ask_for_whole({1, 2, 3, 4, 5}, [&](const Result<Output>& whole) {
+            mine = whole ? content(*whole) : whole.error().message;
+          });
         });
       }
     }
@@ -132,6 +149,52 @@ TEST_F(UploadPartsTest, RefusesAWholeThatIsTooLargeAndKeepsItsParts) {
   ASSERT_FALSE(whole);
   EXPECT_EQ(whole.error().code, ErrorCode::too_large);
   EXPECT_TRUE(has_part(1) && has_part(2));
+}
+
+TEST_F(UploadPartsTest, BeginsNoFileForAWholeThatItRefuses) {
+  put_part(1, "here");
+  put_part(3, "too large");
+  const auto quiet = date_back();
+
+  EXPECT_FALSE(whole_of({1, 2}));
+  EXPECT_FALSE(whole_of({1, 3}));
+  EXPECT_FALSE(has_begun_a_file(quiet));
+
+  EXPECT_TRUE(whole_of({1}));
+  EXPECT_TRUE(has_begun_a_file(quiet));
+}
+
+TEST_F(UploadPartsTest, LetsNobodyWaitForAnotherCallOfTheSameUpload) {
+  put_part(1, "a");
+  std::vector<Result<Output>> answers;
+  const auto gather = [&](Result<Output> made) { answers.push_back(std::move(made)); };
+
+  ask_for_whole({1}, [&](Result<Output> made) {
+    for (std::size_t i = 0; i < UploadAssembler::kWaitingMax; ++i) ask_for_whole({1}, gather);
+    EXPECT_TRUE(answers.empty()) << "their turn comes later";
+    ask_for_whole({1}, gather);
+    ASSERT_EQ(answers.size(), 1U);
+    EXPECT_EQ(answers.front().error().code, ErrorCode::rate_limited);
+    answers.clear();
+    gather(std::move(made));
+  });
+
+  EXPECT_EQ(answers.size(), UploadAssembler::kWaitingMax + 1);
+  for (const auto& each : answers) {
+    ASSERT_TRUE(each) << each.error().message;
+    EXPECT_EQ(content(*each), "a");
+  }
+  EXPECT_TRUE(whole_of({1}));
+}
+
+TEST_F(UploadPartsTest, GoesOnWithWhoWaitsWhenAnAnswerThrows) {
+  put_part(1, "a");
+  bool answered = false;
+  ask_for_whole({1}, [&](const Result<Output>&) {
+    ask_for_whole({1}, [&](const Result<Output>& made) { answered = made.has_value(); });
+    throw std::runtime_error("no memory");
+  });
+  EXPECT_TRUE(answered);
 }
 
 TEST_F(UploadPartsTest, NoPartCountsAsMissingWhileThereAreNoDescriptors) {

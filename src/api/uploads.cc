@@ -82,6 +82,8 @@ void answer_upload_error(CallPtr call, const Error& error) {
       if (missing) fault.loc.emplace_back(kFileField);
       return answer_invalid(std::move(call), {fault});
     }
+    case ErrorCode::rate_limited:
+      return answer_unavailable(std::move(call));
     default:
       log_error("upload not stored", {{"trace", call->trace_id}, {"what", error.message}});
       return answer_fault(std::move(call), kNotStored);
@@ -224,6 +226,16 @@ std::optional<std::vector<std::uint32_t>> read_parts(const json::object& body) {
   return parts;
 }
 
+void assemble(CallPtr call, UploadInParts upload) {
+  Context& context = call->context;
+  context.assembler.assemble(std::move(upload), context.options.upload_bytes_max,
+                             [call = std::move(call)](Result<Output> whole) mutable {
+                               if (!whole)
+                                 return answer_upload_error(std::move(call), whole.error());
+                               answer_stored(std::move(call), *whole);
+                             });
+}
+
 void complete(CallPtr call) {
   const auto nonce = open_link(*call);
   if (!nonce) return answer_fault(std::move(call), kNotFound);
@@ -235,12 +247,8 @@ void complete(CallPtr call) {
                                     "Input should be a list of ascending part numbers",
                                     "value_error");
   UploadInParts upload{*nonce, std::string(call->param(1)), std::move(*parts)};
-  run_blocking(std::move(call), [upload = std::move(upload)](CallPtr held) {
-    Context& context = held->context;
-    const Result<Output> whole =
-        context.assembler.assemble(upload, context.options.upload_bytes_max);
-    if (!whole) return answer_upload_error(std::move(held), whole.error());
-    answer_stored(std::move(held), *whole);
+  run_blocking(std::move(call), [upload = std::move(upload)](CallPtr held) mutable {
+    assemble(std::move(held), std::move(upload));
   });
 }
 
