@@ -66,7 +66,11 @@ std::string content_type_of(int fd) {
   std::array<char, kContentTypeBytesMax> kept{};
   const ssize_t bytes = ::fgetxattr(fd, kContentTypeAttribute, kept.data(), kept.size());
   if (bytes > 0) return {kept.data(), static_cast<std::size_t>(bytes)};
-  return find_content_type(fd).value_or("application/octet-stream");
+  const Result<std::string> found = find_content_type(fd);
+  if (!found) return "application/octet-stream";
+  // Once for all who ask for this file: it is served without a key.
+  ::fsetxattr(fd, kContentTypeAttribute, found->data(), found->size(), 0);
+  return *found;
 }
 
 /// Made safe again: the extension may have made it too long.

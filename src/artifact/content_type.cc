@@ -24,6 +24,16 @@ constexpr std::size_t kHeadBytes = 64U << 10U;  // what our own corrections look
 constexpr std::string_view kUnknown = "application/octet-stream";
 constexpr std::string_view kPlainText = "text/plain";
 
+constexpr std::size_t kBlanksMax = 32;
+
+bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+// As libmagic sees it: "\a", "\b" and escapes may be in a text as well.
+bool is_of_text(char c) {
+  return static_cast<unsigned char>(c) >= ' ' || is_blank(c) || c == '\a' || c == '\b' ||
+         c == '\x1b';
+}
+
 struct CloseMagic {
   void operator()(magic_set* cookie) const { ::magic_close(cookie); }
 };
@@ -59,8 +69,9 @@ class MagicPool {
   std::vector<Magic> idle_;
 };
 
-std::string ask_magic(std::string_view head) {
+std::string ask_magic(std::string_view whole_head) {
   static MagicPool pool;
+  const std::string head = squeeze_blanks(whole_head);
   Magic magic = pool.take();
   if (!magic) return std::string(kUnknown);
   const char* type = ::magic_buffer(magic.get(), head.data(), head.size());
@@ -178,6 +189,18 @@ constexpr auto kExtensions = std::to_array<Extension>({
 });
 
 }  // namespace
+
+std::string squeeze_blanks(std::string_view head) {
+  if (!std::ranges::all_of(head, is_of_text)) return std::string(head);
+  std::string squeezed;
+  squeezed.reserve(head.size());
+  std::size_t blanks = 0;
+  for (const char c : head) {
+    blanks = is_blank(c) ? blanks + 1 : 0;
+    if (blanks <= kBlanksMax) squeezed += c;
+  }
+  return squeezed;
+}
 
 Result<std::string> find_content_type(int fd) {
   struct stat status{};

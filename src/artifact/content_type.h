@@ -14,6 +14,11 @@ namespace quern {
 /// that. The file position is changed. Threads: any. Errors: unavailable (cannot be read).
 Result<std::string> find_content_type(int fd);
 
+/// What libmagic is asked about in place of a text: the text, with no white space longer than 32 bytes. Some of its
+/// rules take a second of a core for 64 KiB of blank lines, which anybody may send. What holds other control characters
+/// is no text, and stays as it is.
+[[nodiscard]] std::string squeeze_blanks(std::string_view head);
+
 /// The usual file extension, with its dot, or "" if there is none: "image/jpeg" is ".jpg".
 [[nodiscard]] std::string_view extension_of(std::string_view content_type);
 
