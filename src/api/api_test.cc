@@ -294,6 +294,29 @@ TEST_F(ApiTest, KeepsAPartWhoseRepetitionIsRefused) {
                     {" 200 ", R"("file_size":5)"}));
 }
 
+// Where no thread may block, none can look at them.
+TEST_F(ApiTest, LooksAtTheLargeBodiesOfUploadsOffTheIoThreads) {
+  serve({.blocking_pending_max = 0});
+  const std::string link = initiate_upload();
+  EXPECT_EQ(link.find("/fal/storage/upload/"), 0U) << "a small one";
+  const std::string broken(20'000, '[');
+  for (const char* route : {"initiate", "initiate-multipart"}) {
+    EXPECT_TRUE(holds(talk("POST /fal/storage/upload/" + std::string(route), broken), {" 503 "}));
+  }
+  EXPECT_TRUE(holds(talk("POST " + link + "/complete", broken), {" 503 "}));
+}
+
+TEST_F(ApiTest, ReadsNoBodyForALinkThatItDidNotMake) {
+  const std::string link = "/fal/storage/upload/" + std::string(75, '0') + "/a.bin";
+  const int fd = connect();
+  send_text(fd,
+            "POST " + link + "/complete HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n");
+  std::array<char, 16> answer{};
+  EXPECT_EQ(::recv(fd, answer.data(), 12, MSG_WAITALL), 12);
+  EXPECT_STREQ(answer.data(), "HTTP/1.1 404");
+  ::close(fd);
+}
+
 // It may be an upload of a GiB, whose file is closed and removed then.
 TEST_F(ApiTest, DestroysWorkThatItRefusedOffTheIoThreads) {
   struct Held {

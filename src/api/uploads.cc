@@ -236,9 +236,7 @@ void assemble(CallPtr call, UploadInParts upload) {
                              });
 }
 
-void complete(CallPtr call) {
-  const auto nonce = open_link(*call);
-  if (!nonce) return answer_fault(std::move(call), kNotFound);
+void complete(CallPtr call, std::string nonce) {
   const auto body = parse_object_body(call);
   if (!body) return;
   auto parts = read_parts(*body);
@@ -246,10 +244,8 @@ void complete(CallPtr call) {
     return answer_invalid_parameter(std::move(call), "body", "parts",
                                     "Input should be a list of ascending part numbers",
                                     "value_error");
-  UploadInParts upload{*nonce, std::string(call->param(1)), std::move(*parts)};
-  run_blocking(std::move(call), [upload = std::move(upload)](CallPtr held) mutable {
-    assemble(std::move(held), std::move(upload));
-  });
+  std::string name(call->param(1));
+  assemble(std::move(call), {std::move(nonce), std::move(name), std::move(*parts)});
 }
 
 }  // namespace
@@ -270,7 +266,10 @@ void post_file(CallPtr call) {
   receive(std::move(call), std::move(incoming), answer_stored);
 }
 
-void initiate_upload(CallPtr call) { with_body(std::move(call), kSmallBodyMax, answer_initiated); }
+void initiate_upload(CallPtr call) {
+  with_body(std::move(call), kSmallBodyMax,
+            [](CallPtr held) { look_at_body(std::move(held), answer_initiated); });
+}
 
 // The same links serve: parts go below the upload_url.
 void initiate_parts(CallPtr call) { initiate_upload(std::move(call)); }
@@ -299,6 +298,14 @@ void put_upload_part(CallPtr call) {
   });
 }
 
-void complete_upload(CallPtr call) { with_body(std::move(call), kSmallBodyMax, complete); }
+void complete_upload(CallPtr call) {
+  const auto nonce = open_link(*call);
+  if (!nonce) return answer_fault(std::move(call), kNotFound);
+  with_body(std::move(call), kSmallBodyMax, [nonce = *nonce](CallPtr held) mutable {
+    run_blocking(std::move(held), [nonce = std::move(nonce)](CallPtr back) mutable {
+      complete(std::move(back), std::move(nonce));
+    });
+  });
+}
 
 }  // namespace quern::api
