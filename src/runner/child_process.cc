@@ -21,6 +21,7 @@
 
 #include "artifact/file_ops.h"
 #include "base/c_strings.h"
+#include "base/descriptor_limit.h"
 #include "base/log.h"
 
 // The C library's clone() under the name that sanitizers do not replace: ThreadSanitizer takes any clone for a fork
@@ -48,6 +49,7 @@ struct Launch {
   int output = -1;
   int error_output = -1;
   int guard_pipe = -1;
+  rlimit descriptors{};
   std::uint64_t tag = 0;
 
   // Answers.
@@ -92,6 +94,7 @@ QUERN_IN_CHILD int launch_program(void* argument) {
   ::syscall(SYS_dup3, launch.error_output, 2, 0);
   ::syscall(SYS_close_range, 3, ~0U,
             0);  // also what this server was given open by whoever started it
+  ::syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &launch.descriptors, nullptr);
   if (::syscall(SYS_chdir, launch.folder) != 0) return give_up(launch, "its folder");
   reset_signals();
   ::syscall(SYS_execve, launch.program, launch.arguments, launch.environment);
@@ -229,6 +232,7 @@ Result<ChildProcess> ChildProcess::start(const ChildSpec& spec, ProcessGuard& gu
                 .output = out->write.get(),
                 .error_output = err->write.get(),
                 .guard_pipe = guard.pipe(),
+                .descriptors = program_descriptor_limit(),
                 .tag = spec.tag};
 
   const auto lock = guard.start_lock();

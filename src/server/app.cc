@@ -3,13 +3,16 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "api/api.h"
 #include "artifact/artifact_store.h"
 #include "artifact/measure_process.h"
+#include "base/descriptor_limit.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "http/server.h"
@@ -94,6 +97,40 @@ void add_state_metrics(Metrics& metrics, Queue& queue) {
   metrics.gauge("quern_build_info", "Always 1.", {{"version", QUERN_VERSION}}).set(1);
 }
 
+// What is kept from connections, so that whoever opens many stops no task: for the store and what threads have open for
+// a moment, for each I/O thread, and for each slot the pipes and files of its runner.
+constexpr rlim_t kOwnDescriptors = 256;
+constexpr rlim_t kDescriptorsPerThread = 8;
+constexpr rlim_t kDescriptorsPerSlot = 16;
+// The sockets of two connections, and a file that comes or goes by one of them.
+constexpr rlim_t kDescriptorsPerTwoConnections = 3;
+constexpr std::uint32_t kConnectionsMin = 16;
+
+rlim_t kept_descriptors(const Settings& settings) {
+  rlim_t slots = 0;
+  for (const Model& model : settings.models)
+    if (model.executor.kind != "echo") slots += model.concurrency;
+  const unsigned threads = std::max(settings.http.threads, std::thread::hardware_concurrency());
+  return kOwnDescriptors + kDescriptorsPerThread * threads + kDescriptorsPerSlot * slots;
+}
+
+// As many connections as are configured, or as the descriptors are enough for.
+std::uint32_t fit_connections(const Settings& settings, rlim_t descriptors_max) {
+  const std::uint32_t wanted = settings.http.connections_max;
+  const rlim_t kept = kept_descriptors(settings);
+  const rlim_t left = descriptors_max - std::min(kept, descriptors_max);
+  const rlim_t enough_for =
+      std::max<rlim_t>(2 * left / kDescriptorsPerTwoConnections, kConnectionsMin);
+  if (enough_for >= wanted) return wanted;
+  log_warn(
+      "fewer connections are taken than connections_max, since this process may open too few "
+      "files: raise the limit (LimitNOFILE of systemd, or ulimit -Hn)",
+      {{"connections", std::to_string(enough_for)},
+       {"limit", std::to_string(descriptors_max)},
+       {"needed", std::to_string(kept + (kDescriptorsPerTwoConnections * wanted + 1) / 2)}});
+  return static_cast<std::uint32_t>(enough_for);
+}
+
 // Of a damaged store a person must know where it is and what to do.
 Error describe_store_fault(const std::filesystem::path& data, Error error) {
   if (error.code == ErrorCode::data_loss) {
@@ -166,6 +203,7 @@ struct App::Parts {
   std::unique_ptr<api::Api> api;
   std::unique_ptr<http::Server> server;
   std::string upload_secret;
+  rlim_t descriptors_max = 0;
   std::string url;
   bool ended = false;
 };
@@ -178,6 +216,7 @@ Result<void> App::Parts::open() {
   auto started_guard = ProcessGuard::start(settings.data / "running");
   if (!started_guard) return fail(std::move(started_guard));
   guard = std::move(*started_guard);
+  descriptors_max = raise_descriptor_limit();
   auto opened_queue = LocalQueue::open(
       *std::move(folder),
       {.retention = settings.results_ttl, .result_cache_bytes = settings.result_cache_bytes}, clock,
@@ -223,6 +262,7 @@ Result<void> App::Parts::begin() {
   if (!made) return fail(std::move(made));
   api = std::move(*made);
   http::ServerOptions options = settings.http;
+  options.connections_max = fit_connections(settings, descriptors_max);
   options.protocol_error = [this](const http::Request* request, unsigned status,
                                   std::string_view reason) {
     return api->protocol_error(request, status, reason);

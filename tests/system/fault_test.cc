@@ -196,5 +196,57 @@ TEST_F(FaultTest, GoesOnOnceItHasDescriptorsAgain) {
   EXPECT_EQ(result->outputs.at(0).text, "hello");
 }
 
+// A server that is started while it lives may open few files.
+class FewFiles {
+ public:
+  FewFiles() {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    const rlimit few{kSoft, kHard};
+    ::setrlimit(RLIMIT_NOFILE, &few);
+  }
+  ~FewFiles() {
+    if (::setrlimit(RLIMIT_NOFILE, &before_) == 0) return;
+    const rlimit all{kHard, kHard};  // who is not root cannot take more back
+    ::setrlimit(RLIMIT_NOFILE, &all);
+  }
+  FewFiles(const FewFiles&) = delete;
+  FewFiles& operator=(const FewFiles&) = delete;
+
+  static constexpr rlim_t kSoft = 256;
+  static constexpr rlim_t kHard = 600;
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(FaultTest, RunsTasksBesideAllTheConnectionsThatItTakes) {
+  const std::string model = process_model("limit", R"sh(cat >/dev/null
+echo '{"output":{"type":"text","text":"'"$(ulimit -n)"'"}}'
+)sh");
+  {
+    const FewFiles few;
+    serve(config(model));
+  }
+  Client caller = client();
+  ASSERT_TRUE(caller.call("GET", "/healthz"));
+  EXPECT_NE(server_->log().find("fewer connections are taken"), std::string::npos);
+
+  const ManyConnections crowd(server_->port(), 500);
+  EXPECT_TRUE(eventually([&] {
+    const auto metrics = caller.call("GET", "/metrics");
+    return metrics &&
+           metrics->find("\nquern_http_connections_refused_total 0\n") == std::string::npos;
+  }));
+  const auto task = caller.submit("limit", "{}");
+  ASSERT_TRUE(task) << task.error().message;
+  const auto result = caller.wait(*task);
+
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->outputs.at(0).text, std::to_string(FewFiles::kSoft))
+      << "a program has the limit that the server was given";
+  EXPECT_EQ(server_->log().find("no tasks can be started"), std::string::npos);
+  EXPECT_EQ(server_->log().find("Cannot accept connections"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace quern
