@@ -299,10 +299,10 @@ ChildEnd ChildProcess::end_tree() {
     end.code = SIGKILL;
     end.all_dead = false;
   }
-  if (!guard.end_orphans(mark_)) end.all_dead = false;
   if (!end.all_dead) {
     log_error("a runner cannot be killed", {{"pid", std::to_string(mark_.pid)}});
   }
+  if (!guard.end_orphans(mark_)) end.all_dead = false;
   guard.remove(mark_);
   return end;
 }

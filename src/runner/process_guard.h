@@ -49,7 +49,7 @@ class ProcessGuard {
   /// this process adopt the orphans of its descendants. Errors: unavailable (file cannot be
   /// written, no process can be made).
   static Result<std::unique_ptr<ProcessGuard>> start(const std::filesystem::path& state_file);
-  /// Lets the guard go, and waits for its end.
+  /// Ends the orphans that are left, lets the guard go, and waits for its end. No runner is left by then.
   ~ProcessGuard();
   ProcessGuard(const ProcessGuard&) = delete;
   ProcessGuard& operator=(const ProcessGuard&) = delete;
@@ -62,14 +62,15 @@ class ProcessGuard {
   [[nodiscard]] int pipe() const;
   /// A child that has reported itself (or could not: `reported` is false) runs. Needs start_lock().
   void add(const ProcessMark& leader, bool reported);
-  /// The tree has ended, and its leader was reaped.
-  void remove(const ProcessMark& leader);
-
-  /// Kills and reaps the orphans that `leader`'s tree left to this process. Those that carry no
-  /// sign of whose they are go when no other tree runs, but not where this process is the first of
+  /// Once the leader has ended and was reaped, and all of its group that can be: it is no runner any
+  /// more. Kills and reaps the orphans that its tree left to this process. Those that carry no
+  /// sign of whose they are go when no runner is left, but not where this process is the first of
   /// its namespace, which adopts strangers too. Who is older than the guard is no runner's. Answers
-  /// false if some live on.
+  /// false if some live on: what SIGKILL does not end within kTreeEndMax is logged and given up, and
+  /// nobody waits for it again. Runners start and end meanwhile.
   bool end_orphans(const ProcessMark& leader);
+  /// The tree has ended, or was given up: the guard forgets it.
+  void remove(const ProcessMark& leader);
 
   /// Reaps orphans that have ended, so that a runner that makes many of them and runs for days does not
   /// fill the machine's table of processes. Also tells a slow guard what it could not be told before.
@@ -84,23 +85,40 @@ class ProcessGuard {
   void report(GuardRecord::Kind kind, const ProcessMark& leader);
   void send_unsent();
   bool write_unsent();
+  void leave(const ProcessMark& leader);
   /// Processes that were adopted from runners, the dead too; whoever started them is gone.
-  [[nodiscard]] std::vector<ProcessStat> adopted_orphans();
+  [[nodiscard]] std::vector<ProcessStat> list_adopted();
   [[nodiscard]] bool has_adopted();
+  struct Adopted {
+    std::vector<ProcessStat> alive;  // but for those that were given up
+    bool is_runner_left = false;
+  };
+  Adopted reap_adopted();
   [[nodiscard]] std::vector<ProcessMark> find_orphans(const ProcessMark& leader);
   [[nodiscard]] bool is_known(pid_t pid) const;
-  [[nodiscard]] bool is_orphan_of(const ProcessStat& stat, const ProcessMark& leader);
+  [[nodiscard]] bool is_given_up(pid_t pid) const;
+  [[nodiscard]] bool is_orphan_of(const ProcessStat& stat, const ProcessMark& leader,
+                                  bool is_runner_left);
+  /// Kills them and their descendants, and waits until all are dead; false if some were given up.
+  bool end_trees(const std::vector<ProcessMark>& orphans);
+  /// Answers who was alive until now.
+  [[nodiscard]] std::vector<ProcessMark> kill(const std::vector<ProcessMark>& orphans);
+  void give_up(const std::vector<ProcessMark>& processes);
 
-  std::shared_mutex
-      starts_;  // held exclusively while orphans are told from leaders that just start
-  mutable std::mutex mutex_;  // guards all below; taken after starts_
-  std::set<ProcessMark> leaders_;
+  // Held exclusively while orphans are told from leaders that just start. Nobody waits for a process under it.
+  std::shared_mutex starts_;
+  mutable std::mutex mutex_;        // guards all below but the last two; taken after starts_
+  std::set<ProcessMark> leaders_;   // of the runners
+  std::set<ProcessMark> ending_;    // those that have ended, while their orphans are looked for
+  std::set<ProcessMark> given_up_;  // of untagged marks: who lives on though SIGKILL was sent
   std::deque<GuardRecord> unsent_;  // what the pipe had no room for, in order
-  std::unique_ptr<ProcessScan> scan_;
+  ProcessScan scan_;                // for looks at what was adopted, and for the guard process
   int state_fd_ = -1;
   int pipe_ = -1;
   pid_t guard_ = -1;
   std::uint64_t began_ = 0;  // when the first guard started: no runner started earlier
+  std::mutex killing_;       // guards the next; no other is taken under it
+  ProcessScan killing_scan_;
 };
 
 }  // namespace quern

@@ -5,14 +5,17 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <future>
 #include <iterator>
 #include <string>
 #include <vector>
@@ -87,6 +90,10 @@ class ProcessGuardTest : public ::testing::Test {
     EXPECT_TRUE(eventually([&] { return ::getsid(helper) == helper; }));
     return helper;
   }
+  // Unless that was done: its number may be another's by then.
+  static void end_helper(pid_t helper) {
+    if (::waitpid(helper, nullptr, WNOHANG) == 0) kill_and_reap(helper);
+  }
 
   // Runs `work` in a process that all others of its namespace end with; its exit status, or kSkipped.
   static int run_as_first_process(const std::function<void()>& work) {
@@ -110,6 +117,32 @@ class ProcessGuardTest : public ::testing::Test {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
   }
   static constexpr int kSkipped = 77;
+
+  // Runs `work` in a process of a user without rights, beside a program `as-root`; 0, or kSkipped.
+  int run_as_nobody(const std::function<void()>& work) const {
+    constexpr uid_t kNobody = 65'534;
+    const std::filesystem::path as_root = folder_.path() / "as-root";
+    std::filesystem::copy_file("/usr/bin/setpriv", as_root);
+    ::chmod(as_root.c_str(), S_ISUID | 0755);
+    ::chmod(folder_.path().c_str(), 0777);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      const bool is_nobody = ::setresgid(kNobody, kNobody, kNobody) == 0 &&
+                             ::setresuid(kNobody, kNobody, kNobody) == 0;
+      const std::string check = as_root.string() + " --reuid=0 true 2>/dev/null";
+      if (!is_nobody || std::system(check.c_str()) != 0) ::_exit(kSkipped);
+      work();
+      ::_exit(HasFailure() ? 1 : 0);
+    }
+    return exit_status(child);
+  }
+  // In a file, whose name comes before its content.
+  pid_t wait_for_pid(const char* file) const {
+    pid_t pid = 0;
+    EXPECT_TRUE(
+        eventually([&] { return static_cast<bool>(std::ifstream(folder_.path() / file) >> pid); }));
+    return pid;
+  }
 
   std::vector<pid_t> wait_for_pids(std::size_t count) {
     std::vector<pid_t> pids;
@@ -143,6 +176,15 @@ class ProcessGuardTest : public ::testing::Test {
       "(setsid sh -c 'touch $$.pid; exec sleep 1000' &)\n"
       "wait";
   static constexpr std::size_t kTreeSize = 4;
+
+  // Until there is a file `end`.
+  static constexpr const char* kProcessOfRoot =
+      "./as-root --reuid=0 sh -c 'echo $$ >of-root; while ! [ -e end ]; do sleep 0.01; done'";
+  static std::string with_process_of_root() {
+    return std::string(
+               "(setsid sh -c 'echo $$ >ours; exec sleep 1000' >/dev/null 2>&1 </dev/null &)\n") +
+           "(setsid " + kProcessOfRoot + " >/dev/null 2>&1 </dev/null &)\nwait";
+  }
 
   // A guard that reads nothing for now, behind a pipe of one page.
   static void suspend(const ProcessGuard& guard) {
@@ -321,6 +363,99 @@ TEST_F(ProcessGuardTest, EndsAnOrphanWithoutASignOfWhoseItIs) {
   EXPECT_TRUE(child.end_tree().all_dead);
 
   EXPECT_TRUE(std::ranges::none_of(pids, is_alive));
+}
+
+TEST_F(ProcessGuardTest, EndsAnOrphanWithoutASignOnceRunnersThatEndTogetherHaveEnded) {
+  auto guard = start_guard();
+  add_trees(*guard, 2);
+  const pid_t orphan = start_helper();
+
+  EXPECT_TRUE(guard->end_orphans(mark_of(0)));
+  EXPECT_TRUE(is_alive(orphan)) << "it may be of the runner that is left";
+  EXPECT_TRUE(guard->end_orphans(mark_of(1)));
+
+  EXPECT_FALSE(is_alive(orphan));
+  for (const int number : {0, 1}) guard->remove(mark_of(number));
+  end_helper(orphan);
+}
+
+TEST_F(ProcessGuardTest, EndsAnOrphanWithoutASignWithTheServerThatStopsInOrder) {
+  auto guard = start_guard();
+  const pid_t orphan = start_helper();
+
+  guard.reset();
+
+  EXPECT_FALSE(is_alive(orphan));
+  end_helper(orphan);
+}
+
+TEST_F(ProcessGuardTest, IsToldWhenItIsStartedAgainOfATreeThatIsJustEnded) {
+  auto guard = start_guard();
+  add_trees(*guard, 2);
+  guard->end_orphans(mark_of(0));
+  kill_and_reap(guard->pid());
+
+  guard->remove(mark_of(1));
+
+  EXPECT_TRUE(comes_to_know(*guard, 1));
+  EXPECT_EQ(read_guard_state(state_file()).at(0).pid, mark_of(0).pid);
+}
+
+// What SIGKILL does not end is asleep in a driver or, as here, not ours to kill.
+TEST_F(ProcessGuardTest, GivesUpAnOrphanThatCannotBeKilledAndLetsNobodyElseWaitForIt) {
+  const int status = run_as_nobody([&] {
+    auto guard = start_guard();
+    auto child = start_tree(*guard, with_process_of_root());
+    const pid_t of_root = wait_for_pid("of-root");
+    const pid_t ours = wait_for_pid("ours");
+
+    auto end = std::async(std::launch::async, [&] { return child.end_tree(); });
+    EXPECT_TRUE(all_vanish({ours})) << "they are being ended";
+    auto other = start_tree(*guard, "sleep 1000");
+    EXPECT_NE(end.wait_for(std::chrono::seconds(0)), std::future_status::ready)
+        << "others start meanwhile";
+    EXPECT_FALSE(end.get().all_dead);
+
+    EXPECT_TRUE(other.end_tree().all_dead);
+    EXPECT_TRUE(start_tree(*guard, "exit 0").end_tree().all_dead);
+    EXPECT_TRUE(is_alive(of_root)) << "else this shows nothing";
+  });
+  if (status == kSkipped) GTEST_SKIP() << "no right to make a program that runs as root";
+  ::kill(wait_for_pid("of-root"), SIGKILL);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(ProcessGuardTest, GivesUpARunnerThatCannotBeKilledAndLetsNobodyElseWaitForIt) {
+  const int status = run_as_nobody([&] {
+    auto guard = start_guard();
+    auto child = start_tree(*guard, std::string("exec ") + kProcessOfRoot);
+    wait_for_pid("of-root");
+    EXPECT_FALSE(child.end_tree().all_dead);
+
+    EXPECT_TRUE(start_tree(*guard, "exit 0").end_tree().all_dead);
+    EXPECT_TRUE(is_alive(child.pid())) << "else this shows nothing";
+  });
+  if (status == kSkipped) GTEST_SKIP() << "no right to make a program that runs as root";
+  ::kill(wait_for_pid("of-root"), SIGKILL);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(ProcessGuardTest, ReapsWhatItHadGivenUpOnceThatHasEnded) {
+  const int status = run_as_nobody([&] {
+    auto guard = start_guard();
+    auto child = start_tree(*guard, with_process_of_root());
+    const pid_t of_root = wait_for_pid("of-root");
+    EXPECT_FALSE(child.end_tree().all_dead);
+
+    std::ofstream(folder_.path() / "end") << "";
+
+    EXPECT_TRUE(eventually([&] {
+      guard->reap_orphans();
+      return !find_process(of_root);
+    }));
+  });
+  if (status == kSkipped) GTEST_SKIP() << "no right to make a program that runs as root";
+  EXPECT_EQ(status, 0);
 }
 
 TEST_F(ProcessGuardTest, EndsWithTheServerThatStopsInOrder) {

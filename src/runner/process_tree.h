@@ -58,6 +58,14 @@ class ProcessScan {
   /// (in uninterruptible sleep, or not ours to kill).
   std::size_t kill_trees(std::span<const ProcessMark> marks, std::chrono::milliseconds patience);
 
+  /// Whom the last kill_trees() left alive. Calls `each(const ProcessStat&)`.
+  template <typename Each>
+  void for_each_survivor(Each&& each) const {
+    for (std::size_t i = 0; i < count_; ++i) {
+      if (entries_[i].doomed && !entries_[i].stat.dead) each(entries_[i].stat);
+    }
+  }
+
   /// The children of this very process that are listed by the kernel under its first thread, where
   /// orphans go. Calls `each(pid)`; answers false if the kernel cannot tell.
   template <typename Each>

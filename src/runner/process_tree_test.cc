@@ -84,6 +84,23 @@ TEST(ProcessScan, KillsAMarkedProcess) {
   EXPECT_FALSE(sleeper.is_alive());
 }
 
+TEST(ProcessScan, TellsWhoIsStillAlive) {
+  ProcessScan scan;
+  const Sleeper sleeper;
+  const ProcessMark mark = sleeper.mark();
+  std::vector<pid_t> survivors;
+  const auto add = [&](const ProcessStat& stat) { survivors.push_back(stat.pid); };
+
+  EXPECT_EQ(scan.kill_trees({&mark, 1}, seconds(0)), 1U) << "it was alive when it was looked at";
+  scan.for_each_survivor(add);
+  EXPECT_EQ(survivors, std::vector<pid_t>{mark.pid});
+
+  EXPECT_EQ(scan.kill_trees({&mark, 1}, seconds(5)), 0U);
+  survivors.clear();
+  scan.for_each_survivor(add);
+  EXPECT_TRUE(survivors.empty());
+}
+
 TEST(ProcessScan, SparesAProcessWithAnotherStartTime) {
   ProcessScan scan;
   const Sleeper sleeper;
