@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "artifact/artifact_store_fixture.h"
+#include "artifact/measure_process.h"
 #include "testing/process_limit.h"
 
 namespace quern {
@@ -241,6 +242,22 @@ TEST_F(Adopt, CopiesNothingOnceItIsToStop) {
   EXPECT_EQ(adopted.error().code, ErrorCode::unavailable);
   EXPECT_EQ(count_temp_files(), 0U);
   EXPECT_TRUE(fs::exists(folders_.output / "open.txt"));
+}
+
+TEST_F(Adopt, KeepsNoFileThatWasNotMeasuredBecauseItIsToStop) {
+  store_.reset();
+  store_ = *ArtifactStore::open(temp_.path() / "data", random_,
+                                measure_by_process({"/bin/sleep", "1000"}));
+  folders_ = *store_->make_folders(task_, 2);
+  put("a.wav", "RIFF\x08" + std::string(3, '\0') + "WAVEfmt ");
+  std::stop_source stop;
+  stop.request_stop();
+
+  const auto adopted = store_->adopt(folders_, "a.wav", OutputType::audio, stop.get_token());
+
+  ASSERT_FALSE(adopted);
+  EXPECT_EQ(adopted.error().code, ErrorCode::unavailable);
+  EXPECT_TRUE(fs::exists(folders_.output / "a.wav"));
 }
 
 TEST_F(Adopt, TakesTheMeasuresThatItIsGivenUntilItIsToStop) {

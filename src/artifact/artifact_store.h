@@ -81,8 +81,7 @@ class ArtifactStore {
   /// no link. Errors, with messages for the caller that name `path` at most: invalid_argument
   /// (missing, not a regular file, outside of the folder, also by links, a file with other hard
   /// links, or the folder is gone or none any more), unavailable.
-  /// Once `stop` is asked for it takes no time for measures, and a file that has to be copied is not kept:
-  /// unavailable.
+  /// Once `stop` is asked for, a file that has still to be measured or to be copied is not kept: unavailable.
   Result<Output> adopt(const AttemptFolders& folders, std::string_view path, OutputType type,
                        const std::stop_token& stop = {});
 

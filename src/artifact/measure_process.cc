@@ -126,7 +126,10 @@ Result<Child> Child::start(const std::vector<std::string>& command, int input) {
   ::sigfillset(&all);
   ::posix_spawnattr_setsigmask(&attributes, &none);
   ::posix_spawnattr_setsigdefault(&attributes, &all);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  // A group of its own: what is sent to the server's, by a terminal say, is not for it.
+  ::posix_spawnattr_setpgroup(&attributes, 0);
+  ::posix_spawnattr_setflags(
+      &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
   const std::vector<std::string> variables = environment();
   pid_t pid = -1;
   const int error = ::posix_spawn(&pid, command.front().c_str(), &actions, &attributes,
@@ -159,7 +162,8 @@ MeasureMedia measure_by_process(std::vector<std::string> command, milliseconds p
     if (!child && child.error().retry_after == kShortageRetryAfter) return fail(std::move(child));
     std::optional<MediaMeasures> found;
     if (child) found = parse_line(child->read(SteadyClock::now() + patience, stop));
-    if (!found && !stop.stop_requested()) {
+    if (!found && stop.stop_requested()) return fail(ErrorCode::unavailable, "stopped");
+    if (!found) {
       log_warn("a file could not be measured",
                {{"reason",
                  child ? "it ended without an answer, or took too long" : child.error().message}});

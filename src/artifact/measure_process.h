@@ -13,7 +13,7 @@ namespace quern {
 
 /// Runs the program `command` with the file as its standard input, and reads the line that it answers: what
 /// run_measure_process() writes. A file on which it fails, or takes longer than `patience`, has no measures; that is
-/// logged. It is killed by then, and when the caller is asked to stop. Threads: any.
+/// logged. It is killed by then, and when the caller is asked to stop. Runs in a process group of its own. Threads: any.
 MeasureMedia measure_by_process(
     std::vector<std::string> command,
     std::chrono::milliseconds patience = std::chrono::milliseconds(15'000));

@@ -80,8 +80,17 @@ TEST_F(MeasureProcess, EndsTheProgramWhenAskedToStop) {
   });
 
   const auto begun = std::chrono::steady_clock::now();
-  EXPECT_TRUE(is_without(measure("exec sleep 1000", stop.get_token(), seconds(300))));
+  const auto found = measure("exec sleep 1000", stop.get_token(), seconds(300));
+  ASSERT_FALSE(found) << "a file that was not measured is not one without measures";
+  EXPECT_EQ(found.error().code, ErrorCode::unavailable);
   EXPECT_LT(std::chrono::steady_clock::now() - begun, seconds(200));
+}
+
+TEST_F(MeasureProcess, RunsTheProgramOutOfReachOfSignalsToTheServersGroup) {
+  const auto found = measure("set -- $(cat /proc/$$/stat); [ $5 = $$ ] && echo '1 1 1 1 1'");
+
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->width, 1U) << "its group is not its own";
 }
 
 TEST_F(MeasureProcess, TellsAShortageOfDescriptors) {

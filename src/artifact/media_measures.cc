@@ -45,7 +45,8 @@ Result<void> feed(mi::MediaInfo& info, int fd, const std::stop_token& stop) {
   constexpr std::size_t kDone = 8;  // bit 3 of the answer
   std::uint64_t offset = 0;
   info.Open_Buffer_Init(file_bytes, 0);
-  for (std::uint64_t total = 0; total < kProbeBytesMax && !stop.stop_requested();) {
+  for (std::uint64_t total = 0; total < kProbeBytesMax;) {
+    if (stop.stop_requested()) return fail(ErrorCode::unavailable, "stopped");
     const ssize_t got = ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return io_failure(errno, "reading a file");

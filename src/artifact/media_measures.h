@@ -18,8 +18,8 @@ struct MediaMeasures {
   bool has_audio = false;
 };
 
-/// Measures an open file, of which nothing is known but that it may be such. Gives up when asked to stop. Errors:
-/// unavailable (it cannot be read, or the machine is short of something).
+/// Measures an open file, of which nothing is known but that it may be such. Errors: unavailable (it cannot be read, the
+/// machine is short of something, or it was asked to stop: what was not measured is not what has no measures).
 using MeasureMedia = std::function<Result<MediaMeasures>(int fd, const std::stop_token& stop)>;
 
 /// In this process, on the caller's thread. Takes milliseconds; but for a file that was made for it, libmediainfo takes

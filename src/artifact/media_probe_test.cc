@@ -1,5 +1,6 @@
 #include "artifact/media_probe.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "artifact/content_type.h"
+#include "artifact/file_descriptor.h"
 #include "testing/temp_folder.h"
 
 namespace quern {
@@ -285,6 +287,18 @@ TEST(ContentType, AddsAnExtensionOnlyWhereThereIsNone) {
   EXPECT_EQ(with_extension("image.", "image/png"), "image.png");
   EXPECT_EQ(with_extension("image.jpeg", "image/png"), "image.jpeg");
   EXPECT_EQ(with_extension("data", "application/octet-stream"), "data");
+}
+
+TEST_F(MediaProbe, KnowsNothingOfAFileOnceItIsToStop) {
+  std::ofstream(temp_.path() / "file", std::ios::binary) << wav(8'000, 4'000);
+  const FileDescriptor file(::open((temp_.path() / "file").c_str(), O_RDONLY | O_CLOEXEC));
+  std::stop_source stop;
+  stop.request_stop();
+
+  const auto info = probe_media(file.get(), measure_media, stop.get_token());
+
+  ASSERT_FALSE(info);
+  EXPECT_EQ(info.error().code, ErrorCode::unavailable);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "artifact/measure_process.h"
 #include "runner/dispatcher.h"
 #include "runner/dispatcher_fixture.h"
 #include "runner/process_executor.h"
@@ -16,6 +17,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::minutes;
+using std::chrono::seconds;
 
 // ---- with real programs
 
@@ -140,6 +142,52 @@ while ! [ -e go ]; do sleep 0.01; done)sh");
 
   EXPECT_TRUE(eventually([&] { return attempts("m", "lost") == 1; }));
   EXPECT_TRUE(eventually([&] { return count_in("files") == 0; }));
+}
+
+// Of two outputs one is measured when the stop comes.
+class OutputsBeingMeasured : public DispatcherProcessTest {
+ protected:
+  TaskId measure_for_ever(milliseconds timeout = minutes(10)) {
+    const std::string script =
+        "echo >" + (folder_.path() / "measuring").string() + "; exec sleep 1000";
+    store_ = std::move(*ArtifactStore::open(folder_.path(), random_,
+                                            measure_by_process({"/bin/sh", "-c", script})));
+    serve(R"sh(
+out=$(sed 's/.*"output_dir":"\([^"]*\)".*/\1/')
+printf hello > "$out/a.txt"
+printf 'RIFF\010\000\000\000WAVEfmt ' > "$out/b.wav"
+echo '{"output":{"type":"file","path":"a.txt"}}'
+echo '{"output":{"type":"audio","path":"b.wav"}}')sh",
+          timeout);
+    const TaskId task = queue_->add("m");
+    EXPECT_TRUE(eventually([&] { return std::filesystem::exists(folder_.path() / "measuring"); }));
+    return task;
+  }
+};
+
+TEST_F(OutputsBeingMeasured, AreHandedBackWithTheirTaskByAShutdown) {
+  const TaskId task = measure_for_ever();
+
+  dispatcher_->drain({});
+
+  EXPECT_EQ(queue_->record(task).outcomes.at(0).end, AttemptEnd::released);
+  EXPECT_EQ(count_in("files"), 0U);
+}
+
+TEST_F(OutputsBeingMeasured, GoWithACanceledTask) {
+  const TaskId task = measure_for_ever();
+
+  queue_->cancel(task);
+
+  EXPECT_EQ(queue_->wait_for_end(task)->end, AttemptEnd::canceled);
+  EXPECT_EQ(count_in("files"), 0U);
+}
+
+TEST_F(OutputsBeingMeasured, GoWithATaskWhoseTimeIsUp) {
+  const TaskId task = measure_for_ever(seconds(2));
+
+  EXPECT_EQ(queue_->wait_for_end(task)->error_type, ErrorType::inference_timeout);
+  EXPECT_EQ(count_in("files"), 0U);
 }
 
 TEST_F(DispatcherProcessTest, TellsTheCallerWhatIsWrongWithAnInputFile) {
