@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -51,6 +52,7 @@ struct Launch {
   int guard_pipe = -1;
   rlimit descriptors{};
   std::uint64_t tag = 0;
+  mode_t umask = 0;
 
   // Answers.
   std::uint64_t started = 0;
@@ -97,6 +99,7 @@ QUERN_IN_CHILD int launch_program(void* argument) {
   ::syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &launch.descriptors, nullptr);
   if (::syscall(SYS_chdir, launch.folder) != 0) return give_up(launch, "its folder");
   reset_signals();
+  ::syscall(SYS_umask, launch.umask);  // which is not shared, unlike the memory
   ::syscall(SYS_execve, launch.program, launch.arguments, launch.environment);
   return give_up(launch, nullptr);
 }
@@ -132,7 +135,14 @@ std::string_view find_variable(std::span<const std::string> environment, std::st
   return {};
 }
 
-// As a shell finds it. Not found: the name as it is, so that the start itself fails and says why.
+// Folders may be executable, too.
+bool is_program(const std::filesystem::path& place) {
+  struct stat status{};
+  return ::stat(place.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
+         ::access(place.c_str(), X_OK) == 0;
+}
+
+// As a shell in its folder finds it. Not found: the name as it is, so that the start itself fails and says why.
 std::string find_program(const ChildSpec& spec) {
   const std::string& name = spec.command.front();
   if (name.find('/') != std::string::npos) return name;
@@ -142,7 +152,7 @@ std::string find_program(const ChildSpec& spec) {
     path.remove_prefix(std::min(folder.size() + 1, path.size()));
     if (folder.empty()) continue;
     std::string candidate = fmt::format("{}/{}", folder, name);
-    if (::access(candidate.c_str(), X_OK) == 0) return candidate;
+    if (is_program(spec.folder / candidate)) return candidate;
   }
   return name;
 }
@@ -233,7 +243,8 @@ Result<ChildProcess> ChildProcess::start(const ChildSpec& spec, ProcessGuard& gu
                 .error_output = err->write.get(),
                 .guard_pipe = guard.pipe(),
                 .descriptors = program_descriptor_limit(),
-                .tag = spec.tag};
+                .tag = spec.tag,
+                .umask = spec.umask};
 
   const auto lock = guard.start_lock();
   Result<Started> started = clone_and_launch(launch);

@@ -19,10 +19,11 @@ namespace quern {
 
 struct ChildSpec {
   std::vector<std::string>
-      command;  // a name without a slash is looked for in PATH; else relative to `folder`
+      command;  // a name without a slash is looked for in PATH; all paths are relative to `folder`
   std::filesystem::path folder;          // the working directory
   std::vector<std::string> environment;  // "NAME=value", nothing else is passed on
   std::uint64_t tag = 0;                 // tag_of its TMPDIR, if no other tree has the same
+  mode_t umask = 022;                    // instead of this process's own
 };
 
 /// How a program ended.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -26,6 +27,14 @@ class ChildProcessTest : public ::testing::Test {
                                 .folder = folder_.path(),
                                 .environment = std::move(environment)},
                                *guard_);
+  }
+
+  // A program, at a place in the folder.
+  void write_hello(const std::string& place) const {
+    const std::filesystem::path file = folder_.path() / place;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << "#!/bin/sh\necho hello\n";
+    std::filesystem::permissions(file, std::filesystem::perms::owner_all);
   }
 
   static std::string read_all(const FileDescriptor& fd) {
@@ -75,13 +84,48 @@ TEST_F(ChildProcessTest, GivesAProgramNothingOfTheServersFilesAndSignals) {
 }
 
 TEST_F(ChildProcessTest, FindsAProgramRelativeToItsFolder) {
-  std::ofstream(folder_.path() / "hello") << "#!/bin/sh\necho hello\n";
-  std::filesystem::permissions(folder_.path() / "hello", std::filesystem::perms::owner_all);
+  write_hello("hello");
 
   auto child = start({"./hello"});
 
   ASSERT_TRUE(child);
   EXPECT_EQ(read_all(child->stdout_fd), "hello\n");
+  end_of(*child);
+}
+
+TEST_F(ChildProcessTest, LooksForAProgramAmongFilesOnly) {
+  std::filesystem::create_directories(folder_.path() / "first" / "hello");
+  write_hello("second/hello");
+  const std::string path = folder_.path().string();
+
+  auto child = start({"hello"}, {"PATH=" + path + "/first:" + path + "/second:/usr/bin:/bin"});
+
+  ASSERT_TRUE(child) << child.error().message;
+  EXPECT_EQ(read_all(child->stdout_fd), "hello\n");
+  end_of(*child);
+}
+
+TEST_F(ChildProcessTest, TakesARelativeFolderOfThePathForOneOfItsOwn) {
+  write_hello("tools/hello");
+
+  auto child = start({"hello"}, {"PATH=tools:/usr/bin:/bin"});
+
+  ASSERT_TRUE(child) << child.error().message;
+  EXPECT_EQ(read_all(child->stdout_fd), "hello\n");
+  end_of(*child);
+}
+
+TEST_F(ChildProcessTest, HasTheUmaskThatItIsGiven) {
+  const mode_t ours = ::umask(077);
+  auto child = ChildProcess::start({.command = {"sh", "-c", "umask"},
+                                    .folder = folder_.path(),
+                                    .environment = {"PATH=/usr/bin:/bin"},
+                                    .umask = 027},
+                                   *guard_);
+
+  EXPECT_EQ(::umask(ours), mode_t{077}) << "and the server keeps its own";
+  ASSERT_TRUE(child);
+  EXPECT_EQ(read_all(child->stdout_fd), "0027\n");
   end_of(*child);
 }
 

@@ -19,13 +19,14 @@ std::string variable_or(const char* name, const char* otherwise) {
   return value != nullptr && *value != '\0' ? value : otherwise;
 }
 
-ChildSpec make_spec(const Run& run) {
+ChildSpec make_spec(const Run& run, mode_t umask) {
   const auto environment = make_runner_environment(run);
   ChildSpec spec{.command = run.model.executor.command, .folder = run.model.executor.dir};
   for (const auto& [name, value] : environment) {
     spec.environment.push_back(fmt::format("{}={}", name, value));
   }
   spec.tag = tag_of(run.folders.temp.string());
+  spec.umask = umask;
   return spec;
 }
 
@@ -74,8 +75,9 @@ std::map<std::string, std::string> make_runner_environment(const Run& run) {
   return environment;
 }
 
-ProcessExecutor::ProcessExecutor(ArtifactStore& store, ProcessGuard& guard, const Clock& clock)
-    : store_(store), guard_(guard), clock_(clock) {}
+ProcessExecutor::ProcessExecutor(ArtifactStore& store, ProcessGuard& guard, const Clock& clock,
+                                 mode_t umask)
+    : store_(store), guard_(guard), clock_(clock), umask_(umask) {}
 
 Executor::Ending ProcessExecutor::failed_start(const Run& run, const Error& error) {
   if (error.code == ErrorCode::unavailable) {
@@ -106,7 +108,7 @@ Executor::Ending ProcessExecutor::run(const Run& run, ProgressSink& sink, std::s
   const SteadyTime begun = clock_.now().steady;
   Result<FileDescriptor> wake = Conversation::make_wake();
   if (!wake) return failed_start(run, wake.error());
-  Result<ChildProcess> child = ChildProcess::start(make_spec(run), guard_);
+  Result<ChildProcess> child = ChildProcess::start(make_spec(run, umask_), guard_);
   if (!child) return failed_start(run, child.error());
   started_well(run.model.id);
 

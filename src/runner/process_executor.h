@@ -20,7 +20,9 @@ namespace quern {
 /// (Model::grace). Threads: any.
 class ProcessExecutor final : public Executor {
  public:
-  ProcessExecutor(ArtifactStore& store, ProcessGuard& guard, const Clock& clock);
+  /// Programs are started with `umask`: what they make outside of their attempt's folders is theirs.
+  ProcessExecutor(ArtifactStore& store, ProcessGuard& guard, const Clock& clock,
+                  mode_t umask = 022);
 
   Ending run(const Run& run, ProgressSink& sink, std::stop_token stop) override;
   [[nodiscard]] bool uses_files() const override { return true; }
@@ -32,6 +34,7 @@ class ProcessExecutor final : public Executor {
   ArtifactStore& store_;
   ProcessGuard& guard_;
   const Clock& clock_;
+  const mode_t umask_;
   std::mutex mutex_;                   // guards unstartable_
   std::set<std::string> unstartable_;  // models whose last start failed: said once in the log
 };

@@ -242,7 +242,8 @@ Result<void> App::Parts::begin() {
 
   Dispatcher::Options runs;
   runs.executors["echo"] = std::make_shared<EchoExecutor>();
-  runs.executors["process"] = std::make_shared<ProcessExecutor>(*artifacts, *guard, clock);
+  runs.executors["process"] =
+      std::make_shared<ProcessExecutor>(*artifacts, *guard, clock, settings.runner_umask);
   runs.input_files.file_bytes_max = settings.input_file_bytes_max;
   runs.input_files.fetch.timeout = settings.fetch_timeout;
   if (settings.allow_private_urls) runs.input_files.fetch.address_rule = &is_any_address;

@@ -134,8 +134,8 @@ int serve(const ServeOptions& options) {
   const bool without_config = options.config.empty();
   const fs::path data = settings->data;
   init_logging(settings->log_level);
-  // Inputs, results and keys are nobody else's on this machine.
-  ::umask(077);
+  // Inputs, results and keys are nobody else's on this machine. What a model makes elsewhere is its own affair.
+  settings->runner_umask = ::umask(077);
   if (without_config) {
     SystemRandom random;
     Result<ApiKey> key = open_first_key(data, random);

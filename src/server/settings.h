@@ -1,6 +1,8 @@
 #pragma once
 // Everything that a configuration file can say, with its defaults.
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -43,6 +45,7 @@ struct Settings {
   std::vector<Model> models;
   std::vector<std::string> warnings;  // for the log, once
   std::filesystem::path file;         // that they were read from; empty: none
+  mode_t runner_umask = 022;          // in no file: that the server was started with
 };
 
 }  // namespace quern

@@ -1,6 +1,7 @@
 // What a restart and a crash leave: everything that was acknowledged.
 
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <cstdint>
@@ -233,6 +234,24 @@ void multiply_task(const std::filesystem::path& database, int times) {
       " FROM task, more";
   EXPECT_EQ(::sqlite3_exec(connection, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
   ::sqlite3_close(connection);
+}
+
+TEST_F(SystemTest, KeepsItsFilesToItselfAndGivesItsRunnersTheUmaskThatItWasGiven) {
+  const std::string model =
+      process_model("mask", "echo \"{\\\"metadata\\\":{\\\"umask\\\":\\\"$(umask)\\\"}}\"\n");
+  const mode_t ours = ::umask(027);
+  serve(config(model));
+  ::umask(ours);
+  Client caller = client();
+
+  const auto task = caller.submit("mask", "{}");
+  ASSERT_TRUE(task);
+  const auto result = caller.wait(*task);
+
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_NE(result->body.find(R"("umask":"0027")"), std::string::npos) << result->body;
+  const auto mode = std::filesystem::status(folder_.path() / "data" / "queue.sqlite").permissions();
+  EXPECT_EQ(mode, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
 }
 
 TEST_F(SystemTest, GuardsItsRunnersWithoutACopyOfTheQueue) {
