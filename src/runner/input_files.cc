@@ -128,6 +128,7 @@ class Preparation {
   /// of `text`.
   template <typename Fill>
   Result<void> replace(json::string& text, Fill fill) {
+    if (stop_.stop_requested()) return at_place(stopped().error());
     if (count_ == options_.files_max) {
       return refuse(fmt::format("more than {} files in one input", options_.files_max));
     }
@@ -136,6 +137,8 @@ class Preparation {
         ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR));
     if (!file.is_open()) return at_place(io_failure(errno, "making an input file").error());
     Result<void> filled = fill(file.get());
+    // To tell what a file is may take as long as a good part of a second.
+    if (filled && stop_.stop_requested()) filled = stopped();
     Result<std::string> type = filled ? find_content_type(file.get()) : fail(std::move(filled));
     if (!type) {
       ::unlink(path.c_str());
@@ -148,6 +151,8 @@ class Preparation {
     text = named;
     return {};
   }
+
+  static std::unexpected<Error> stopped() { return fail(ErrorCode::unavailable, "stopped"); }
 
   Result<void> write_data(std::string_view uri, int fd) const {
     Result<std::string> bytes = decode_data_uri(uri, options_.file_bytes_max);

@@ -35,8 +35,8 @@ struct InputFileOptions {
 /// Files are named input-1, input-2, … with the extension of their content. Runners may change them
 /// freely.
 ///
-/// Blocks (disk and network); returns promptly once `stop` is asked for, with any error.   Threads:
-/// any. Errors, with messages for the caller that begin with the property's name ("image: could not
+/// Blocks (disk and network); returns promptly once `stop` is asked for (as `unavailable`), at the
+/// latest when it has told what the file is that it is at. Threads: any. Errors, with messages for the caller that begin with the property's name ("image: could not
 /// fetch: HTTP 404 Not Found"): invalid_argument (the input is at fault: REQUEST_INVALID, never
 /// repeated), unavailable (may be repeated; with kShortageRetryAfter if nothing is wrong but that
 /// this machine is short of descriptors or memory).

@@ -4,7 +4,9 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
+#include "testing/eventually.h"
 #include "testing/path_server.h"
 #include "testing/process_limit.h"
 #include "testing/seeded_random.h"
@@ -252,6 +254,41 @@ TEST_F(InputFiles, StopsWhenAskedTo) {
     stop.request_stop();
   });
   EXPECT_FALSE(prepare(R"({"image":")" + server_.url("/silent") + R"("})", stop.get_token()));
+}
+
+TEST_F(InputFiles, MakesNoFileOnceItIsToStop) {
+  std::stop_source stop;
+  stop.request_stop();
+  const std::string stored = R"({"image":"http://q)" + upload("a.txt", "hello") + R"("})";
+
+  for (const std::string& input : {std::string(R"({"x":"data:,hello"})"), stored}) {
+    const auto done = prepare(input, stop.get_token());
+    ASSERT_FALSE(done) << input;
+    EXPECT_EQ(done.error().code, ErrorCode::unavailable);
+    EXPECT_TRUE(done.error().message.ends_with(": stopped")) << done.error().message;
+  }
+  EXPECT_EQ(count_input_files(), 0U);
+}
+
+TEST_F(InputFiles, StopsBetweenTwoDataUris) {
+  // To tell what kind of file nothing but line ends is takes a while.
+  std::string uri = "\"data:,";
+  for (int i = 0; i < 65'536; ++i) uri += "\\n";
+  uri += '"';
+  std::string input = R"({"x":[)" + uri;
+  for (std::size_t i = 1; i < options_.files_max; ++i) input += "," + uri;
+  input += "]}";
+  std::stop_source stop;
+  const std::jthread stopper([&] {
+    EXPECT_TRUE(eventually([&] { return count_input_files() > 0; }));
+    stop.request_stop();
+  });
+
+  const auto done = prepare(input, stop.get_token());
+
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, ErrorCode::unavailable);
+  EXPECT_LT(count_input_files(), options_.files_max);
 }
 
 }  // namespace
