@@ -67,14 +67,26 @@ long status_of(CURL* easy) {
 
 bool is_success(long status) { return status >= 200 && status <= 299; }
 
+// Of the body that comes; -1 if it was not told.
+curl_off_t told_length(CURL* easy) {
+  curl_off_t bytes = -1;
+  ::curl_easy_getinfo(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &bytes);
+  return bytes;
+}
+
+// The size is judged here and not by CURLOPT_MAXFILESIZE, which would refuse the page of a redirect
+// or of an error for its length, whatever the status says.
 std::size_t write_body(const char* data, std::size_t, std::size_t size, void* context) {
   auto& transfer = *static_cast<Transfer*>(context);
   transfer.last_news = SteadyClock::now();
   // What else an answer says is nobody's business. An error page ends the fetch: the status was
   // told.
   if (!is_success(status_of(transfer.easy))) return 0;
-  if (size > transfer.options.bytes_max - transfer.bytes) {
-    transfer.written = fail(ErrorCode::too_large, "");
+  const UrlFetchOptions& options = transfer.options;
+  if (size > options.bytes_max - transfer.bytes ||
+      std::cmp_greater(told_length(transfer.easy), options.bytes_max)) {
+    transfer.written =
+        fail(ErrorCode::too_large, "the file is larger than " + format_bytes(options.bytes_max));
   } else {
     transfer.written = write_all(transfer.fd, {data, size});
     transfer.bytes += size;
@@ -106,7 +118,6 @@ void set_up(CURL* easy, const std::string& url, Transfer& transfer) {
   set(easy, CURLOPT_NOSIGNAL, 1L);
   set(easy, CURLOPT_QUICK_EXIT, 1L);  // a stop does not wait for a name that resolves slowly
   set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(options.timeout.count()));
-  set(easy, CURLOPT_MAXFILESIZE_LARGE, static_cast<curl_off_t>(options.bytes_max));
   set(easy, CURLOPT_OPENSOCKETFUNCTION, &open_socket);
   set(easy, CURLOPT_OPENSOCKETDATA, &transfer);
   set(easy, CURLOPT_WRITEFUNCTION, &write_body);
@@ -186,9 +197,6 @@ std::unexpected<Error> connection_failure(CURLcode code, const Transfer& transfe
   switch (code) {
     case CURLE_ABORTED_BY_CALLBACK:
       return fail(ErrorCode::unavailable, "stopped");
-    case CURLE_FILESIZE_EXCEEDED:
-      return fail(ErrorCode::too_large,
-                  "the file is larger than " + format_bytes(options.bytes_max));
     case CURLE_OPERATION_TIMEDOUT:
       return fail(ErrorCode::unavailable, "timeout");
     case CURLE_URL_MALFORMAT:
@@ -240,11 +248,7 @@ Result<std::uint64_t> fetch_url(const std::string& url, int fd, const UrlFetchOp
   set_up(easy.get(), url, transfer);
   const Attached attached(multi.get(), easy.get());
   const CURLcode code = run(multi.get(), transfer, stop);
-  if (code == CURLE_WRITE_ERROR && !transfer.written) {
-    if (transfer.written.error().code != ErrorCode::too_large)
-      return fail(std::move(transfer.written));
-    return connection_failure(CURLE_FILESIZE_EXCEEDED, transfer);
-  }
+  if (code == CURLE_WRITE_ERROR && !transfer.written) return fail(std::move(transfer.written));
   const bool is_answered = code == CURLE_OK || code == CURLE_WRITE_ERROR;
   if (!is_answered) return connection_failure(code, transfer);
   if (!is_success(status_of(easy.get()))) return status_failure(status_of(easy.get()));

@@ -239,6 +239,39 @@ TEST_F(UrlFetch, EndsAtTheSizeLimitWhetherTheLengthIsToldOrNot) {
   EXPECT_TRUE(fetch(server_.url("/exact")));
 }
 
+// The head of an answer whose body is said to be larger than any file may be, and never comes.
+std::string huge_answer(std::string_view status, std::string_view more = "") {
+  return "HTTP/1.1 " + std::string(status) + "\r\nContent-Length: 1000000000000\r\n" +
+         std::string(more) + "\r\nthe beginning";
+}
+
+TEST_F(UrlFetch, JudgesAnErrorPageByItsStatusHoweverLargeItIs) {
+  server_.hang("/404", huge_answer("404 x"));
+  server_.hang("/503", huge_answer("503 x"));
+
+  EXPECT_EQ(failure(server_.url("/404")), "fault: HTTP 404 Not Found");
+  EXPECT_EQ(failure(server_.url("/503")), "passing: HTTP 503 Service Unavailable");
+}
+
+TEST_F(UrlFetch, FollowsARedirectHoweverLargeItsPageIs) {
+  server_.answer("/end", http_answer("200 OK", "found"));
+  server_.hang("/a", huge_answer("302 x", "Connection: close\r\nLocation: " + server_.url("/end") +
+                                              "\r\n"));
+
+  EXPECT_EQ(failure(server_.url("/a")), "fetched");
+  EXPECT_EQ(content(), "found");
+}
+
+TEST_F(UrlFetch, EndsAtOnceIfTheLengthThatIsToldIsTooLarge) {
+  server_.hang("/a", huge_answer("200 OK"));
+
+  const auto fetched = fetch(server_.url("/a"));
+
+  ASSERT_FALSE(fetched);
+  EXPECT_EQ(fetched.error().code, ErrorCode::too_large);
+  EXPECT_EQ(content(), "");
+}
+
 TEST_F(UrlFetch, EndsAServerThatNeverAnswers) {
   server_.hang("/silent");
   options_.timeout = 50ms;
