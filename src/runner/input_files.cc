@@ -14,6 +14,7 @@
 #include "artifact/file_descriptor.h"
 #include "artifact/file_ops.h"
 #include "artifact/stored_file_url.h"
+#include "base/units.h"
 #include "runner/data_uri.h"
 #include "runner/runner_lines.h"
 
@@ -154,9 +155,21 @@ class Preparation {
 
   static std::unexpected<Error> stopped() { return fail(ErrorCode::unavailable, "stopped"); }
 
-  Result<void> write_data(std::string_view uri, int fd) const {
+  /// A small input may name a large stored file many times: not only what one file may hold is
+  /// bounded.
+  Result<void> take(std::uint64_t bytes) {
+    if (bytes > options_.input_bytes_max - bytes_) {
+      return fail(ErrorCode::invalid_argument, fmt::format("more than {} of files in one input",
+                                                           format_bytes(options_.input_bytes_max)));
+    }
+    bytes_ += bytes;
+    return {};
+  }
+
+  Result<void> write_data(std::string_view uri, int fd) {
     Result<std::string> bytes = decode_data_uri(uri, options_.file_bytes_max);
     if (!bytes) return fail(std::move(bytes));
+    if (Result<void> taken = take(bytes->size()); !taken) return taken;
     return write_all(fd, *bytes);
   }
 
@@ -167,18 +180,21 @@ class Preparation {
   }
 
   // A copy and not a link: what a runner does to its input must not change the stored file.
-  Result<void> copy_stored(const std::filesystem::path& path, int fd) const {
+  Result<void> copy_stored(const std::filesystem::path& path, int fd) {
     const FileDescriptor from(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
     if (!from.is_open() && is_passing(errno)) return io_failure(errno, "reading a stored file");
     if (!from.is_open()) return fail(ErrorCode::invalid_argument, "this file has expired");
+    struct stat status{};
+    if (::fstat(from.get(), &status) != 0) return io_failure(errno, "reading a stored file");
+    if (Result<void> taken = take(static_cast<std::uint64_t>(status.st_size)); !taken) return taken;
     return copy_all(from.get(), fd, stop_);
   }
 
-  Result<void> fetch(std::string_view url, int fd) const {
+  Result<void> fetch(std::string_view url, int fd) {
     UrlFetchOptions fetch = options_.fetch;
     fetch.bytes_max = options_.file_bytes_max;
     Result<std::uint64_t> bytes = fetch_url(std::string(url), fd, fetch, stop_);
-    if (bytes) return {};
+    if (bytes) return take(*bytes);
     bytes.error().message.insert(0, "could not fetch: ");
     return fail(std::move(bytes));
   }
@@ -201,6 +217,7 @@ class Preparation {
   std::stop_token stop_;
   Place place_;
   std::size_t count_ = 0;
+  std::uint64_t bytes_ = 0;  // of all files so far
 };
 
 }  // namespace

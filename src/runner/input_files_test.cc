@@ -246,6 +246,28 @@ TEST_F(InputFiles, HoldsTheNumberOfFilesToTheLimit) {
             "x[2]: more than 2 files in one input");
 }
 
+TEST_F(InputFiles, HoldsAllFilesOfAnInputTogetherToTheLimit) {
+  const std::string stored = "http://q" + upload("a.txt", "hello");
+  server_.answer("/a", http_answer("200 OK", "hello"));
+  options_.input_bytes_max = 14;
+
+  const std::string fault = ": more than 14 B of files in one input";
+  EXPECT_EQ(prepared(R"({"x":["data:,hello","data:,hell"],"image":")" + stored + R"("})"),
+            R"({"x":["input-1.txt","input-2.txt"],"image":"input-3.txt"})");
+  for (const char* name : {"input-1.txt", "input-2.txt", "input-3.txt"}) {
+    EXPECT_TRUE(fs::remove(folders_.input / name));
+  }
+  for (const std::string& last : {std::string("data:,hello"), stored, server_.url("/a")}) {
+    EXPECT_EQ(refusal(R"({"x":[")" + stored + R"(","data:,hello"],"image":")" + last + R"("})"),
+              "image" + fault)
+        << last;
+    EXPECT_EQ(count_input_files(), 2U) << last;
+    for (const char* name : {"input-1.txt", "input-2.txt"}) {
+      EXPECT_TRUE(fs::remove(folders_.input / name));
+    }
+  }
+}
+
 TEST_F(InputFiles, StopsWhenAskedTo) {
   server_.hang("/silent");
   std::stop_source stop;

@@ -255,8 +255,8 @@ TEST_F(UrlFetch, JudgesAnErrorPageByItsStatusHoweverLargeItIs) {
 
 TEST_F(UrlFetch, FollowsARedirectHoweverLargeItsPageIs) {
   server_.answer("/end", http_answer("200 OK", "found"));
-  server_.hang("/a", huge_answer("302 x", "Connection: close\r\nLocation: " + server_.url("/end") +
-                                              "\r\n"));
+  server_.hang(
+      "/a", huge_answer("302 x", "Connection: close\r\nLocation: " + server_.url("/end") + "\r\n"));
 
   EXPECT_EQ(failure(server_.url("/a")), "fetched");
   EXPECT_EQ(content(), "found");

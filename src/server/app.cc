@@ -171,6 +171,7 @@ std::vector<std::string_view> settings_that_wait(const Settings& before, const S
   compare("[retention] uploads", before.uploads_ttl == after.uploads_ttl);
   compare("[input] file_max", before.input_file_bytes_max == after.input_file_bytes_max);
   compare("[input] upload_max", before.upload_bytes_max == after.upload_bytes_max);
+  compare("[input] total_max", before.input_bytes_max == after.input_bytes_max);
   compare("[input] fetch_timeout", before.fetch_timeout == after.fetch_timeout);
   compare("[input] allow_private_urls", before.allow_private_urls == after.allow_private_urls);
   return names;
@@ -245,6 +246,8 @@ Result<void> App::Parts::begin() {
   runs.executors["process"] =
       std::make_shared<ProcessExecutor>(*artifacts, *guard, clock, settings.runner_umask);
   runs.input_files.file_bytes_max = settings.input_file_bytes_max;
+  // Whatever could be uploaded can be used.
+  runs.input_files.input_bytes_max = std::max(settings.input_bytes_max, settings.upload_bytes_max);
   runs.input_files.fetch.timeout = settings.fetch_timeout;
   if (settings.allow_private_urls) runs.input_files.fetch.address_rule = &is_any_address;
   runs.lease_ttl = settings.lease_ttl;

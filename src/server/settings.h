@@ -38,6 +38,7 @@ struct Settings {
   // [input]
   std::uint64_t input_file_bytes_max = 64 << 20;
   std::uint64_t upload_bytes_max = 1 << 30;
+  std::uint64_t input_bytes_max = 4ULL << 30U;
   std::chrono::milliseconds fetch_timeout{30'000};
   bool allow_private_urls = false;
 
