@@ -25,6 +25,8 @@ namespace {
 constexpr std::string_view kFileExpected =
     "expected an http or https URL, a data: URI or the URL of an uploaded file";
 
+constexpr std::string_view kFileGone = "this file is not there any more: it has expired";
+
 constexpr std::size_t kPlaceBytesMax = 200;  // in an error: the caller chose the names in it
 
 /// Where a value stands in the input: "images[2].url". Grows and shrinks on the way through.
@@ -117,11 +119,17 @@ class Preparation {
   Result<void> replace_string(json::string& text, bool must_be_file) {
     const std::string_view view(text);
     if (is_data_uri(view)) return replace(text, [&](int fd) { return write_data(view, fd); });
-    const Result<std::filesystem::path> stored = find_stored(view);
-    if (stored) return replace(text, [&](int fd) { return copy_stored(*stored, fd); });
-    if (stored.error().code != ErrorCode::not_found) return at_place(stored.error());
+    const std::optional<StoredFileUrl> named = parse_stored_file_url(view);
+    if (named) {
+      const auto stored = store_.find_path(named->file_key, named->file_name);
+      if (stored) return replace(text, [&](int fd) { return copy_stored(*stored, fd); });
+      if (stored.error().code != ErrorCode::not_found) return at_place(stored.error());
+      if (is_own(view)) return refuse(std::string(kFileGone));
+    }
     if (!must_be_file) return {};
-    if (is_http_url(view)) return replace(text, [&](int fd) { return fetch(view, fd); });
+    if (is_http_url(view)) {
+      return replace(text, [&](int fd) { return fetch(view, fd, named.has_value()); });
+    }
     return refuse(std::string(kFileExpected));
   }
 
@@ -173,29 +181,30 @@ class Preparation {
     return write_all(fd, *bytes);
   }
 
-  [[nodiscard]] Result<std::filesystem::path> find_stored(std::string_view text) const {
-    const std::optional<StoredFileUrl> url = parse_stored_file_url(text);
-    if (!url) return fail(ErrorCode::not_found, "no stored file");
-    return store_.find_path(url->file_key, url->file_name);
+  /// Of a URL that has the form of a stored file's.
+  [[nodiscard]] bool is_own(std::string_view url) const {
+    return !options_.own_url.empty() && url.starts_with(options_.own_url) &&
+           url.substr(options_.own_url.size()).starts_with('/');
   }
 
   // A copy and not a link: what a runner does to its input must not change the stored file.
   Result<void> copy_stored(const std::filesystem::path& path, int fd) {
     const FileDescriptor from(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
     if (!from.is_open() && is_passing(errno)) return io_failure(errno, "reading a stored file");
-    if (!from.is_open()) return fail(ErrorCode::invalid_argument, "this file has expired");
+    if (!from.is_open()) return fail(ErrorCode::invalid_argument, std::string(kFileGone));
     struct stat status{};
     if (::fstat(from.get(), &status) != 0) return io_failure(errno, "reading a stored file");
     if (Result<void> taken = take(static_cast<std::uint64_t>(status.st_size)); !taken) return taken;
     return copy_all(from.get(), fd, stop_);
   }
 
-  Result<void> fetch(std::string_view url, int fd) {
+  Result<void> fetch(std::string_view url, int fd, bool may_be_own) {
     UrlFetchOptions fetch = options_.fetch;
     fetch.bytes_max = options_.file_bytes_max;
     Result<std::uint64_t> bytes = fetch_url(std::string(url), fd, fetch, stop_);
     if (bytes) return take(*bytes);
     bytes.error().message.insert(0, "could not fetch: ");
+    if (may_be_own) bytes.error().message += "; if it was a file of this server, it has expired";
     return fail(std::move(bytes));
   }
 

@@ -20,7 +20,8 @@ struct InputFileOptions {
       64ULL << 20U;  // of each data URI and each fetched file; stored files have no limit here
   std::size_t files_max = 64;                   // in one input
   std::uint64_t input_bytes_max = 4ULL << 30U;  // of all files in one input, stored ones included
-  UrlFetchOptions fetch;                        // its bytes_max is not used: file_bytes_max is
+  std::string own_url;    // what URLs of files in the store begin with; "": not known
+  UrlFetchOptions fetch;  // its bytes_max is not used: file_bytes_max is
 };
 
 /// Returns `input` (defaults filled in) with these strings replaced by the absolute path of a file

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -138,8 +139,37 @@ TEST_F(InputFiles, AWrongKeyIsNoStoredFile) {
   EXPECT_EQ(prepared(text), text);
 
   options_.fetch.address_rule = &is_public_address;
-  EXPECT_EQ(refusal(R"({"image":"http://127.0.0.1:1)" + wrong + R"("})"),
-            "image: could not fetch: the address is not public");
+  EXPECT_EQ(
+      refusal(R"({"image":"http://127.0.0.1:1)" + wrong + R"("})"),
+      "image: could not fetch: the address is not public; if it was a file of this server, it "
+      "has expired");
+}
+
+TEST_F(InputFiles, RefusesAFileOfThisServerThatIsGone) {
+  options_.own_url = "https://quern.example/prefix";
+  const std::string path = upload("a.txt", "hello");
+  const std::string own = "\"https://quern.example/prefix" + path + '"';
+  EXPECT_EQ(prepared(R"({"x":[)" + own + "]}"), R"({"x":["input-1.txt"]})");
+  store_->remove(std::array{Output{.file_key = path.substr(7, 32), .file_name = "a.txt"}});
+
+  const std::string fault = "this file is not there any more: it has expired";
+  EXPECT_EQ(refusal(R"({"image":)" + own + "}"), "image: " + fault);
+  EXPECT_EQ(refusal(R"({"x":[)" + own + "]}"), "x[0]: " + fault);
+  EXPECT_TRUE(server_.request_heads().empty());
+
+  // Of another server that has files of this form, nobody knows here.
+  for (const char* other : {"https://quern.example", "https://quern.example/prefix2", "http://q"}) {
+    const std::string text = R"({"x":")" + (other + path) + R"("})";
+    EXPECT_EQ(prepared(text), text);
+  }
+}
+
+TEST_F(InputFiles, FetchesAFileOfAServerOfTheSameKind) {
+  const std::string path = "/files/" + std::string(32, 'a') + "/a.txt";
+  server_.answer(path, http_answer("200 OK", "theirs"));
+
+  EXPECT_EQ(prepared(R"({"image":")" + server_.url(path) + R"("})"), R"({"image":"input-1.txt"})");
+  EXPECT_EQ(read("input-1.txt"), "theirs");
 }
 
 TEST_F(InputFiles, FetchesUrlsInPropertiesForFilesOnly) {

@@ -142,6 +142,13 @@ Error describe_store_fault(const std::filesystem::path& data, Error error) {
   return error;
 }
 
+// What URLs of this server begin with, as far as the configuration tells: without a `public_url`, those of callers who
+// come to the very address.
+std::string own_url(const Settings& settings) {
+  if (!settings.public_url.empty()) return settings.public_url;
+  return fmt::format("{}://{}", settings.http.tls ? "https" : "http", settings.http.listen);
+}
+
 // What a reload cannot change, by name.
 std::vector<std::string_view> settings_that_wait(const Settings& before, const Settings& after) {
   std::vector<std::string_view> names;
@@ -248,6 +255,7 @@ Result<void> App::Parts::begin() {
   runs.input_files.file_bytes_max = settings.input_file_bytes_max;
   // Whatever could be uploaded can be used.
   runs.input_files.input_bytes_max = std::max(settings.input_bytes_max, settings.upload_bytes_max);
+  runs.input_files.own_url = own_url(settings);
   runs.input_files.fetch.timeout = settings.fetch_timeout;
   if (settings.allow_private_urls) runs.input_files.fetch.address_rule = &is_any_address;
   runs.lease_ttl = settings.lease_ttl;
