@@ -12,9 +12,9 @@ namespace quern {
 
 namespace {
 
-constexpr std::size_t kHeadBytesMax = 256;  // between "data:" and the comma
 constexpr std::string_view kScheme = "data:";
-constexpr std::string_view kBase64 = ";base64";
+constexpr std::string_view kBase64 = "base64";
+constexpr std::string_view kBlanks = " \t\n\f\r";
 constexpr std::uint8_t kNoDigit = 0xff;
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
@@ -23,12 +23,31 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) {
   return std::ranges::equal(a, b, {}, lower, lower);
 }
 
+bool is_blank(char c) { return kBlanks.find(c) != std::string_view::npos; }
+
+std::string_view trim_begin(std::string_view text, std::string_view what) {
+  return text.substr(std::min(text.find_first_not_of(what), text.size()));
+}
+std::string_view trim_end(std::string_view text, std::string_view what) {
+  return text.substr(0, text.find_last_not_of(what) + 1);
+}
+
 /// What a media type and its parameters are written with; "%" and quotes for odd parameters. No
 /// blanks: prose has them.
 bool is_head_character(char c) {
   const char l = lower(c);
   return (l >= 'a' && l <= 'z') || (l >= '0' && l <= '9') ||
-         std::string_view("/;=+-._!#$&^*'`|~%\"").find(c) != std::string_view::npos;
+         std::string_view("/=+-._!#$&^*'`|~%\"").find(c) != std::string_view::npos;
+}
+
+bool is_media_type(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  return slash != std::string_view::npos && slash > 0 && slash + 1 < text.size() &&
+         std::ranges::all_of(text, is_head_character);
+}
+
+bool is_parameter(std::string_view text) {
+  return std::ranges::all_of(trim_begin(trim_end(text, kBlanks), kBlanks), is_head_character);
 }
 
 struct Parts {
@@ -39,17 +58,20 @@ struct Parts {
 std::optional<Parts> split(std::string_view text) {
   if (!equal_ignoring_case(text.substr(0, kScheme.size()), kScheme)) return std::nullopt;
   text.remove_prefix(kScheme.size());
-  const std::size_t comma = text.substr(0, kHeadBytesMax + 1).find(',');
+  const std::size_t comma = text.find(',');
   if (comma == std::string_view::npos) return std::nullopt;
-  const std::string_view head = text.substr(0, comma);
-  if (!std::ranges::all_of(head, is_head_character)) return std::nullopt;
-  const std::string_view type = head.substr(0, head.find(';'));
-  const std::size_t slash = type.find('/');
-  const bool is_type = slash != std::string_view::npos && slash > 0 && slash + 1 < type.size();
-  if (!type.empty() && !is_type) return std::nullopt;
-  const bool is_base64 = head.size() >= kBase64.size() &&
-                         equal_ignoring_case(head.substr(head.size() - kBase64.size()), kBase64);
-  return Parts{.is_base64 = is_base64, .body = text.substr(comma + 1)};
+  const std::string_view head = trim_end(text.substr(0, comma), kBlanks);
+  const std::string_view type = trim_end(head.substr(0, head.find(';')), kBlanks);
+  if (!type.empty() && !is_media_type(type)) return std::nullopt;
+  Parts parts{.body = text.substr(comma + 1)};
+  for (std::size_t at = head.find(';'); at != std::string_view::npos;) {
+    const std::size_t next = head.find(';', at + 1);
+    const std::string_view parameter = head.substr(at + 1, next - at - 1);
+    if (!is_parameter(parameter)) return std::nullopt;
+    parts.is_base64 = equal_ignoring_case(trim_begin(parameter, " "), kBase64);
+    at = next;
+  }
+  return parts;
 }
 
 constexpr std::array<std::uint8_t, 256> make_digits() {
@@ -63,8 +85,6 @@ constexpr std::array<std::uint8_t, 256> make_digits() {
   return digits;
 }
 constexpr std::array<std::uint8_t, 256> kDigits = make_digits();
-
-bool is_blank(char c) { return std::string_view(" \t\n\f\r").find(c) != std::string_view::npos; }
 
 void strip_padding(std::string_view& text) {
   while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);

@@ -1,6 +1,7 @@
 #pragma once
-// `data:` URIs (RFC 2397, read as the WHATWG Fetch standard does): files that travel inside the
-// input.
+// `data:` URIs (RFC 2397): files that travel inside the input. They are read as the WHATWG Fetch
+// standard does, with two exceptions: prose is none, though the standard takes anything before the
+// comma for a media type; and "#" and line ends are bytes of the file like any other.
 
 #include <cstdint>
 #include <string>
@@ -10,8 +11,8 @@
 
 namespace quern {
 
-/// True if `text` has the form of a data URI: "data:", an optional media type with parameters, a
-/// comma. Prose that merely begins with "data:" is none ("data: a list, sorted").
+/// True if `text` has the form of a data URI: "data:", an optional media type with parameters, which
+/// may have blanks around them, a comma. Prose that merely begins with "data:" is none ("data: a list, sorted").
 [[nodiscard]] bool is_data_uri(std::string_view text);
 
 /// The bytes of a data URI, base64 (padding optional) or percent-encoded.
