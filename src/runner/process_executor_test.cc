@@ -379,6 +379,49 @@ TEST_F(ProcessExecutorTest, RefusesTooManyOutputsAndBadRecords) {
                  "output 1 has no type out of image, video, audio, model3d, text and file", false);
 }
 
+TEST_F(ProcessExecutorTest, FailsARunWhoseErrorOrOutputIsNoJson) {
+  const std::string output = R"({"output":{"type":"text","text":"x","metadata":{"score":NaN}}})";
+  expect_failure(run("echo '" + output + "'"), "output 1 is no JSON: a syntax error at byte 56",
+                 false);
+  const std::string warning =
+      "a line that looks like a message is no JSON: a syntax error at byte ";
+  EXPECT_TRUE(sink_.has_log(output));
+  EXPECT_TRUE(sink_.has_log(warning + "56"));
+
+  expect_failure(run(R"(echo '{"error":"boom","score":NaN}')"), "error line, exit 0", false);
+  expect_failure(run(R"(printf '{"error":"caf\351"}\n'; exit 1)"), "error line, exit 1", false);
+  expect_failure(run(R"(printf '{"output":{"type":"text","te')"),
+                 "output 1 is no JSON: the text ends too early at byte 28", false);
+}
+
+TEST_F(ProcessExecutorTest, FailsARunWhoseOutputIsTooLongForALine) {
+  expect_failure(run(R"(printf '{"output":{"type":"text","text":"'
+head -c 5000000 /dev/zero | tr '\0' 'x'; echo '"}}')"),
+                 "output 1 is in a line of more than 4 MiB", false);
+}
+
+TEST_F(ProcessExecutorTest, WarnsOfAMessageThatIsNoJson) {
+  const auto ending = run(R"(echo '{"progress":NaN}'; echo '{"loss":NaN}')");
+
+  EXPECT_EQ(ending.outcome.end, AttemptEnd::succeeded);
+  ASSERT_EQ(sink_.entries().size(), 3U);
+  EXPECT_EQ(sink_.entries()[0].message, R"({"progress":NaN})");
+  EXPECT_EQ(sink_.entries()[1].message,
+            "a line that looks like a message is no JSON: a syntax error at byte 12");
+  EXPECT_EQ(sink_.entries()[1].severity, LogSeverity::warn);
+  EXPECT_TRUE(sink_.entries()[1].from_quern);
+  EXPECT_EQ(sink_.entries()[2].message, R"({"loss":NaN})");
+}
+
+TEST_F(ProcessExecutorTest, RepeatsARunThatDiedInTheMidstOfALine) {
+  expect_failure(run(R"(printf '{"output":{"type":"text","te'; kill -9 $$)"), "signal 9 (Killed)",
+                 true);
+  expect_failure(run(R"(printf '{"error":"out of mem'; exit 1)"), "exit 1", true);
+  const auto whole = run(R"(printf '{"error":"out of memory"}'; exit 1)");
+  EXPECT_EQ(whole.outcome.error, "out of memory");
+  EXPECT_FALSE(whole.outcome.retryable);
+}
+
 TEST_F(ProcessExecutorTest, KeepsNoOutputsOfAFailedRun) {
   const auto ending = run(R"(
 echo x > "$(dirname "$TMPDIR")/output/a"

@@ -58,6 +58,8 @@ Conversation::End Conversation::hold(std::stop_token stop) {
   End end{.child = child_.end_tree(), .stopped = stop_seen_};
   read_rest(child_.stdout_fd, out_lines_, LogSeverity::stdout_);
   read_rest(child_.stderr_fd, err_lines_, LogSeverity::stderr_);
+  // How a program failed that died in the midst of a line, its exit tells.
+  if (torn_ && end.child.is_success()) hear_message(std::move(*torn_), 0);
   end.error = std::move(error_);
   end.error_first = error_first_;
   return end;
@@ -129,13 +131,13 @@ bool Conversation::read_some(FileDescriptor& from, LineSplitter& splitter, LogSe
   const ssize_t got = ::read(from.get(), buffer_.get(), kReadBytes);
   if (got < 0 && (errno == EINTR || errno == EAGAIN)) return errno == EINTR;
   heard_at_ = clock_.now().wall;
-  const auto each = [&](std::string_view line, bool cut) { hear_line(line, cut, severity); };
   if (got <= 0) {
-    splitter.finish(each);
+    hear_last_line(splitter, severity);
     from = FileDescriptor();
     return false;
   }
-  splitter.feed({buffer_.get(), static_cast<std::size_t>(got)}, each);
+  splitter.feed({buffer_.get(), static_cast<std::size_t>(got)},
+                [&](std::string_view line, bool cut) { hear_line(line, {.cut = cut}, severity); });
   return true;
 }
 
@@ -146,20 +148,36 @@ void Conversation::read_rest(FileDescriptor& from, LineSplitter& splitter, LogSe
          read_some(from, splitter, severity)) {
     ++reads;
   }
-  splitter.finish([&](std::string_view line, bool cut) { hear_line(line, cut, severity); });
+  hear_last_line(splitter, severity);
 }
 
-void Conversation::hear_line(std::string_view line, bool cut, LogSeverity severity) {
-  if (severity == LogSeverity::stdout_ && !cut) {
-    if (auto message = decode_runner_line(line))
-      return hear_message(std::move(*message), line.size());
+void Conversation::hear_last_line(LineSplitter& splitter, LogSeverity severity) {
+  splitter.finish([&](std::string_view line, bool cut) {
+    hear_line(line, {.cut = cut, .torn = true}, severity);
+  });
+}
+
+void Conversation::hear_line(std::string_view line, LineEnd end, LogSeverity severity) {
+  std::optional<RunnerMessage> message;
+  if (severity == LogSeverity::stdout_) {
+    message = end.cut ? decode_broken_line(line, "is in a line of more than 4 MiB")
+                      : decode_runner_line(line);
   }
+  if (message && message->fault.empty()) return hear_message(std::move(*message), line.size());
   log(severity, line);
-  if (cut && line.size() > kLogLineBytesMax) {
+  if (end.cut && line.size() > kLogLineBytesMax) {
     log(LogSeverity::warn,
         "a line of more than 4 MiB was cut, and is no message: put long text into a file, and name "
         "its path",
         true);
+  } else if (message) {
+    log(LogSeverity::warn, "a line that looks like a message " + message->fault, true);
+  }
+  if (!message) return;
+  if (end.torn) {
+    torn_ = std::move(message);
+  } else {
+    hear_message(std::move(*message), line.size());
   }
 }
 

@@ -55,7 +55,12 @@ class Conversation {
   void write_input();
   bool read_some(FileDescriptor& from, LineSplitter& splitter, LogSeverity severity);
   void read_rest(FileDescriptor& from, LineSplitter& splitter, LogSeverity severity);
-  void hear_line(std::string_view line, bool cut, LogSeverity severity);
+  struct LineEnd {
+    bool cut = false;   // it was longer than we keep
+    bool torn = false;  // no newline came: the program may have died over it
+  };
+  void hear_line(std::string_view line, LineEnd end, LogSeverity severity);
+  void hear_last_line(LineSplitter& splitter, LogSeverity severity);
   void hear_message(RunnerMessage message, std::size_t bytes);
   void log(LogSeverity severity, std::string_view text, bool from_quern = false);
   void begin_end();
@@ -70,6 +75,7 @@ class Conversation {
   std::unique_ptr<char[]> buffer_;
   WallTime heard_at_;  // of the chunk that is being read
   OutputCollector outputs_;
+  std::optional<RunnerMessage> torn_;  // that was no JSON, if it had no end either
   std::optional<RunnerError> error_;
   bool error_first_ = false;  // before a stop was seen
   bool exited_ = false;

@@ -36,6 +36,9 @@ constexpr std::array<Names<ErrorType>, 5> kErrorTypes{
      {"INFERENCE_TIMEOUT", ErrorType::inference_timeout},
      {"INTERNAL_SERVER_ERROR", ErrorType::internal_server_error}}};
 
+constexpr std::array<std::string_view, 5> kMembers{"progress", "log", "error", "output",
+                                                   "metadata"};
+
 template <typename T, std::size_t N>
 std::optional<T> find_name(const std::array<Names<T>, N>& names, std::string_view name) {
   const auto found = std::ranges::find(names, name, &Names<T>::first);
@@ -118,12 +121,65 @@ Result<RunnerOutput> decode_output(const json::value& value) {
   return output;
 }
 
+// Of a string whose first character is at `at`: where its closing quote is.
+std::size_t find_string_end(std::string_view line, std::size_t at) {
+  at = line.find_first_of("\"\\", at);
+  while (at != std::string_view::npos && line[at] == '\\') {
+    at = line.find_first_of("\"\\", at + 2);
+  }
+  return at;
+}
+
+std::string_view skip_blanks(std::string_view text) {
+  return text.substr(std::min(text.find_first_not_of(" \t"), text.size()));
+}
+
+// Calls `each(name, rest)` for the members of the outermost object of a line that need not be JSON,
+// with all that stands from the value on.
+template <typename Each>
+void scan_members(std::string_view line, Each&& each) {
+  std::size_t depth = 0;
+  for (std::size_t i = line.find('{'); i < line.size(); ++i) {
+    const char c = line[i];
+    if (c == '{' || c == '[') ++depth;
+    if ((c == '}' || c == ']') && --depth == 0) return;
+    if (c != '"') continue;
+    const std::size_t end = find_string_end(line, i + 1);
+    if (end == std::string_view::npos) return;
+    const std::string_view rest = skip_blanks(line.substr(end + 1));
+    if (depth == 1 && rest.starts_with(':')) {
+      each(line.substr(i + 1, end - i - 1), skip_blanks(rest.substr(1)));
+    }
+    i = end;
+  }
+}
+
 }  // namespace
+
+std::optional<RunnerMessage> decode_broken_line(std::string_view line, std::string fault) {
+  if (!begins_as_message(line)) return std::nullopt;
+  bool is_known = false;
+  bool has_error = false;
+  bool tells_error = false;
+  RunnerMessage message;
+  scan_members(line, [&](std::string_view name, std::string_view value) {
+    is_known = is_known || std::ranges::find(kMembers, name) != kMembers.end();
+    has_error = has_error || name == "error";
+    if (value.starts_with("null")) return;
+    tells_error = tells_error || name == "error" || name == "error_type";
+    if (name == "output") message.output = fail(ErrorCode::invalid_argument, fault);
+  });
+  if (!is_known) return std::nullopt;
+  if (has_error && tells_error) message.error.emplace();
+  message.fault = std::move(fault);
+  return message;
+}
 
 std::optional<RunnerMessage> decode_runner_line(std::string_view line) {
   if (!begins_as_message(line)) return std::nullopt;
   Result<json::value> parsed = parse_json(line);
-  if (!parsed || !parsed->is_object()) return std::nullopt;
+  if (!parsed) return decode_broken_line(line, "is no JSON: " + parsed.error().message);
+  if (!parsed->is_object()) return std::nullopt;
   json::object& object = parsed->get_object();
 
   RunnerMessage message;
@@ -131,7 +187,9 @@ std::optional<RunnerMessage> decode_runner_line(std::string_view line) {
     message.progress = decode_progress(*value);
   if (const auto* value = object.if_contains("log")) message.log = decode_log(object, *value);
   if (tells_error(object)) message.error = decode_error(object, object.at("error"));
-  if (const auto* value = object.if_contains("output")) message.output = decode_output(*value);
+  if (const auto* value = object.if_contains("output"); value != nullptr && !value->is_null()) {
+    message.output = decode_output(*value);
+  }
   if (auto* value = object.if_contains("metadata"); value != nullptr && value->is_object()) {
     message.metadata = std::move(value->get_object());
   }

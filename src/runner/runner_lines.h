@@ -51,11 +51,15 @@ struct RunnerMessage {
       output;  // an error: an output that is not one, with what is wrong
   std::optional<json::object> metadata;
   std::optional<RunnerError> error;
+  std::string fault;  // empty, or what is wrong with the line: "is no JSON: …"
 };
 
 /// Nothing for a line that is no message (garbage, or JSON without a member that we know): a plain
-/// log.
+/// log. A line that is no JSON is read by decode_broken_line().
 std::optional<RunnerMessage> decode_runner_line(std::string_view line);
+/// What a line meant to say that cannot be read, with `fault` for the reason: an error, without its
+/// text, or an output that is none, or neither. Nothing for a line that has no member that we know.
+std::optional<RunnerMessage> decode_broken_line(std::string_view line, std::string fault);
 
 /// `text` without a trailing carriage return, cut to at most `bytes_max` between two characters.
 std::string_view log_text(std::string_view text, std::size_t bytes_max);

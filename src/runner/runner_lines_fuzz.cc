@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "base/assert.h"
@@ -10,8 +11,7 @@
 
 namespace {
 
-void check_line(std::string_view line) {
-  const auto message = quern::decode_runner_line(line);
+void check_message(const std::optional<quern::RunnerMessage>& message) {
   if (!message) return;
   if (message->progress) QUERN_ASSERT(*message->progress >= 0 && *message->progress <= 1);
   if (message->error) {
@@ -38,7 +38,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto each = [&](std::string_view line, bool cut) {
     QUERN_ASSERT(quern::begins_as_message(line) || line.size() <= text_bytes_max);
     QUERN_ASSERT(line.find('\n') == std::string_view::npos);
-    if (!cut) check_line(line);
+    check_message(cut ? quern::decode_broken_line(line, "cut") : quern::decode_runner_line(line));
   };
   for (; !bytes.empty(); bytes.remove_prefix(std::min(step, bytes.size()))) {
     splitter.feed(bytes.substr(0, step), each);

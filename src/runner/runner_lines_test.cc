@@ -168,10 +168,76 @@ TEST(RunnerLine, TakesAnErrorOfNullForNone) {
   EXPECT_EQ(message->progress, 1.0);
 }
 
+TEST(RunnerLine, TakesAnOutputOfNullForNone) {
+  const auto message = decode_runner_line(R"({"progress":0.5,"output":null})");
+
+  ASSERT_TRUE(message);
+  EXPECT_FALSE(message->output);
+  EXPECT_FALSE(decode_runner_line(R"({"output":null})"));
+}
+
+TEST(RunnerLine, HearsAnErrorInALineThatIsNoJson) {
+  const std::string deep = std::string(64, '[') + std::string(64, ']');
+  for (const std::string& line :
+       {std::string(R"({"error":"boom","score":NaN})"),
+        std::string(R"({"score":Infinity,"error":{}})"), std::string("{\"error\":\"caf\xe9\"}"),
+        R"({"error":"boom","d":)" + deep + "}",
+        std::string(R"({ "a\"":{"output":1}, "error" : 'boom'})"), std::string(R"({"error":"bo)"),
+        std::string(R"({"error":null,"error_type":"INFERENCE_FAILURE","score":NaN})")}) {
+    const auto message = decode_runner_line(line);
+    ASSERT_TRUE(message && message->error) << line;
+    EXPECT_EQ(message->error->type, ErrorType::inference_failure) << line;
+    EXPECT_FALSE(message->error->retryable) << line;
+    EXPECT_FALSE(message->output) << line;
+    EXPECT_TRUE(message->fault.starts_with("is no JSON: ")) << message->fault;
+  }
+}
+
+TEST(RunnerLine, SaysWhyAnOutputIsNone) {
+  const auto message =
+      decode_runner_line(R"({"output":{"type":"text","text":"x","metadata":{"score":NaN}}})");
+
+  ASSERT_TRUE(message && message->output);
+  EXPECT_FALSE(message->error);
+  EXPECT_EQ(message->fault, "is no JSON: a syntax error at byte 56");
+  EXPECT_EQ(message->output->error().message, message->fault);
+}
+
+TEST(RunnerLine, SaysWhyAMessageIsNone) {
+  for (const char* line : {R"({"progress":NaN})", "{\"log\":\"\xff\"}", R"({"log":"\ud800"})",
+                           R"({"metadata":{"seed":7})", R"({"error":null,"progress":NaN})",
+                           R"({"output":null,"progress":NaN})"}) {
+    const auto message = decode_runner_line(line);
+    ASSERT_TRUE(message) << line;
+    EXPECT_FALSE(message->fault.empty()) << line;
+    EXPECT_FALSE(message->error || message->output || message->progress || message->log ||
+                 message->metadata)
+        << line;
+  }
+}
+
+TEST(RunnerLine, TakesWhatNamesNoMemberOfOursForALog) {
+  for (const char* line :
+       {R"({'output': 1, 'error': None})", R"({"loss":NaN})", R"({"a":{"error":1},"b":NaN})",
+        R"({"a":["output"],"b":NaN})", R"({"a":"error","b":NaN})", R"({output})", R"({"error")",
+        R"({"a}},"output":1)", R"({}"output":1)"}) {
+    EXPECT_FALSE(decode_runner_line(line)) << line;
+  }
+}
+
+TEST(RunnerLine, HearsWhatALineSaysThatWasCut) {
+  const std::string reason = "is too long";
+  const auto output = decode_broken_line(R"({"output":{"type":"text","text":"xxxx)", reason);
+
+  ASSERT_TRUE(output && output->output);
+  EXPECT_EQ(output->output->error().message, reason);
+  EXPECT_TRUE(decode_broken_line(R"({"error":"xxxx)", reason)->error);
+  EXPECT_FALSE(decode_broken_line("output error", reason));
+}
+
 TEST(RunnerLine, TakesEverythingElseForALog) {
   for (const char* line : {"", "  ", "hello", "{", "[1]", "{}", R"({"unknown":1})", R"("text")",
-                           R"({"progress":"much"})", R"({"log":7})", R"({"metadata":[]})",
-                           "{\"log\":\"\xff\"}", R"({"log":"\ud800"})"}) {
+                           R"({"progress":"much"})", R"({"log":7})", R"({"metadata":[]})"}) {
     EXPECT_FALSE(decode_runner_line(line)) << line;
   }
 }
@@ -186,7 +252,11 @@ TEST(RunnerLine, PassesOverMembersThatItDoesNotKnow) {
 TEST(RunnerLine, SurvivesDeepNesting) {
   const std::string deep = R"({"metadata":)" + std::string(200'000, '[');
 
-  EXPECT_FALSE(decode_runner_line(deep));
+  const auto message = decode_runner_line(deep);
+
+  ASSERT_TRUE(message);
+  EXPECT_FALSE(message->metadata);
+  EXPECT_TRUE(message->fault.starts_with("is no JSON: too deeply nested")) << message->fault;
 }
 
 TEST(LogText, IsCutBetweenCharacters) {
