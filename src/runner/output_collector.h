@@ -27,6 +27,9 @@ class OutputCollector {
   /// Later members replace earlier ones of the same name.
   void add(json::object metadata, std::size_t bytes);
 
+  /// What was said that makes no sense, the first of it; empty: nothing.
+  [[nodiscard]] const std::string& fault() const { return fault_; }
+
   /// Moves the files into the store; outputs that name one file share it there. An outcome that is not
   /// succeeded has left nothing there. Waits for room while the store is full; nullopt if the stop
   /// came first.

@@ -45,6 +45,15 @@ Outcome told_error(RunnerError error, const ChildEnd& end) {
           .reason = "error line, " + end.describe()};
 }
 
+// What made no sense would make none the next time either.
+Outcome failed_exit(const ChildEnd& end, const std::string& fault) {
+  if (fault.empty()) return failed(ErrorType::inference_failure, end.describe());
+  Outcome outcome =
+      failed(ErrorType::inference_failure, fmt::format("{}, {}", fault, end.describe()));
+  outcome.retryable = false;
+  return outcome;
+}
+
 }  // namespace
 
 std::string make_runner_input(const Run& run) {
@@ -123,7 +132,7 @@ Executor::Ending ProcessExecutor::run(const Run& run, ProgressSink& sink, std::s
   if (end.error) {
     ending.outcome = told_error(std::move(*end.error), end.child);
   } else if (!end.child.is_success()) {
-    ending.outcome = failed(ErrorType::inference_failure, end.child.describe());
+    ending.outcome = failed_exit(end.child, talk.outputs().fault());
   } else if (!end.stopped) {
     std::optional<Outcome> outcome = talk.outputs().conclude(store_, run.folders, stop);
     ending.stopped = !outcome.has_value();

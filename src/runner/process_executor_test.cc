@@ -422,6 +422,13 @@ TEST_F(ProcessExecutorTest, RepeatsARunThatDiedInTheMidstOfALine) {
   EXPECT_FALSE(whole.outcome.retryable);
 }
 
+TEST_F(ProcessExecutorTest, RepeatsNoRunWhoseOutputMakesNoSenseWhateverTheExit) {
+  expect_failure(run(R"(echo '{"output":{"type":"image"}}'; exit 1)"),
+                 "output 1 has no path, exit 1", false);
+  expect_failure(run(R"(echo '{"output":{"score":NaN}}'; kill -9 $$)"),
+                 "output 1 is no JSON: a syntax error at byte 19, signal 9 (Killed)", false);
+}
+
 TEST_F(ProcessExecutorTest, KeepsNoOutputsOfAFailedRun) {
   const auto ending = run(R"(
 echo x > "$(dirname "$TMPDIR")/output/a"
