@@ -30,6 +30,7 @@ struct InputFileOptions {
 ///  * at any depth, the URL of a file in `store`, whatever its host and whatever stands before
 ///  `/files/<key>/<name>`:
 ///    it is copied on this machine, and its unguessable key is authority enough;
+///    one that begins with `own_url` and names no file there is refused;
 ///  * in the top-level properties named in `file_properties` (Schema::file_properties()), whose
 ///  values are a string or
 ///    an array of strings, every http or https URL. Anything else there but null is refused, so
@@ -38,10 +39,11 @@ struct InputFileOptions {
 /// freely.
 ///
 /// Blocks (disk and network); returns promptly once `stop` is asked for (as `unavailable`), at the
-/// latest when it has told what the file is that it is at. Threads: any. Errors, with messages for the caller that begin with the property's name ("image: could not
-/// fetch: HTTP 404 Not Found"): invalid_argument (the input is at fault: REQUEST_INVALID, never
-/// repeated), unavailable (may be repeated; with kShortageRetryAfter if nothing is wrong but that
-/// this machine is short of descriptors or memory).
+/// latest when it has told what the file is that it is at. Threads: any.
+/// Errors, with messages for the caller that begin with the property's name ("image: could not fetch:
+/// HTTP 404 Not Found"): invalid_argument (the input is at fault: REQUEST_INVALID, never repeated),
+/// unavailable (may be repeated; with kShortageRetryAfter if nothing is wrong but that this machine
+/// is short of descriptors or memory).
 Result<json::object> prepare_input(json::object input, std::span<const std::string> file_properties,
                                    const AttemptFolders& folders, const ArtifactStore& store,
                                    const InputFileOptions& options, std::stop_token stop);
