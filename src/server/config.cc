@@ -10,6 +10,7 @@
 #include "catalog/catalog.h"
 #include "http/server.h"
 #include "server/config_keys.h"
+#include "server/config_parts.h"
 
 namespace quern {
 namespace {
@@ -75,6 +76,11 @@ class Reader {
 
   /// `file` is absolute; `depth` is how many files include it.
   Result<void> read(std::string_view text, const fs::path& file, std::size_t depth) {
+    if (const auto line = find_key_of_many_parts(text)) {
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("{}:{}: a key has more than {} parts: no setting lies so deep",
+                              file.filename().string(), *line, kKeyPartsMax));
+    }
     toml::table document;
     try {
       document = toml::parse(text, file.string());

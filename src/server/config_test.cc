@@ -230,6 +230,50 @@ TEST_F(Config, NamesFileLineAndWhatWasExpected) {
   }
 }
 
+// Each part of a key is a table in a table, which the parser ends by a recursion as deep.
+TEST_F(Config, RefusesAKeyOfManyPartsBeforeItIsParsed) {
+  const auto parts = [](std::string_view part, int count) {
+    std::string key(part);
+    for (int i = 1; i < count; ++i) key.append(".").append(part);
+    return key;
+  };
+  const std::string said = "quern.toml:3: a key has more than 16 parts";
+
+  for (const char* part : {"a", " a\t", R"("a.#\"")", R"('a.#\')", "1"}) {
+    const std::string key = parts(part, 50'000);
+    EXPECT_THAT(fault("# a\n\n" + key + " = 1"), HasSubstr(said)) << part;
+    EXPECT_THAT(fault("\n\n[" + key + "]\n"), HasSubstr(said)) << part;
+    EXPECT_THAT(fault("\n\n[[" + key + "]]\n"), HasSubstr(said)) << part;
+    EXPECT_THAT(fault("\r\n\r\nx = { a = 1, " + key + " = 1 }"), HasSubstr(said)) << part;
+  }
+  for (const char* text : {R"("a\"")", R"("a\\")", R"('a\')", R"("""a\"""")", R"("""""a\\""""")",
+                           R"('''''a\''''')", R"("")", R"('')", "1.5 # '"}) {
+    const std::string before = "x = " + std::string(text) + "\n\n";
+    EXPECT_THAT(fault(before + parts("a", 17) + " = 1"), HasSubstr(said)) << text;
+  }
+  EXPECT_THAT(fault(parts("a", 16) + " = 1"), HasSubstr("quern.toml:1: a: unknown section"));
+}
+
+TEST_F(Config, TakesAnyNumberOfDotsInTextsAndComments) {
+  std::string words = "a";
+  for (int i = 0; i < 100; ++i) words += ".b";
+
+  EXPECT_EQ(fault("# " + words + "\n[[model]] # " + words +
+                  "\nid = \"m\"\nexecutor = { kind = \"echo\" }\ntitle = '" + words +
+                  "'\ndescription = \"\"\"\n# \"" + words + "\"\n\"\"\"\naliases = [\"x/" + words +
+                  "\"]\n"),
+            "accepted");
+}
+
+TEST_F(Config, TakesTheDeepestNestingThatItDoesNotRefuse) {
+  constexpr int kValues = 250;  // the parser takes 256 in each other
+  std::string text = "a";
+  for (int i = 0; i < kValues; ++i) text += "= {a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a";
+  text += "= 1" + std::string(kValues, '}');
+
+  EXPECT_THAT(fault(text), HasSubstr("quern.toml:1: a: unknown section"));
+}
+
 TEST_F(Config, DoesNotWaitAtAFifo) {
   ASSERT_EQ(::mkfifo((folder_.path() / "quern.toml").c_str(), 0600), 0);
 
