@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <climits>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -49,6 +50,8 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
 }
 
 constexpr std::chrono::milliseconds kReaderPatience{1'000};
+constexpr std::size_t kLogLineMax =
+    PIPE_BUF;  // with the line break: a pipe takes it at once or not at all
 
 /// Waits a moment for a reader of stderr that has fallen behind, once; then it drops lines until that reads again, and
 /// says how many.
@@ -62,7 +65,13 @@ class PatientSink final : public spdlog::sinks::base_sink<std::mutex> {
       ++dropped_;
       return;
     }
-    if (dropped_ > 0) tell_dropped();
+    if (dropped_ > 0) {
+      tell_dropped();
+      if (!is_read(std::chrono::milliseconds{0})) {  // that took the room
+        ++dropped_;
+        return;
+      }
+    }
     to_->log(line);
   }
   void flush_() override { to_->flush(); }
@@ -72,7 +81,7 @@ class PatientSink final : public spdlog::sinks::base_sink<std::mutex> {
   }
 
  private:
-  /// A pipe that says so takes 4 KiB, which hardly a line exceeds.
+  /// A pipe that says so takes a line of kLogLineMax without a wait, but not one byte more.
   static bool is_read(std::chrono::milliseconds patience) {
     pollfd item{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
     return ::poll(&item, 1, static_cast<int>(patience.count())) != 0;
@@ -133,37 +142,70 @@ bool is_bare_word(std::string_view text) {
   });
 }
 
-}  // namespace
+// The first `limit` bytes of a longer text, without a part of a character, and how long it was.
+std::string cut(std::string_view text, std::size_t limit) {
+  if (text.size() <= limit) return std::string(text);
+  const auto goes_on = [&](std::size_t at) {
+    return (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U;
+  };
+  while (limit > 0 && goes_on(limit)) --limit;
+  return fmt::format("{}… ({} bytes)", text.substr(0, limit), text.size());
+}
 
-std::string format_log_json(WallTime time, LogLevel level, std::string_view message,
-                            std::span<const LogField> fields) {
+// Each text at most `text_max` bytes, as they came.
+std::string json_line(WallTime time, LogLevel level, std::string_view message,
+                      std::span<const LogField> fields, std::size_t text_max) {
   std::string line =
       fmt::format(R"({{"time":"{}","level":"{}","msg":)", format_rfc3339(time), name_of(level));
-  append_json_string(line, message);
+  append_json_string(line, cut(message, text_max));
   for (const LogField& field : fields) {
     line += ',';
     append_json_string(line, field.name);
     line += ':';
-    append_json_string(line, field.value);
+    append_json_string(line, cut(field.value, text_max));
   }
   line += '}';
   return line;
 }
 
-std::string format_log_text(std::string_view message, std::span<const LogField> fields) {
+std::string text_line(std::string_view message, std::span<const LogField> fields,
+                      std::size_t text_max) {
   std::string line;
-  append_escaped(line, message);
+  append_escaped(line, cut(message, text_max));
   for (const LogField& field : fields) {
     line += ' ';
     line += field.name;
     line += '=';
-    if (is_bare_word(field.value)) {
-      line += field.value;
+    const std::string value = cut(field.value, text_max);
+    if (is_bare_word(value)) {
+      line += value;
     } else {
-      append_json_string(line, field.value);
+      append_json_string(line, value);
     }
   }
   return line;
+}
+
+// What `line_of` makes of texts as long as they may be for a line that fits: the short ones, such as ids, stay whole.
+template <typename LineOf>
+std::string fit(LineOf line_of) {
+  std::string line = line_of(std::string_view::npos);
+  for (std::size_t text_max = kLogLineMax / 2; line.size() >= kLogLineMax && text_max > 0;
+       text_max /= 2)
+    line = line_of(text_max);
+  return line;
+}
+
+}  // namespace
+
+std::string format_log_json(WallTime time, LogLevel level, std::string_view message,
+                            std::span<const LogField> fields) {
+  return fit(
+      [&](std::size_t text_max) { return json_line(time, level, message, fields, text_max); });
+}
+
+std::string format_log_text(std::string_view message, std::span<const LogField> fields) {
+  return fit([&](std::size_t text_max) { return text_line(message, fields, text_max); });
 }
 
 void init_logging(LogLevel level) { output() = make_output(level, ::isatty(STDERR_FILENO) == 1); }

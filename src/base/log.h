@@ -41,12 +41,12 @@ inline void log_error(std::string_view m, std::initializer_list<LogField> f = {}
 }
 
 /// The line that `log` writes when stderr is no terminal: `time`, `level`, `msg`, then the fields
-/// in their order. Control characters are escaped, invalid UTF-8 is replaced: whatever the texts,
-/// it is one line.
+/// in their order. Control characters are escaped, invalid UTF-8 is replaced, long texts are cut to "begi… (60000 bytes)":
+/// whatever the texts, it is one line of at most PIPE_BUF (4,096) bytes with its line break.
 std::string format_log_json(WallTime time, LogLevel level, std::string_view message,
                             std::span<const LogField> fields);
 /// What follows time and level on a terminal: the message, then name=value. Values with more than
-/// visible ASCII are quoted; control characters are escaped.
+/// visible ASCII are quoted; control characters are escaped; long texts are cut as above.
 std::string format_log_text(std::string_view message, std::span<const LogField> fields);
 
 }  // namespace quern

@@ -7,11 +7,14 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <climits>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/json.h"
+#include "testing/eventually.h"
 
 namespace quern {
 namespace {
@@ -53,6 +56,44 @@ TEST(Log, IsOneLineThatNobodyCanForge) {
   EXPECT_THAT(text, Not(HasSubstr("\xC2\x85")));
 }
 
+TEST(Log, CutsWhatIsLongSoThatTheLineFitsAndSaysSo) {
+  const std::string accents = "a" + std::string(30'000, '\xC3');  // none whole, each a U+FFFD
+  std::string umlauts;
+  for (int i = 0; i < 30'000; ++i) umlauts += "\xC3\xA4";
+  for (const std::string& text : {std::string(60'000, 'x'), std::string(60'000, '\x01'),
+                                  std::string(60'000, '"'), umlauts, "x" + umlauts, accents}) {
+    const std::vector<LogField> fields{{"task", "mmsu_1"}, {"why", text}, {"again", text}};
+
+    const std::string line = as_json(text, fields);
+    const std::string people = format_log_text(text, fields);
+
+    EXPECT_LT(line.size(), std::size_t{PIPE_BUF});
+    EXPECT_LT(people.size(), std::size_t{PIPE_BUF});
+    const auto parsed = parse_json(line);
+    ASSERT_TRUE(parsed.has_value()) << line;
+    EXPECT_EQ(parsed->at("task"), "mmsu_1");
+    for (const char* name : {"msg", "why", "again"}) {
+      const std::string_view cut = parsed->at(name).get_string();
+      EXPECT_TRUE(cut.ends_with("… (" + std::to_string(text.size()) + " bytes)")) << cut;
+      EXPECT_GT(cut.size(), 100U);
+    }
+    EXPECT_THAT(people, HasSubstr("… (" + std::to_string(text.size()) + " bytes)"));
+    EXPECT_EQ(std::string(parsed->at("why").get_string()).find("\xEF\xBF\xBD") != std::string::npos,
+              text == accents)
+        << "no character is cut in two";
+  }
+}
+
+TEST(Log, LeavesALineWholeThatJustFits) {
+  const std::size_t frame = as_json("", {}).size();
+
+  const std::string longest(std::size_t{PIPE_BUF} - 1 - frame, 'x');
+
+  EXPECT_EQ(as_json(longest, {}).size(), std::size_t{PIPE_BUF} - 1);
+  EXPECT_THAT(as_json(longest, {}), HasSubstr(longest));
+  EXPECT_THAT(as_json(longest + "x", {}), HasSubstr(" bytes)"));
+}
+
 /// Standard error is a pipe while it lives.
 class StderrPipe {
  public:
@@ -72,6 +113,11 @@ class StderrPipe {
   StderrPipe(const StderrPipe&) = delete;
   StderrPipe& operator=(const StderrPipe&) = delete;
 
+  /// At most `bytes`.
+  void read(std::size_t bytes) const {
+    std::string text(bytes, ' ');
+    EXPECT_GT(::read(read_, text.data(), bytes), 0);
+  }
   std::string read_all() const {
     std::string text;
     std::array<char, 65536> bytes{};
@@ -100,6 +146,44 @@ TEST(Log, DropsLinesThatNobodyReadsAndSaysHowMany) {
   EXPECT_THAT(after, HasSubstr(R"("msg":"log lines were dropped: nobody read them","lines":")" +
                                std::to_string(1'000 - told) + "\"}\n"));
   EXPECT_THAT(after, HasSubstr("\"msg\":\"read again\"}\n"));
+}
+
+TEST(Log, WaitsForNobodyInTheMiddleOfALongLine) {
+  const StderrPipe pipe;
+  init_logging(LogLevel::info);
+  const std::string text(60'000, 'x');
+  std::atomic<bool> is_over{false};
+
+  const std::jthread writer([&] {
+    for (int i = 0; i < 40; ++i) log_info("working", {{"text", text}});
+    is_over = true;
+  });
+  EXPECT_TRUE(eventually([&] { return is_over.load(); }));
+
+  const std::string before = pipe.read_all();
+  EXPECT_TRUE(before.ends_with("}\n")) << "lines are whole";
+  EXPECT_THAT(before, HasSubstr("… (60000 bytes)\"}\n"));
+}
+
+// The line that tells of the dropped ones takes the room that there is.
+TEST(Log, WaitsForNobodyBehindTheLineThatTellsOfDroppedOnes) {
+  const StderrPipe pipe;
+  init_logging(LogLevel::info);
+  const std::size_t frame = as_json("working", {{"text", ""}}).size();
+  const std::string text(std::size_t{PIPE_BUF} - 1 - frame, 'x');
+  std::atomic<bool> is_over{false};
+
+  const std::jthread writer([&] {
+    for (int i = 0; i < 40; ++i) log_info("working", {{"text", text}});
+    pipe.read(PIPE_BUF);
+    log_info("working", {{"text", text}});
+    is_over = true;
+  });
+  EXPECT_TRUE(eventually([&] { return is_over.load(); }));
+
+  EXPECT_THAT(pipe.read_all(), HasSubstr("log lines were dropped"));
+  log_info("read again");
+  EXPECT_THAT(pipe.read_all(), HasSubstr(R"("lines":"1"})"));
 }
 
 TEST(Log, WritesWholeJsonLinesFromManyThreads) {

@@ -20,6 +20,7 @@ using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
 constexpr std::size_t kIncludeDepthMax = 4;
+constexpr std::size_t kKeyIdBytesMax = 128;
 constexpr std::size_t kSchemaBytesMax = 1 << 20;
 constexpr std::size_t kConfigBytesMax = 4 << 20;
 
@@ -211,6 +212,11 @@ class Reader {
     Result<void> done = read_table(file, "[[key]]", table, key_keys(), key);
     if (!done) return done;
     if (key.id.empty()) return complain(file, table, "[[key]]", "id is missing");
+    if (key.id.size() > kKeyIdBytesMax) {
+      return complain(
+          file, table, "[[key]]",
+          fmt::format("id: expected at most {} bytes, got {}", kKeyIdBytesMax, key.id.size()));
+    }
     if (key.secrets.empty())
       return complain(file, table, fmt::format("[[key]] {}", key.id), "secret is missing");
     if (!table.contains("burst")) key.burst = std::max(1.0, 2 * key.rate);

@@ -296,6 +296,15 @@ TEST_F(Config, NamesTheFirstEntryThatDoesNotGoWithTheOthers) {
               HasSubstr("quern.toml:1: model \"a\": the alias"));
 }
 
+TEST_F(Config, RefusesAKeyWithALongId) {
+  const auto key = [](std::size_t bytes) {
+    return "[[key]]\nid = \"" + std::string(bytes, 'k') + "\"\nsecret = \"env:HOME\"\n";
+  };
+  EXPECT_EQ(fault(key(128)), "accepted");
+  EXPECT_EQ(fault("\n" + key(129)),
+            "quern.toml:2: [[key]]: id: expected at most 128 bytes, got 129");
+}
+
 TEST_F(Config, TakesSecretsFromTheEnvironmentWithoutAWarning) {
   ASSERT_EQ(::setenv("QUERN_CONFIG_TEST_KEY", "from-the-environment", 1), 0);
 

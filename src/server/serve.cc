@@ -153,8 +153,8 @@ int serve(const ServeOptions& options) {
     if (without_config) continue;
     reload(**app, options);
   }
-  log_info("stopping: running tasks are finished or handed back; a second signal stops at once");
   stop_at_next_signal(signals);
+  log_info("stopping: running tasks are finished or handed back; a second signal stops at once");
   (*app)->drain();
   log_info("stopped");
   return 0;
