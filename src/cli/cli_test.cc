@@ -10,10 +10,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/assert.h"
@@ -74,6 +76,43 @@ TEST(RequestLog, DropsTheOlderHalfWhenItGrowsTooLarge) {
 
   EXPECT_FALSE(log.find("mmsu_old"));
   EXPECT_TRUE(log.find("mmsu_new"));
+}
+
+/// Keeps the environment of the other tests as it was.
+class Environment {
+ public:
+  void set(const char* name, const char* value) {
+    const char* before = std::getenv(name);
+    before_.emplace_back(name,
+                         before != nullptr ? std::optional<std::string>(before) : std::nullopt);
+    if (value != nullptr)
+      ::setenv(name, value, 1);
+    else
+      ::unsetenv(name);
+  }
+  Environment() = default;
+  ~Environment() {
+    for (const auto& [name, value] : before_) {
+      if (value)
+        ::setenv(name.c_str(), value->c_str(), 1);
+      else
+        ::unsetenv(name.c_str());
+    }
+  }
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+
+ private:
+  std::vector<std::pair<std::string, std::optional<std::string>>> before_;
+};
+
+TEST(RequestLog, HasAPlaceWhereTheEnvironmentNamesNone) {
+  Environment environment;
+  environment.set("XDG_STATE_HOME", nullptr);
+  environment.set("HOME", nullptr);
+  environment.set("TMPDIR", "/nonexistent");
+
+  EXPECT_EQ(RequestLog().file(), "/tmp/quern-" + std::to_string(::getuid()) + "/requests.jsonl");
 }
 
 TEST(ModelInput, ReadsAValueAsTheSchemaWantsIt) {

@@ -21,7 +21,9 @@ fs::path state_folder() {
     return fs::path(state) / "quern";
   if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/')
     return fs::path(home) / ".local/state/quern";
-  return fs::temp_directory_path() / ("quern-" + std::to_string(::getuid()));
+  std::error_code failed;
+  const fs::path temporary = fs::temp_directory_path(failed);  // TMPDIR may name what is not there
+  return (failed ? fs::path("/tmp") : temporary) / ("quern-" + std::to_string(::getuid()));
 }
 
 std::vector<std::string> read_lines(const fs::path& file) {

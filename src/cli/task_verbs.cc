@@ -39,10 +39,10 @@ ClientResult<TaskHandle> create(Client& client, const SessionFlags& session,
                                 const RunFlags& flags) {
   auto input = build_input(client, flags.model, flags.input, interrupt_token());
   if (!input) return std::unexpected(input.error());
+  RequestLog log;
   auto task = client.submit(flags.model, *input, {.idempotency_key = flags.idempotency_key},
                             interrupt_token());
   if (!task) return task;
-  RequestLog log;
   if (Result<void> kept = log.remember(*task, client_options(session).url); !kept) {
     std::fprintf(stderr, "quern: warning: %s; note the id: %s\n", kept.error().message.c_str(),
                  task->request_id.c_str());
