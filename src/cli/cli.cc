@@ -32,15 +32,18 @@ void add_run_flags(CLI::App& verb, RunFlags& flags) {
                   "Where the model's schema has x-quern-file, name=file uploads one that is there")
       ->take_all();
   verb.add_option("--json-input", flags.input.json_file,
-                  "The parameters as a JSON file; - reads standard input");
+                  "The parameters as a JSON file; - reads standard input")
+      ->check(refuse_empty);
   verb.add_option("--idempotency-key", flags.idempotency_key,
-                  "Names this request: repeating it makes no second task");
+                  "Names this request: repeating it makes no second task")
+      ->check(refuse_empty);
 }
 
 void add_task_flags(CLI::App& verb, TaskFlags& flags) {
   verb.add_option("id", flags.id, "The request's id, or `last`: the latest from here, of --model")
       ->required();
-  verb.add_option("-m,--model", flags.model, "Its model; not needed for requests made from here");
+  verb.add_option("-m,--model", flags.model, "Its model; not needed for requests made from here")
+      ->check(refuse_empty);
 }
 
 // A verb's flags live as long as the parse; its action runs after it.
@@ -96,7 +99,8 @@ void add_task_verbs(CLI::App& app, Verbs& verbs) {
   verbs
       .add_client(app, "models", "List the models, or show one with its schema",
                   [&verbs] { return models_verb(verbs.session, verbs.model); })
-      .add_option("model", verbs.model, "Show this one");
+      .add_option("model", verbs.model, "Show this one")
+      ->check(refuse_empty);
 }
 
 void add_filter_flags(CLI::App& verb, AdminFilter& filter) {
@@ -120,7 +124,8 @@ void add_admin_verbs(CLI::App& app, Verbs& verbs) {
   };
   CLI::App& list = add("list", "List tasks, the newest first", admin_list_verb);
   add_filter_flags(list, verbs.admin.filter);
-  list.add_option("--before", verbs.admin.filter.before, "Go on after this request");
+  list.add_option("--before", verbs.admin.filter.before, "Go on after this request")
+      ->check(refuse_empty);
   list.add_option("--limit", verbs.admin.limit, "Show at most so many")
       ->check(CLI::Range(1U, kListedMax))
       ->capture_default_str();
@@ -143,9 +148,12 @@ void add_server_verbs(CLI::App& app, Verbs& verbs,
     return static_cast<ExitCode>(serve(verbs.serve));
   });
   verb.add_option("-c,--config", verbs.serve.config,
-                  "The configuration; without one, the example models are served");
-  verb.add_option("--listen", verbs.serve.listen, "host:port, instead of the configured one");
-  verb.add_option("--data", verbs.serve.data, "The data folder, instead of the configured one");
+                  "The configuration; without one, the example models are served")
+      ->check(refuse_empty);
+  verb.add_option("--listen", verbs.serve.listen, "host:port, instead of the configured one")
+      ->check(refuse_empty);
+  verb.add_option("--data", verbs.serve.data, "The data folder, instead of the configured one")
+      ->check(refuse_empty);
   verb.add_flag("--settings", verbs.serve.settings, "Print what a configuration may say, and end");
   CLI::App& keys = *app.add_subcommand("keys", "Make keys");
   keys.require_subcommand(1);

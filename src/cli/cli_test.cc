@@ -343,6 +343,24 @@ TEST(CommandLine, NamesACommandThatIsNone) {
   EXPECT_THAT(say({}).err, HasSubstr("subcommand"));
 }
 
+// As of a variable that is not set: nothing is done, rather than what the flag was given to prevent.
+TEST(CommandLine, RefusesAFlagWithoutAValue) {
+  const std::vector<std::vector<std::string>> lines = {
+      {"submit", "m", "--url", "http://127.0.0.1:1", "--idempotency-key", ""},
+      {"submit", "m", "--url", "http://127.0.0.1:1", "--json-input", ""},
+      {"status", "last", "--model", ""},
+      {"models", ""},
+      {"admin", "list", "--url", "http://127.0.0.1:1", "--before", ""},
+      {"serve", "--config", ""},
+      {"serve", "--listen", ""},
+      {"serve", "--data", ""}};
+  for (const auto& line : lines) {
+    const Said said = say(line);
+    EXPECT_EQ(said.code, 2) << line.back();
+    EXPECT_THAT(said.err, HasSubstr("is empty")) << line[0] << ' ' << line[line.size() - 2];
+  }
+}
+
 TEST(CommandLine, TellsHowFilesAreGivenAndWhatACodeMeans) {
   for (const char* verb : {"run", "submit"}) {
     const Said said = say({verb, "--help"});
