@@ -58,15 +58,20 @@ std::string short_time(std::string time) {
 
 // ---- calling
 
+// `member`: what the answer to this call has at the least. Without it, it is of another server, or a proxy's.
 ClientResult<json::value> call(const SessionFlags& session, std::string_view method,
-                               std::string_view path, std::string_view body = {}) {
+                               std::string_view path, std::string_view member,
+                               std::string_view body = {}) {
   Client client(client_options(session));
   auto answer = client.call(method, path, body);
   if (!answer) return std::unexpected(answer.error());
   Result<json::value> parsed = parse_json(*answer, kAnswerDepthMax);
-  if (parsed) return *std::move(parsed);
-  return std::unexpected(ClientError{.fault = ClientFault::refused,
-                                     .message = "the answer is not JSON: is this a Quern?"});
+  if (parsed && !at(*parsed, member).is_null()) return *std::move(parsed);
+  return std::unexpected(ClientError{
+      .fault = ClientFault::refused,
+      .message =
+          fmt::format("the server's answer has no \"{}\": is this the address of a Quern?", member),
+      .detail = *std::move(answer)});
 }
 
 // To everyone but administrators these routes do not exist; the answer alone does not tell why.
@@ -216,8 +221,8 @@ void print_whole_task(const json::value& task) {
 // ---- the plain changes: one call, one line
 
 ExitCode change(const SessionFlags& session, std::string_view method, const std::string& path,
-                const std::string& line) {
-  const auto done = call(session, method, path);
+                std::string_view member, const std::string& line) {
+  const auto done = call(session, method, path, member);
   if (!done) return report_admin(session, done.error());
   if (session.json) {
     print_json(to_json(*done));
@@ -245,8 +250,8 @@ ExitCode admin_list_verb(const SessionFlags& session, const AdminFlags& flags) {
   do {
     const auto wanted = flags.limit - static_cast<std::uint32_t>(tasks.size());
     if (!next_before.empty()) set_field(*fields, "before", next_before);
-    const auto page =
-        call(session, "GET", "/admin/tasks" + query_of(*fields, std::min(wanted, kPageMax)));
+    const auto page = call(session, "GET",
+                           "/admin/tasks" + query_of(*fields, std::min(wanted, kPageMax)), "tasks");
     if (!page) return report_admin(session, page.error());
     for (const json::value& task : list_at(*page, "tasks")) tasks.push_back(task);
     next_before = text_at(*page, "next_before");
@@ -263,7 +268,7 @@ ExitCode admin_list_verb(const SessionFlags& session, const AdminFlags& flags) {
 }
 
 ExitCode admin_show_verb(const SessionFlags& session, const AdminFlags& flags) {
-  const auto task = call(session, "GET", task_path(flags));
+  const auto task = call(session, "GET", task_path(flags), "request_id");
   if (!task) return report_admin(session, task.error());
   if (session.json) {
     print_json(to_json(*task));
@@ -274,20 +279,23 @@ ExitCode admin_show_verb(const SessionFlags& session, const AdminFlags& flags) {
 }
 
 ExitCode admin_retry_verb(const SessionFlags& session, const AdminFlags& flags) {
-  return change(session, "POST", task_path(flags) + "/retry", flags.target + " is queued again");
+  return change(session, "POST", task_path(flags) + "/retry", "state",
+                flags.target + " is queued again");
 }
 
 ExitCode admin_purge_verb(const SessionFlags& session, const AdminFlags& flags) {
-  return change(session, "DELETE", task_path(flags), flags.target + " is gone, with its files");
+  return change(session, "DELETE", task_path(flags), "purged",
+                flags.target + " is gone, with its files");
 }
 
 ExitCode admin_pause_verb(const SessionFlags& session, const AdminFlags& flags) {
-  return change(session, "POST", model_path(flags, "pause"),
+  return change(session, "POST", model_path(flags, "pause"), "paused",
                 flags.target + " hands out no tasks until `quern admin resume`");
 }
 
 ExitCode admin_resume_verb(const SessionFlags& session, const AdminFlags& flags) {
-  return change(session, "POST", model_path(flags, "resume"), flags.target + " hands out tasks");
+  return change(session, "POST", model_path(flags, "resume"), "paused",
+                flags.target + " hands out tasks");
 }
 
 ExitCode admin_cancel_verb(const SessionFlags& session, const AdminFlags& flags) {
@@ -299,7 +307,8 @@ ExitCode admin_cancel_verb(const SessionFlags& session, const AdminFlags& flags)
   std::uint64_t requested = 0;
   std::uint64_t not_canceled = 0;
   for (bool more = true; more;) {
-    const auto done = call(session, "POST", "/admin/tasks/cancel", to_json(body_of(*fields)));
+    const auto done = call(session, "POST", "/admin/tasks/cancel", "cancellation_requested",
+                           to_json(body_of(*fields)));
     if (!done) return report_admin(session, done.error());
     requested += count_at(*done, "cancellation_requested");
     not_canceled += count_at(*done, "not_canceled");

@@ -372,6 +372,31 @@ TEST(CommandLine, TellsHowFilesAreGivenAndWhatACodeMeans) {
   }
 }
 
+// A proxy's page, or another server's answer: nothing was done, so nothing is said to have been.
+TEST(AdminVerbs, TakeNoOtherAnswerForTheirOwn) {
+  for (const char* answer : {"{}", "[]", "", "<html></html>"}) {
+    for (const std::vector<std::string>& words : {std::vector<std::string>{"list"},
+                                                  {"cancel", "--all"},
+                                                  {"show", "mmsu_1"},
+                                                  {"retry", "mmsu_1"},
+                                                  {"purge", "mmsu_1"},
+                                                  {"pause", "m"},
+                                                  {"resume", "m"}}) {
+      ScriptedServer server({ScriptedServer::answer(200, answer)});
+      std::vector<std::string> line{"admin"};
+      line.insert(line.end(), words.begin(), words.end());
+      line.insert(line.end(), {"--url", server.url(), "--key", "k"});
+
+      const Said said = say(line);
+
+      EXPECT_EQ(said.code, 3) << words[0] << ": " << answer;
+      EXPECT_EQ(said.out, "") << words[0] << ": " << answer;
+      EXPECT_THAT(said.err, HasSubstr("is this the address of a Quern?"))
+          << words[0] << ": " << answer;
+    }
+  }
+}
+
 TEST(ResultVerb, SavesBesideWhatIsThere) {
   const TempFolder folder;
   std::ofstream(folder.path() / "a.png") << "old";

@@ -433,7 +433,12 @@ ClientResult<TaskResult> Client::wait(const TaskHandle& task,
 ClientResult<CancelReply> Client::cancel(const TaskHandle& task) {
   Call call = impl_->make_call("PUT", Impl::task_path(task) + "/cancel");
   auto answer = impl_->exchange(call, {});
-  if (answer) return CancelReply::requested;
+  if (answer) {
+    const bool is_confirmed =
+        string_at(parse_or_null(answer->body), "status") == "CANCELLATION_REQUESTED";
+    if (is_confirmed) return CancelReply::requested;
+    return not_a_quern("confirms no cancel", std::move(*answer));
+  }
   const bool completed =
       answer.error().http_status == 400 &&
       string_at(parse_or_null(answer.error().detail), "status") == "ALREADY_COMPLETED";

@@ -217,6 +217,18 @@ TEST(Client, TellsACancelThatCameTooLate) {
   EXPECT_THAT(server.requests()[0], StartsWith("PUT /v1/queue/echo/requests/mmsu_1/cancel "));
 }
 
+TEST(Client, TakesNothingButAConfirmationForACancel) {
+  for (const char* body : {"", "{}", "[]", "<html></html>", R"({"status":"COMPLETED"})"}) {
+    ScriptedServer server({ScriptedServer::answer(200, body)});
+
+    const auto canceled = make_client(server, 0).cancel({"echo", "mmsu_1"});
+
+    ASSERT_FALSE(canceled) << body;
+    EXPECT_EQ(canceled.error().fault, ClientFault::refused) << body;
+    EXPECT_THAT(canceled.error().message, HasSubstr("is this the address of a Quern?")) << body;
+  }
+}
+
 TEST(Client, SendsNoCredentialWithADownloadAndLeavesNoHalfFile) {
   const TempFolder folder;
   ScriptedServer server({ScriptedServer::answer(200, "12345"), ScriptedServer::answer(404, "{}")});
