@@ -34,7 +34,7 @@ namespace quern {
 /// Why a call failed, by what the caller can do about it.
 enum class ClientFault : std::uint8_t {
   usage,    // the call itself is wrong (empty model, input that is no JSON object, unwritable file,
-            // a key that no header can hold)
+            // a key that no header can hold, an address that is none)
   refused,  // the server said no: bad key, unknown model, invalid input, limits; see http_status
             // and detail
   not_found,    // no such task (or not this key's, or expired)
@@ -60,8 +60,8 @@ struct ClientOptions {
   std::string key;  // the secret, visible ASCII
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds request_timeout{90'000};  // of one exchange; above the longest wait
-  std::uint32_t repeats_max = 5;                      // of a call that may be repeated
-  std::chrono::milliseconds backoff_min{250};         // doubles up to backoff_max, with full jitter
+  std::uint32_t repeats_max = 5;               // of a call; none after request_timeout in silence
+  std::chrono::milliseconds backoff_min{250};  // doubles up to backoff_max, with full jitter
   std::chrono::milliseconds backoff_max{10'000};
   std::chrono::milliseconds wait_patience{120'000};  // of wait(): with a server that is not there
   std::string user_agent = "quern-client";

@@ -15,6 +15,7 @@
 #include "base/safe_file_name.h"
 #include "client/answer_depth.h"
 #include "client/part_file.h"
+#include "client/server_url.h"
 #include "client/transport.h"
 
 namespace quern {
@@ -337,10 +338,18 @@ struct Client::Impl {
                                 std::uint32_t repeats_max) {
     if (!is_visible_ascii(options.key))
       return std::unexpected(usage("the key must be visible ASCII characters"));
+    if (!client::is_server_url(options.url)) {
+      return std::unexpected(
+          usage("the server's address is \"" + options.url + "\": expected http://host:port"));
+    }
+    const auto asked = std::chrono::steady_clock::now();
     for (std::uint32_t n = 0;; ++n) {
       Answer answer = transport.exchange(call, stop);
       if (is_success(answer.status)) return answer;
-      const bool final = answer.stopped || answer.sink_failed ||
+      // Who has been silent for that long would hold a person up as long again with each repeat.
+      const bool is_silent =
+          answer.status == 0 && std::chrono::steady_clock::now() - asked >= options.request_timeout;
+      const bool final = answer.stopped || answer.sink_failed || is_silent ||
                          !may_help_to_repeat(answer.status) || n >= repeats_max ||
                          tells_of_completed_task(parse_or_null(answer.body));
       if (final) return std::unexpected(to_error(answer));

@@ -374,6 +374,50 @@ TEST(Client, SaysThatNobodyIsThere) {
   EXPECT_EQ(models.error().http_status, 0);
 }
 
+// "http:///v1/models" would be a call to a host named v1, with the key.
+TEST(Client, SendsNothingToAnAddressThatIsNone) {
+  for (const char* url :
+       {"", "http:", "http://", "http:///", "https://", "ftp://127.0.0.1", "file:///etc",
+        "http://127.0.0.1:0", "http://127.0.0.1:99999", "http://127.0.0.1:", "http://127.0.0.1:80x",
+        "http://:80", "http://[::1", "http://a b", "http://127.0.0.1/?a", "http://127.0.0.1#a",
+        "http://a\nb"}) {
+    Client client({.url = url, .key = "k", .repeats_max = 0});
+
+    const auto models = client.models();
+
+    ASSERT_FALSE(models) << url;
+    EXPECT_EQ(models.error().fault, ClientFault::usage) << url << ": " << models.error().message;
+    EXPECT_THAT(models.error().message, HasSubstr("expected http://host:port")) << url;
+  }
+}
+
+TEST(Client, TakesAnAddressWithAPathOrWithoutAScheme) {
+  ScriptedServer server(std::vector<std::string>(5, ScriptedServer::answer(200, R"({"data":[]})")));
+  const std::string place = server.url().substr(7);
+
+  for (const std::string& url :
+       {server.url(), server.url() + "/", server.url() + "/below//", "HTTP://" + place, place})
+    EXPECT_TRUE(Client({.url = url, .key = "k", .repeats_max = 0}).models()) << url;
+
+  EXPECT_THAT(server.requests().at(2), StartsWith("GET /below/v1/models "));
+}
+
+TEST(Client, AsksNobodyTwiceWhoWasSilentForAWholeTimeout) {
+  PathServer server;
+  server.hang("/v1/models");
+  Client client({.url = server.url(""),
+                 .key = "k",
+                 .request_timeout = milliseconds{200},
+                 .repeats_max = 5,
+                 .backoff_min = milliseconds{1}});
+
+  const auto models = client.models();
+
+  ASSERT_FALSE(models);
+  EXPECT_EQ(models.error().fault, ClientFault::unreachable);
+  EXPECT_THAT(server.request_heads(), SizeIs(1));
+}
+
 TEST(Client, StopsWaitingWhenTold) {
   ScriptedServer server({});
   std::stop_source stop;
