@@ -5,9 +5,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <mutex>
+#include <regex>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -201,6 +205,73 @@ TEST_F(SystemTest, PrintsIntoNoFileOfItsOwnWithoutStandardDescriptors) {
     const std::string text{std::istreambuf_iterator<char>(file), {}};
     EXPECT_EQ(text.find("level"), std::string::npos) << name << ": " << text;
   }
+}
+
+// ---- backup
+
+/// The lines that OPERATING.md gives for a backup of a server that runs.
+std::string backup_lines() {
+  std::ifstream file(QUERN_SOURCE "/docs/OPERATING.md");
+  const std::string page{std::istreambuf_iterator<char>(file), {}};
+  constexpr std::string_view kBefore = "While it runs:\n\n```\n";
+  const std::size_t begin = page.find(kBefore) + kBefore.size();
+  return page.substr(begin, page.find("```", begin) - begin);
+}
+
+/// Creates, one after the other, while it lives.
+class Creates {
+ public:
+  explicit Creates(Client client)
+      : thread_([this, client = std::move(client)](std::stop_token stop) mutable {
+          while (!stop.stop_requested()) made_ += client.submit("echo", "{}") ? 1 : 0;
+        }) {}
+  [[nodiscard]] int made() const { return made_; }
+
+ private:
+  std::atomic<int> made_{0};
+  std::jthread thread_;
+};
+
+TEST_F(SystemTest, IsBackedUpWhileItRunsAndRestored) {
+  const std::string models =
+      process_model("makes",
+                    "out=$(sed 's/.*\"output_dir\":\"\\([^\"]*\\)\".*/\\1/')\n"
+                    "printf words > \"$out/a.txt\"\n"
+                    "echo '{\"output\":{\"type\":\"file\",\"path\":\"a.txt\"}}'\n");
+  serve(config(models));
+  Client before = client();
+  const auto made = before.submit("makes", "{}");
+  ASSERT_TRUE(made && before.wait(*made));
+  ASSERT_TRUE(before.call("POST", "/admin/models/echo/pause"));
+  const std::string large = R"({"prompt":")" + std::string(2 << 20, 'x') + R"("})";
+  std::vector<TaskHandle> waiting;
+  for (int i = 0; i < 32; ++i) {
+    const auto task = before.submit("echo", large);
+    ASSERT_TRUE(task) << task.error().message;
+    waiting.push_back(*task);
+  }
+
+  {
+    const Creates creates(client());
+    ASSERT_TRUE(eventually([&] { return creates.made() >= 10; }));
+    const std::string line = "cd '" + folder_.path().string() + "' && timeout 60 sh -e -c '" +
+                             std::regex_replace(backup_lines(), std::regex("'"), "'\\''") + "'";
+    EXPECT_EQ(std::system(line.c_str()), 0) << line;
+  }
+  EXPECT_EQ(server_->terminate(), 0);
+  std::filesystem::rename(folder_.path() / "data", folder_.path() / "lost");
+  std::filesystem::rename(folder_.path() / "backup", folder_.path() / "data");
+  serve(config(models));
+
+  Client after = client();
+  for (const TaskHandle& task : waiting) {
+    const auto status = after.status(task);
+    ASSERT_TRUE(status) << task.request_id << ": " << status.error().message;
+    EXPECT_EQ(status->status, TaskStatus::in_queue);
+  }
+  const auto result = after.result(*made);
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(after.download(result->outputs.at(0), folder_.path() / "a.txt"), 5U);
 }
 
 // ---- the guard
