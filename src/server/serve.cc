@@ -1,7 +1,6 @@
 #include "server/serve.h"
 
 #include <fmt/format.h>
-#include <signal.h>
 #include <sys/stat.h>
 
 #include <cstdio>
@@ -9,12 +8,12 @@
 #include <filesystem>
 #include <string_view>
 #include <system_error>
-#include <thread>
 
 #include "base/log.h"
 #include "server/app.h"
 #include "server/config.h"
 #include "server/first_key.h"
+#include "server/serve_signals.h"
 
 namespace quern {
 namespace fs = std::filesystem;
@@ -50,24 +49,6 @@ Result<Settings> read_settings(const ServeOptions& options) {
   if (!options.listen.empty()) settings->http.listen = options.listen;
   if (!options.data.empty()) settings->data = fs::absolute(options.data).lexically_normal();
   return settings;
-}
-
-// Signals are waited for, never handled: blocked before the first thread starts, so that every
-// thread inherits that.
-sigset_t block_signals() {
-  ::signal(SIGPIPE, SIG_IGN);
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, number);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  return signals;
-}
-
-int wait_for_signal(const sigset_t& signals) {
-  int number = 0;
-  while (sigwait(&signals, &number) != 0) {
-  }
-  return number;
 }
 
 void reload(App& app, const ServeOptions& options) {
@@ -108,20 +89,6 @@ int refuse(const Error& error) {
   return error.code == ErrorCode::invalid_argument ? kBrokenConfiguration : kCannotRun;
 }
 
-/// From now on. The guard ends the runners of a server that is gone, so nothing is left behind.
-void stop_at_next_signal(const sigset_t& signals) {
-  try {
-    std::thread([signals] {
-      // The terminal's end, or a reload that comes late, is no wish for haste.
-      while (wait_for_signal(signals) == SIGHUP) {
-      }
-      std::_Exit(kCannotRun);
-    }).detach();
-  } catch (const std::system_error& error) {
-    log_warn("no thread to wait for a second signal", {{"reason", error.what()}});
-  }
-}
-
 }  // namespace
 
 int serve(const ServeOptions& options) {
@@ -142,18 +109,16 @@ int serve(const ServeOptions& options) {
     if (!key) return refuse(key.error());
     settings->keys.push_back(std::move(*key));
   }
-  const sigset_t signals = block_signals();
+  Result<ServeSignals> signals = ServeSignals::start();
+  if (!signals) return refuse(signals.error());
   Result<std::unique_ptr<App>> app = App::start(std::move(*settings));
   if (!app) return refuse(app.error());
   print(fmt::format("listening on {}\n", (*app)->url()));
   if (without_config) print_first_steps(**app, data);
 
-  for (;;) {
-    if (wait_for_signal(signals) != SIGHUP) break;
-    if (without_config) continue;
-    reload(**app, options);
+  while (signals->next() == ServeWish::reload) {
+    if (!without_config) reload(**app, options);
   }
-  stop_at_next_signal(signals);
   log_info("stopping: running tasks are finished or handed back; a second signal stops at once");
   (*app)->drain();
   log_info("stopped");

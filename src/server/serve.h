@@ -12,8 +12,8 @@ struct ServeOptions {
   bool settings = false;  // only print what a configuration may say
 };
 
-/// SIGTERM and SIGINT drain and stop (a second one stops at once), SIGHUP reads the configuration
-/// again. Returns the exit code: 0 stopped, 2 broken configuration, 1 anything else that kept it
+/// SIGTERM and SIGINT drain and stop once it serves (a second one stops at once, at the start too), SIGHUP reads
+/// the configuration again. Returns the exit code: 0 stopped, 2 broken configuration, 1 anything else that kept it
 /// from running. Output that cannot be written is the caller's to find, in ferror(stdout).
 int serve(const ServeOptions& options);
 

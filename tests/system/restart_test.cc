@@ -1,7 +1,9 @@
 // What a restart and a crash leave: everything that was acknowledged.
 
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdint>
@@ -272,6 +274,56 @@ TEST_F(SystemTest, IsBackedUpWhileItRunsAndRestored) {
   const auto result = after.result(*made);
   ASSERT_TRUE(result) << result.error().message;
   EXPECT_EQ(after.download(result->outputs.at(0), folder_.path() / "a.txt"), 5U);
+}
+
+// ---- signals during the start
+
+/// A server that is held up in its start, after the recovery, by a file that it reads.
+class HeldStart : public SystemTest {
+ protected:
+  void start_and_hold() {
+    const std::filesystem::path fifo = folder_.path() / "data" / "aliases";
+    std::filesystem::create_directories(fifo.parent_path());
+    ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+    server_ = std::make_unique<TestServer>(QUERN_BINARY, folder_.path(), config());
+    EXPECT_FALSE(server_->start(seconds{0})) << "nobody waits for it here";
+    // Nobody can open it for writing before the server has opened it for reading.
+    EXPECT_TRUE(eventually([&] {
+      end_ = ::open(fifo.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+      return end_ >= 0;
+    })) << server_->log();
+  }
+  void let_go() {
+    ::close(end_);
+    end_ = -1;
+  }
+  ~HeldStart() override {
+    if (end_ >= 0) ::close(end_);
+  }
+
+ private:
+  int end_ = -1;
+};
+
+TEST_F(HeldStart, StopsAtOnceAtASecondSignal) {
+  start_and_hold();
+
+  server_->signal(SIGTERM);
+  server_->signal(SIGINT);
+
+  EXPECT_TRUE(eventually([&] { return !server_->is_running(); }));
+  EXPECT_EQ(server_->reap(), 1);
+}
+
+TEST_F(HeldStart, DrainsAtTheFirstSignalOnceItServes) {
+  start_and_hold();
+
+  server_->signal(SIGHUP);
+  server_->signal(SIGTERM);
+  let_go();
+
+  EXPECT_EQ(server_->reap(), 0);
+  EXPECT_NE(server_->log().find(R"("msg":"stopped"})"), std::string::npos) << server_->log();
 }
 
 // ---- the guard

@@ -32,7 +32,7 @@ TEST_F(SystemTest, NamesEachOfItsThreadsForWhatItDoes) {
   const std::set<std::string> expected{
       "quern",       "quern-io",      "quern-commit", "quern-tables", "quern-reader",
       "quern-files", "quern-api",     "quern-timers", "quern-run",    "quern-instant",
-      "quern-beat",  "quern-janitor", "quern-awake"};
+      "quern-beat",  "quern-janitor", "quern-awake",  "quern-signals"};
   EXPECT_TRUE(eventually([&] { return thread_names(server_->pid()) == expected; }));
   EXPECT_EQ(thread_names(server_->pid()), expected);
 }
