@@ -115,6 +115,12 @@ struct JournalReader::Impl {
     return {};
   }
 
+  /// Ends the read transaction, whatever was met in it: a COMMIT would tell of damage once more. After
+  /// some errors SQLite has ended it by itself.
+  void end_look() {
+    if (!connection.is_autocommit()) static_cast<void>(connection.execute("ROLLBACK"));
+  }
+
   Result<std::optional<EndedTask>> ended(const TaskId& id) {
     const StatementReset reset(find_ended);
     const int code = find_ended.bind(1, id.sequence()).step();
@@ -165,7 +171,7 @@ Result<std::optional<EndedRecord>> JournalReader::find_ended(const TaskId& id) {
   Result<std::optional<EndedTask>> task = impl_->ended(id);
   Result<TaskHistory> history;
   if (task && *task) history = impl_->history(id);
-  if (Result<void> done = impl_->connection.execute("COMMIT"); !done) return fail(std::move(done));
+  impl_->end_look();
   if (!task) return fail(std::move(task));
   if (!*task) return std::nullopt;
   if (!history) return EndedRecord{**std::move(task), {}, history.error()};
@@ -233,7 +239,7 @@ Result<ListedPage> JournalReader::list(const TaskFilter& filter,
   // neither.
   if (Result<void> done = impl_->connection.execute("BEGIN"); !done) return fail(std::move(done));
   Result<void> listed = impl_->list_both(filter, submitted_before, page);
-  if (Result<void> done = impl_->connection.execute("COMMIT"); !done) return fail(std::move(done));
+  impl_->end_look();
   if (!listed) return fail(std::move(listed));
   std::erase_if(page.tasks,
                 [&](const ListedTask& task) { return task.row.id.sequence() < page.oldest; });
