@@ -267,7 +267,9 @@ TEST_F(BatchTest, ForgetsLargeResultsLookByLook) {
     ASSERT_TRUE(finish(queue(), start_one().lease, std::string(3'000'000, 'x')));
   }
 
-  harness_.advance(kContractRetention + std::chrono::minutes{5});
+  harness_.clock().advance(kContractRetention + std::chrono::minutes{5});
+  harness_.local().wake();
+  harness_.settle();
   EXPECT_EQ(list(queue())->tasks.size(), 3U) << "6 MB, and 4 MiB are the most but for the last";
 
   // Before a look that found everything would be repeated.
