@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <cstdlib>
+#include <latch>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -42,6 +43,7 @@ struct ServeSignals::Seen {
   std::condition_variable changed;
   bool reload = false;
   bool stop = false;
+  std::latch begun{1};
 
   void take(int number) {
     {
@@ -59,12 +61,15 @@ Result<ServeSignals> ServeSignals::start() {
   try {
     std::thread([signals, seen] {
       name_this_thread("quern-signals");
+      seen->begun.count_down();
       for (;;) seen->take(wait_for_signal(signals));
     }).detach();
   } catch (const std::system_error& error) {
     return fail(ErrorCode::unavailable,
                 fmt::format("no thread to wait for signals: {}", error.code().message()));
   }
+  // The guard of the runners is forked next. Of a thread that just begins it could inherit a lock for ever.
+  seen->begun.wait();
   return ServeSignals(std::move(seen));
 }
 
