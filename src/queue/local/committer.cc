@@ -224,7 +224,7 @@ void Committer::apply_due(Batch& batch) {
            std::holds_alternative<FinishCommand>(one);
   });
   if (!due || *due > now.steady) {
-    timers_from_.reset();
+    on_time();
   } else if (!holders_wait && !leaves_timers(*due)) {
     state_.core.tick(now, random_.next_u64(), kTicksMax);
   }
@@ -235,16 +235,23 @@ void Committer::apply_due(Batch& batch) {
   }
 }
 
-// Once after a standstill, and not as long as they last: where every look is late, time goes on all the same.
+// A few times in a row at most: where every look is late, time goes on all the same.
 bool Committer::leaves_timers(SteadyTime due) {
-  if (timers_from_) {
-    if (taken_ < *timers_from_) return true;
-    timers_from_.reset();
+  if (timers_from_ && taken_ < *timers_from_) return true;
+  const SteadyTime awaited = std::max({due, taken_before_, timers_from_.value_or(due)});
+  const bool stood_still = awaited + kStandstillMin < taken_;
+  if (!stood_still || standstills_ == kStandstillsMax) {
+    on_time();
     return false;
   }
-  if (std::max(due, taken_before_) + kStandstillMin >= taken_) return false;
+  ++standstills_;
   timers_from_ = taken_ + kStandstillGrace;
   return true;
+}
+
+void Committer::on_time() {
+  timers_from_.reset();
+  standstills_ = 0;
 }
 
 // ---- applying the commands, under the lock

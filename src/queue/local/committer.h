@@ -40,6 +40,7 @@ inline constexpr std::chrono::seconds kLogFlushInterval{1};
 inline constexpr std::chrono::milliseconds kStandstillMin{500};
 /// and leaves leases and other timers alone for so long, in which heartbeats can come.
 inline constexpr std::chrono::milliseconds kStandstillGrace{250};
+inline constexpr int kStandstillsMax = 4;  // of which each begins before that time is over
 inline constexpr std::size_t kBatchCommandsMax = 1'024;
 inline constexpr std::size_t kBatchBytesMax = 16 * 1024 * 1024;
 
@@ -114,6 +115,7 @@ class Committer {
   /// Nobody looked at the time when `due` came, nor long after: whoever keeps leases alive may have
   /// stood still as well, and comes first.
   [[nodiscard]] bool leaves_timers(SteadyTime due);
+  void on_time();
   /// Takes in logs, and tells watches of progress: heartbeats change nothing that is stored.
   void note_beats(std::span<Command> commands, Batch& batch);
   void append_logs(const TaskId& id, Beat beat);
@@ -220,6 +222,7 @@ class Committer {
   SteadyTime taken_{};                     // of run(): when it began, with all that had come
   SteadyTime taken_before_{};              // the same of the run before
   std::optional<SteadyTime> timers_from_;  // after a standstill: no timers before this
+  int standstills_ = 0;                    // in a row
   std::vector<Command> own_;  // commands that the committer gives itself for its next run
 };
 

@@ -171,10 +171,22 @@ TEST_F(BatchTest, LosesNoLeaseWhoseHeartbeatCouldNotBeSentBecauseTheProcessStood
   EXPECT_TRUE(finish(queue(), claimed.lease));
 }
 
+TEST_F(BatchTest, LosesNoLeaseThoughTheProcessStandsStillAgainBeforeAHeartbeatIsSent) {
+  const Claim claimed = start_one(seconds{3});
+
+  for (int i = 0; i < kStandstillsMax; ++i) {
+    harness_.clock().advance(seconds{10});
+    harness_.local().wake();
+    harness_.settle();
+  }
+
+  EXPECT_TRUE(finish(queue(), claimed.lease));
+}
+
 TEST_F(BatchTest, LosesALeaseAfterAStandstillThatNobodyRenews) {
   start_one(seconds{3});
 
-  for (int i = 0; i < 2; ++i) {  // each look is late
+  for (int i = 0; i <= kStandstillsMax; ++i) {  // each look is late
     harness_.clock().advance(seconds{10});
     harness_.settle();
   }
