@@ -257,7 +257,8 @@ TEST_F(SystemTest, IsBackedUpWhileItRunsAndRestored) {
       process_model("makes",
                     "out=$(sed 's/.*\"output_dir\":\"\\([^\"]*\\)\".*/\\1/')\n"
                     "printf words > \"$out/a.txt\"\n"
-                    "echo '{\"output\":{\"type\":\"file\",\"path\":\"a.txt\"}}'\n");
+                    "echo '{\"output\":{\"type\":\"file\",\"path\":\"a.txt\"}}'\n",
+                    "aliases = [\"acme/makes\"]");
   serve(config(models));
   Client before = client();
   const auto made = before.submit("makes", "{}");
@@ -283,7 +284,12 @@ TEST_F(SystemTest, IsBackedUpWhileItRunsAndRestored) {
   }
   EXPECT_EQ(server_->terminate(), 0);
   std::filesystem::rename(folder_.path() / "data", folder_.path() / "lost");
-  std::filesystem::rename(folder_.path() / "backup", folder_.path() / "data");
+  const std::filesystem::path restored = folder_.path() / "data";
+  std::filesystem::rename(folder_.path() / "backup", restored);
+  EXPECT_EQ(std::filesystem::status(restored / "queue.sqlite").permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  for (const char* name : {"upload-secret", "aliases"})
+    EXPECT_TRUE(std::filesystem::exists(restored / name)) << name;
   serve(config(models));
 
   Client after = client();
