@@ -15,7 +15,7 @@ namespace quern {
 Result<std::string> find_content_type(int fd);
 
 /// What libmagic is asked about in place of a text: the text, with no white space longer than 32 bytes. Some of its
-/// rules take a second of a core for 64 KiB of blank lines, which anybody may send. What holds other control characters
+/// rules take most of a second of a core for 64 KiB of blank lines, which anybody may send. What holds other control characters
 /// is no text, and stays as it is.
 [[nodiscard]] std::string squeeze_blanks(std::string_view head);
 

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "base/json.h"
+#include "base/utf8.h"
 
 namespace quern {
 namespace {
@@ -142,14 +143,10 @@ bool is_bare_word(std::string_view text) {
   });
 }
 
-// The first `limit` bytes of a longer text, without a part of a character, and how long it was.
+// The first `limit` bytes of a longer text, and how long it was.
 std::string cut(std::string_view text, std::size_t limit) {
   if (text.size() <= limit) return std::string(text);
-  const auto goes_on = [&](std::size_t at) {
-    return (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U;
-  };
-  while (limit > 0 && goes_on(limit)) --limit;
-  return fmt::format("{}… ({} bytes)", text.substr(0, limit), text.size());
+  return fmt::format("{}… ({} bytes)", cut_utf8(text, limit), text.size());
 }
 
 // Each text at most `text_max` bytes, as they came.

@@ -73,4 +73,15 @@ std::size_t count_utf8(std::string_view text) {
   return count;
 }
 
+std::string_view cut_utf8(std::string_view text, std::size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
+  const auto goes_on = [&](std::size_t at) {
+    return (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U;
+  };
+  std::size_t end = bytes_max;
+  // At most three continuation bytes stand before the end of a character; more are no text.
+  for (int i = 0; i < 3 && end > 0 && goes_on(end); ++i) --end;
+  return text.substr(0, end);
+}
+
 }  // namespace quern

@@ -22,4 +22,7 @@ std::size_t find_invalid_utf8(std::string_view text);
 /// How many characters (code points) valid UTF-8 has.
 std::size_t count_utf8(std::string_view text);
 
+/// The first `bytes_max` bytes, without a part of a character at their end.
+std::string_view cut_utf8(std::string_view text, std::size_t bytes_max);
+
 }  // namespace quern

@@ -71,5 +71,14 @@ TEST(Utf8, CountsCharactersNotBytes) {
   }
 }
 
+TEST(CutUtf8, LeavesNoPartOfACharacter) {
+  EXPECT_EQ(cut_utf8("a\u20ACb", 9), "a\u20ACb");
+  EXPECT_EQ(cut_utf8("a\u20ACb", 4), "a\u20AC");
+  for (const std::size_t bytes : {1U, 2U, 3U}) EXPECT_EQ(cut_utf8("a\u20ACb", bytes), "a");
+  EXPECT_EQ(cut_utf8("\U0001F600", 3), "");
+  EXPECT_EQ(cut_utf8("abc", 0), "");
+  EXPECT_EQ(cut_utf8(std::string(9, '\x80'), 8).size(), 5U) << "bytes that are no text";
+}
+
 }  // namespace
 }  // namespace quern

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "artifact/stored_file_url.h"
+#include "base/ascii.h"
 
 namespace quern {
 
@@ -16,12 +17,6 @@ constexpr std::string_view kScheme = "data:";
 constexpr std::string_view kBase64 = "base64";
 constexpr std::string_view kBlanks = " \t\n\f\r";
 constexpr std::uint8_t kNoDigit = 0xff;
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, {}, lower, lower);
-}
 
 bool is_blank(char c) { return kBlanks.find(c) != std::string_view::npos; }
 
@@ -35,7 +30,7 @@ std::string_view trim_end(std::string_view text, std::string_view what) {
 /// What a media type and its parameters are written with; "%" and quotes for odd parameters. No
 /// blanks: prose has them.
 bool is_head_character(char c) {
-  const char l = lower(c);
+  const char l = to_lower(c);
   return (l >= 'a' && l <= 'z') || (l >= '0' && l <= '9') ||
          std::string_view("/=+-._!#$&^*'`|~%\"").find(c) != std::string_view::npos;
 }
@@ -56,7 +51,7 @@ struct Parts {
 };
 
 std::optional<Parts> split(std::string_view text) {
-  if (!equal_ignoring_case(text.substr(0, kScheme.size()), kScheme)) return std::nullopt;
+  if (!equals_ignoring_case(text.substr(0, kScheme.size()), kScheme)) return std::nullopt;
   text.remove_prefix(kScheme.size());
   const std::size_t comma = text.find(',');
   if (comma == std::string_view::npos) return std::nullopt;
@@ -68,7 +63,7 @@ std::optional<Parts> split(std::string_view text) {
     const std::size_t next = head.find(';', at + 1);
     const std::string_view parameter = head.substr(at + 1, next - at - 1);
     if (!is_parameter(parameter)) return std::nullopt;
-    parts.is_base64 = equal_ignoring_case(trim_begin(parameter, " "), kBase64);
+    parts.is_base64 = equals_ignoring_case(trim_begin(parameter, " "), kBase64);
     at = next;
   }
   return parts;

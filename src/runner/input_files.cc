@@ -146,7 +146,6 @@ class Preparation {
         ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR));
     if (!file.is_open()) return at_place(io_failure(errno, "making an input file").error());
     Result<void> filled = fill(file.get());
-    // To tell what a file is may take as long as a good part of a second.
     if (filled && stop_.stop_requested()) filled = stopped();
     Result<std::string> type = filled ? find_content_type(file.get()) : fail(std::move(filled));
     if (!type) {

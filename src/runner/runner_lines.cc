@@ -7,6 +7,8 @@
 #include <cmath>
 #include <utility>
 
+#include "base/utf8.h"
+
 namespace quern {
 namespace {
 
@@ -201,14 +203,7 @@ std::optional<RunnerMessage> decode_runner_line(std::string_view line) {
 
 std::string_view log_text(std::string_view text, std::size_t bytes_max) {
   if (text.ends_with('\r')) text.remove_suffix(1);
-  if (text.size() <= bytes_max) return text;
-  std::size_t end = bytes_max;
-  // At most three continuation bytes stand before the end of a character.
-  for (int i = 0; i < 3 && end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U;
-       ++i) {
-    --end;
-  }
-  return text.substr(0, end);
+  return cut_utf8(text, bytes_max);
 }
 
 void LineSplitter::hold(std::string_view piece) {
